@@ -1,0 +1,133 @@
+import type { StatusCode } from "./status.js";
+
+/**
+ * What happens to the broker: the input of `Core.step`. Peers are small integers that
+ * the caller hands out and may reuse after `leave`. Objects may be reused between
+ * steps: the core keeps none.
+ */
+export type Command =
+  | JoinClient
+  | JoinWorker
+  | Leave
+  | Request
+  | Reply
+  | Failure
+  | Cancel
+  | Credit
+  | Drain
+  | Shutdown;
+
+/** A client said hello. */
+export interface JoinClient {
+  kind: "join-client";
+  peer: number;
+}
+
+/** A worker said hello. */
+export interface JoinWorker {
+  kind: "join-worker";
+  peer: number;
+  /** Requests its handlers work on at once, 1..65535. */
+  concurrency: number;
+  services: readonly string[];
+  /** Whether it may be handed work beyond its concurrency; a REP worker may not. */
+  lookAhead: boolean;
+}
+
+/** A peer is gone: disconnected, timed out, or said goodbye. */
+export interface Leave {
+  kind: "leave";
+  peer: number;
+}
+
+/** A client asks. */
+export interface Request {
+  kind: "request";
+  peer: number;
+  /** The client's own number for it; unique among those it has in flight. */
+  sequence: number;
+  service: string;
+  /** Milliseconds left; 0 for the longest allowed. */
+  timeoutMs: number;
+  /** How often it may be handed to a worker; 0 for the default. */
+  attempts: number;
+  /** 0 (first) to 7 (last). */
+  priority: number;
+  /** Bytes it occupies while the broker holds it. */
+  bytes: number;
+}
+
+/** A worker answers. The reply itself stays with the caller. */
+export interface Reply {
+  kind: "reply";
+  peer: number;
+  slot: number;
+  generation: number;
+}
+
+/** A worker could not answer. */
+export interface Failure {
+  kind: "failure";
+  peer: number;
+  slot: number;
+  generation: number;
+  status: StatusCode;
+  reason: string;
+  retryAfterMs: number;
+  /** The worker never started on it, so it may go to another without counting. */
+  untouched: boolean;
+}
+
+/** A client no longer wants the answer. */
+export interface Cancel {
+  kind: "cancel";
+  peer: number;
+  sequence: number;
+}
+
+/** A worker changes how much it takes at once. */
+export interface Credit {
+  kind: "credit";
+  peer: number;
+  concurrency: number;
+}
+
+/** A worker takes no more work, and leaves when what it has is done. */
+export interface Drain {
+  kind: "drain";
+  peer: number;
+}
+
+/** The broker takes no more requests; those it holds still end. */
+export interface Shutdown {
+  kind: "shutdown";
+}
+
+/**
+ * What the core decides. The methods are called during `step` and `tick`, in order;
+ * they must not call back into the core.
+ */
+export interface Effects {
+  /** Send the request in `slot` to `worker`, under the slot's present generation. */
+  dispatch(worker: number, slot: number): void;
+  /** The request in `slot` waits: its bytes must outlive this step. */
+  hold(slot: number): void;
+  /** The request in `slot` is over: its bytes may go. */
+  release(slot: number): void;
+  /** Pass the reply of this step on to `client`, for the request in `slot`. */
+  reply(client: number, slot: number): void;
+  /** Tell `client` that its request ended without a reply. */
+  fail(
+    client: number,
+    sequence: number,
+    status: StatusCode,
+    reason: string,
+    retryAfterMs: number,
+  ): void;
+  /** Tell `worker` that nobody waits for `slot` any more; it still answers for it once. */
+  abort(worker: number, slot: number, status: StatusCode): void;
+  /** `worker` drained: nothing of it is in flight any more. */
+  drained(worker: number): void;
+  /** `peer` asked for something it may not; no state changed. */
+  refuse(peer: number, status: StatusCode, reason: string): void;
+}

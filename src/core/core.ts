@@ -1,0 +1,592 @@
+import { Client } from "./clients.js";
+import type {
+  Command,
+  Credit,
+  Drain,
+  Effects,
+  Failure,
+  JoinWorker,
+  Reply,
+  Request,
+} from "./command.js";
+import { Deadlines } from "./deadlines.js";
+import { type Limits, PRIORITY_COUNT } from "./limits.js";
+import { beginBusy, lookAheadAfterReply } from "./look-ahead.js";
+import { bestWorker } from "./pool.js";
+import { Registry } from "./registry.js";
+import { RequestIndex } from "./request-index.js";
+import { NONE, RequestState, Requests } from "./requests.js";
+import type { Service } from "./services.js";
+import { Status, type StatusCode } from "./status.js";
+import { Worker } from "./workers.js";
+
+const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
+
+/** What the core has counted since it started. All only grow. */
+export interface CoreCounts {
+  requests: number;
+  replies: number;
+  /** Requests that ended with a status instead of a reply. */
+  failures: number;
+  /** Requests refused before they were taken. */
+  refused: number;
+  cancelled: number;
+  expired: number;
+  /** Dispatches after the first, for requests whose worker was lost. */
+  redelivered: number;
+  /** Answers of superseded attempts, late or forged; dropped. */
+  stale: number;
+  /** Requests sent again by a client while they were in flight; dropped. */
+  repeated: number;
+}
+
+/**
+ * Every decision of the broker. `step` takes what happened, `tick` the passing of time; what
+ * is to be done goes to the `effects` given, in order. No I/O, no clock, no randomness: the
+ * same calls give the same effects.
+ *
+ * What holds between two calls:
+ * - each accepted request has ended exactly once, or waits, or is with one worker;
+ * - no request waits for a service while a worker of it has room;
+ * - counts and bytes are within `limits`.
+ */
+export class Core {
+  readonly requests: Requests;
+  readonly registry: Registry;
+  readonly counts: CoreCounts = {
+    requests: 0,
+    replies: 0,
+    failures: 0,
+    refused: 0,
+    cancelled: 0,
+    expired: 0,
+    redelivered: 0,
+    stale: 0,
+    repeated: 0,
+  };
+  readonly #effects: Effects;
+  readonly #limits: Limits;
+  readonly #index: RequestIndex;
+  readonly #deadlines: Deadlines;
+  readonly #clients = new Map<number, Client>();
+  readonly #workers = new Map<number, Worker>();
+  #isShuttingDown = false;
+  /** Counts answers and arrivals of workers, to tell who has been idle longest. */
+  #idleClock = 0;
+  #nowMs = 0;
+
+  constructor(effects: Effects, limits: Limits, nowMs = 0) {
+    this.#effects = effects;
+    this.#limits = limits;
+    this.requests = new Requests(limits.requestsMax);
+    this.registry = new Registry(this.requests, limits.servicesMax);
+    this.#index = new RequestIndex(this.requests);
+    this.#deadlines = new Deadlines(nowMs);
+  }
+
+  get clientCount(): number {
+    return this.#clients.size;
+  }
+
+  get workerCount(): number {
+    return this.#workers.size;
+  }
+
+  /** Whether time matters: some request has a deadline ahead. */
+  get needsTick(): boolean {
+    return this.#deadlines.count > 0;
+  }
+
+  /** The worker behind `peer`, for inspection. */
+  worker(peer: number): Readonly<Worker> | undefined {
+    return this.#workers.get(peer);
+  }
+
+  step(command: Command, nowMs: number): void {
+    this.#nowMs = nowMs;
+    switch (command.kind) {
+      case "request":
+        return this.#onRequest(command);
+      case "reply":
+        return this.#onReply(command);
+      case "failure":
+        return this.#onFailure(command);
+      case "cancel":
+        return this.#onCancel(command.peer, command.sequence);
+      case "join-client":
+        return this.#onJoinClient(command.peer);
+      case "join-worker":
+        return this.#onJoinWorker(command);
+      case "credit":
+        return this.#onCredit(command);
+      case "drain":
+        return this.#onDrain(command);
+      case "leave":
+        return this.#onLeave(command.peer);
+      case "shutdown":
+        this.#isShuttingDown = true;
+        return;
+      default:
+        command satisfies never;
+    }
+  }
+
+  /** Ends what is due: requests past their deadline, or that waited too long. */
+  tick(nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#deadlines.advance(nowMs, this.#onDue);
+  }
+
+  // --- clients ---
+
+  #onJoinClient(peer: number): void {
+    if (this.#workers.has(peer)) {
+      this.#effects.refuse(peer, Status.PERMISSION_DENIED, "a worker cannot also be a client");
+      return;
+    }
+    if (!this.#clients.has(peer)) this.#clients.set(peer, new Client(peer));
+  }
+
+  #onRequest(command: Request): void {
+    const client = this.#clients.get(command.peer);
+    if (client === undefined) {
+      this.#effects.refuse(command.peer, Status.UNAUTHENTICATED, "say hello as a client first");
+      return;
+    }
+    if (this.#index.find(command.peer, command.sequence) !== NONE) {
+      this.counts.repeated++;
+      return;
+    }
+    const service = this.#admit(client, command);
+    if (service === undefined) return;
+    const slot = this.requests.allocate();
+    const { requests } = this;
+    this.counts.requests++;
+    requests.client[slot] = command.peer;
+    requests.sequence[slot] = command.sequence;
+    requests.service[slot] = service.index;
+    requests.bytes[slot] = command.bytes;
+    requests.priority[slot] = command.priority;
+    requests.attemptsMax[slot] = command.attempts || this.#limits.attemptsDefault;
+    requests.deadlineMs[slot] =
+      this.#nowMs + Math.min(command.timeoutMs || Infinity, this.#limits.timeoutMsMax);
+    requests.bytesHeld += command.bytes;
+    this.#index.add(slot);
+    this.#linkClient(client, slot);
+
+    const worker = bestWorker(service);
+    if (worker !== undefined) {
+      this.#deadlines.set(slot, requests.deadlineMs[slot]);
+      this.#dispatch(service, worker, slot);
+      return;
+    }
+    requests.move(slot, QUEUED);
+    requests.sinceMs[slot] = this.#nowMs;
+    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot));
+    service.queue.push(slot);
+    if (service.queue.count === 1) this.registry.updateHunger(service);
+    this.#effects.hold(slot);
+  }
+
+  /** The service of a request that may be taken; undefined when it was refused. */
+  #admit(client: Client, command: Request): Service | undefined {
+    const limits = this.#limits;
+    if (command.priority >= PRIORITY_COUNT) {
+      return this.#reject(command, Status.INVALID_ARGUMENT, "priority must be 0..7");
+    }
+    if (command.bytes > limits.recordBytesMax) {
+      return this.#reject(command, Status.INVALID_ARGUMENT, "request larger than the broker takes");
+    }
+    if (this.#isShuttingDown) {
+      return this.#reject(command, Status.UNAVAILABLE, "broker is shutting down", 1000);
+    }
+    if (client.inFlight >= limits.clientInFlightMax) {
+      return this.#reject(command, Status.RESOURCE_EXHAUSTED, "too many in flight", 20);
+    }
+    const { requests } = this;
+    if (
+      requests.count >= limits.requestsMax ||
+      requests.bytesHeld + command.bytes > limits.requestBytesMax
+    ) {
+      return this.#reject(command, Status.RESOURCE_EXHAUSTED, "broker is full", 100);
+    }
+    const service = this.registry.requireService(command.service);
+    if (service === undefined) {
+      return this.#reject(command, Status.NOT_FOUND, "no worker serves it; too many unknown names");
+    }
+    const { queue } = service;
+    if (queue.count === 0) return service;
+    // The dynamic threshold of limits.queueShare.
+    const share = limits.queueShare * (limits.queueCountMax - queue.count);
+    if (
+      queue.count >= limits.queueCountMax ||
+      queue.bytes + command.bytes > limits.queueBytesMax ||
+      queue.clientCount(command.peer) >= share
+    ) {
+      return this.#reject(command, Status.RESOURCE_EXHAUSTED, "queue is full", retryAfter(service));
+    }
+    return service;
+  }
+
+  #reject(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
+    this.counts.refused++;
+    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs);
+    return undefined;
+  }
+
+  #onCancel(peer: number, sequence: number): void {
+    const slot = this.#index.find(peer, sequence);
+    // It may have ended while the cancel was on its way.
+    if (slot === NONE) return;
+    this.counts.cancelled++;
+    this.#giveUp(slot, Status.CANCELLED);
+  }
+
+  // --- workers ---
+
+  #onJoinWorker(command: JoinWorker): void {
+    const { peer, concurrency, services } = command;
+    const refuse = (reason: string) => this.#effects.refuse(peer, Status.INVALID_ARGUMENT, reason);
+    if (this.#workers.has(peer)) return;
+    if (this.#clients.has(peer)) return refuse("a client cannot also be a worker");
+    if (services.length === 0) return refuse("a worker needs at least one service");
+    if (services.length > this.#limits.workerServicesMax) return refuse("too many services");
+    if (!this.#isConcurrency(concurrency)) return refuse("concurrency out of range");
+    const pool = this.registry.requirePool(services);
+    if (pool === undefined) {
+      this.#effects.refuse(peer, Status.RESOURCE_EXHAUSTED, "the broker knows too many services");
+      return;
+    }
+    const worker = new Worker(peer, concurrency, command.lookAhead, pool);
+    this.#workers.set(peer, worker);
+    worker.idleSince = ++this.#idleClock;
+    this.registry.enter(worker);
+    pool.place(worker);
+    this.#feed(worker);
+  }
+
+  #onCredit(command: Credit): void {
+    const worker = this.#workers.get(command.peer);
+    if (worker === undefined || !this.#isConcurrency(command.concurrency)) {
+      this.#effects.refuse(command.peer, Status.INVALID_ARGUMENT, "credit out of place or range");
+      return;
+    }
+    worker.concurrency = command.concurrency;
+    worker.pool.place(worker);
+    this.#feed(worker);
+  }
+
+  #isConcurrency(value: number): boolean {
+    return value >= 1 && value <= this.#limits.concurrencyMax;
+  }
+
+  #onDrain(command: Drain): void {
+    const worker = this.#workers.get(command.peer);
+    if (worker === undefined || worker.state !== "ready") return;
+    worker.move("draining");
+    this.registry.exit(worker);
+    if (worker.inFlight === 0) this.#effects.drained(worker.peer);
+  }
+
+  #onReply(command: Reply): void {
+    const { slot } = command;
+    if (!this.#isCurrent(command)) return;
+    const service = this.registry.at(this.requests.service[slot]);
+    if (this.requests.state[slot] === DISPATCHED) {
+      this.counts.replies++;
+      this.#countReply(service);
+      this.#effects.reply(this.requests.client[slot], slot);
+      this.#detach(slot);
+    }
+    this.#finish(service, slot);
+  }
+
+  #onFailure(command: Failure): void {
+    const { slot } = command;
+    if (!this.#isCurrent(command)) return;
+    const { requests } = this;
+    const service = this.registry.at(requests.service[slot]);
+    const worker = this.#workers.get(command.peer) as Worker;
+    if (requests.state[slot] === DISPATCHED) {
+      if (command.untouched && worker.state === "draining") {
+        requests.attempt[slot]--;
+        this.#unlinkWorker(worker, slot);
+        this.#giveBack(service, slot);
+        this.#serve(service);
+        if (worker.inFlight === 0) this.#effects.drained(worker.peer);
+        return;
+      }
+      this.#failed(slot, command.status, command.reason, command.retryAfterMs);
+      this.#detach(slot);
+    }
+    this.#finish(service, slot);
+  }
+
+  /** Whether an answer is that of the attempt which `slot` stands for now. */
+  #isCurrent({ peer, slot, generation }: Reply | Failure): boolean {
+    const { requests } = this;
+    const current =
+      slot < requests.capacity &&
+      requests.generation[slot] === generation &&
+      requests.worker[slot] === peer &&
+      requests.state[slot] >= DISPATCHED;
+    if (!current) this.counts.stale++;
+    return current;
+  }
+
+  /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
+  #finish(service: Service, slot: number): void {
+    const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
+    this.#unlinkWorker(worker, slot);
+    this.requests.free(slot);
+    this.registry.forgetIfStray(service);
+    worker.idleSince = ++this.#idleClock;
+    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs);
+    if (worker.state === "ready") {
+      worker.pool.place(worker);
+      this.#feed(worker);
+    } else if (worker.inFlight === 0) {
+      this.#effects.drained(worker.peer);
+    }
+  }
+
+  // --- departures ---
+
+  #onLeave(peer: number): void {
+    const worker = this.#workers.get(peer);
+    if (worker !== undefined) return this.#onWorkerLeft(worker);
+    const client = this.#clients.get(peer);
+    if (client === undefined) return;
+    while (client.head !== NONE) {
+      this.counts.cancelled++;
+      this.#giveUp(client.head, Status.CANCELLED);
+    }
+    this.#clients.delete(peer);
+  }
+
+  #onWorkerLeft(worker: Worker): void {
+    const { requests } = this;
+    this.#workers.delete(worker.peer);
+    if (worker.state === "ready") this.registry.exit(worker);
+    worker.move("gone");
+    const services = new Set<Service>();
+    // Oldest first, so that they are given out again in the order they came.
+    while (worker.head !== NONE) {
+      const slot = worker.head;
+      const service = this.registry.at(requests.service[slot]);
+      services.add(service);
+      this.#unlinkWorker(worker, slot);
+      if (requests.state[slot] === ABANDONED) {
+        requests.free(slot);
+      } else if (requests.attempt[slot] < requests.attemptsMax[slot]) {
+        this.#giveBack(service, slot);
+      } else {
+        const attempts = requests.attempt[slot];
+        this.#failed(slot, Status.UNAVAILABLE, `worker lost; attempts made: ${attempts}`, 0);
+        this.#detach(slot);
+        requests.free(slot);
+      }
+    }
+    for (const service of services) {
+      this.#serve(service);
+      this.registry.forgetIfStray(service);
+    }
+  }
+
+  /** A request that its worker will not answer waits again, first in line. */
+  #giveBack(service: Service, slot: number): void {
+    const { requests } = this;
+    requests.move(slot, QUEUED);
+    requests.sinceMs[slot] = this.#nowMs;
+    this.#deadlines.clear(slot);
+    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot));
+    service.queue.pushReturned(slot);
+    this.registry.updateHunger(service);
+    this.#effects.hold(slot);
+  }
+
+  // --- work to workers ---
+
+  /** Hands out what waits for `service` while a worker of it has room. */
+  #serve(service: Service): void {
+    while (service.queue.count > 0) {
+      const worker = bestWorker(service);
+      if (worker === undefined) return;
+      this.#dispatchNext(service, worker);
+    }
+  }
+
+  /** Hands `worker` what waits for its services while it has room. */
+  #feed(worker: Worker): void {
+    while (worker.room > 0) {
+      const service = worker.pool.nextHungry();
+      if (service === undefined) return;
+      this.#dispatchNext(service, worker);
+    }
+  }
+
+  #dispatchNext(service: Service, worker: Worker): void {
+    const slot = service.queue.take();
+    if (service.queue.count === 0) this.registry.updateHunger(service);
+    this.#dispatch(service, worker, slot);
+  }
+
+  #dispatch(service: Service, worker: Worker, slot: number): void {
+    const { requests } = this;
+    requests.move(slot, DISPATCHED);
+    requests.generation[slot]++;
+    requests.worker[slot] = worker.peer;
+    requests.sinceMs[slot] = this.#nowMs;
+    if (++requests.attempt[slot] > 1) this.counts.redelivered++;
+    if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
+    this.#linkWorker(worker, slot);
+    service.inFlight++;
+    worker.pool.place(worker);
+    this.#effects.dispatch(worker.peer, slot);
+  }
+
+  // --- time ---
+
+  #onDue = (slot: number): void => {
+    const { requests } = this;
+    const nowMs = this.#nowMs;
+    if (nowMs >= requests.deadlineMs[slot]) {
+      this.counts.expired++;
+      const where = requests.state[slot] === QUEUED ? "while it waited" : "while a worker had it";
+      this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${where}`, 0);
+      this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
+      return;
+    }
+    const service = this.registry.at(requests.service[slot]);
+    const dueMs =
+      requests.state[slot] === QUEUED
+        ? this.#queueExpiryMs(service, slot)
+        : requests.deadlineMs[slot];
+    if (dueMs > nowMs) {
+      this.#deadlines.set(slot, dueMs);
+      return;
+    }
+    this.counts.expired++;
+    if (service.isServed) {
+      const retryAfterMs = retryAfter(service);
+      this.#failed(slot, Status.RESOURCE_EXHAUSTED, "waited too long for a worker", retryAfterMs);
+    } else if (service.wasServed) {
+      this.#failed(slot, Status.UNAVAILABLE, "no worker serves it at present", 1000);
+    } else {
+      this.#failed(slot, Status.NOT_FOUND, "no worker serves it", 0);
+    }
+    this.#giveUp(slot, Status.CANCELLED);
+  };
+
+  /** When a request that waits for `service` is to be looked at again. */
+  #queueExpiryMs(service: Service, slot: number): number {
+    const { queueWaitMsMax, absentWaitMs } = this.#limits;
+    const waitMs = service.isServed ? queueWaitMsMax : absentWaitMs;
+    return Math.min(this.requests.deadlineMs[slot], this.requests.sinceMs[slot] + waitMs);
+  }
+
+  // --- the ends of a request ---
+
+  #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
+    const { requests } = this;
+    this.counts.failures++;
+    this.#effects.fail(
+      requests.client[slot],
+      requests.sequence[slot],
+      status,
+      reason,
+      retryAfterMs,
+    );
+  }
+
+  /** Nobody waits for `slot` any more: out of the queue, or left to its worker to finish. */
+  #giveUp(slot: number, status: StatusCode): void {
+    const { requests } = this;
+    const service = this.registry.at(requests.service[slot]);
+    if (requests.state[slot] === QUEUED) {
+      service.queue.remove(slot);
+      if (service.queue.count === 0) this.registry.updateHunger(service);
+      this.#detach(slot);
+      requests.free(slot);
+      this.registry.forgetIfStray(service);
+      return;
+    }
+    this.#effects.abort(requests.worker[slot], slot, status);
+    this.#detach(slot);
+    requests.move(slot, ABANDONED);
+  }
+
+  /** The client has its outcome: `slot` leaves all but its worker. */
+  #detach(slot: number): void {
+    const { requests } = this;
+    this.#deadlines.clear(slot);
+    this.#index.delete(slot);
+    this.#unlinkClient(slot);
+    requests.bytesHeld -= requests.bytes[slot];
+    this.#effects.release(slot);
+  }
+
+  #countReply(service: Service): void {
+    service.replyCount++;
+    const elapsedMs = this.#nowMs - service.rateSinceMs;
+    if (elapsedMs < RATE_WINDOW_MS) return;
+    service.ratePerMs = service.replyCount / elapsedMs;
+    service.replyCount = 0;
+    service.rateSinceMs = this.#nowMs;
+  }
+
+  // --- lists through the slots ---
+
+  #linkClient(client: Client, slot: number): void {
+    const { clientNext, clientPrevious } = this.requests;
+    clientPrevious[slot] = NONE;
+    clientNext[slot] = client.head;
+    if (client.head !== NONE) clientPrevious[client.head] = slot;
+    client.head = slot;
+    client.inFlight++;
+  }
+
+  #unlinkClient(slot: number): void {
+    const { client: clients, clientNext, clientPrevious } = this.requests;
+    const client = this.#clients.get(clients[slot]) as Client;
+    const next = clientNext[slot];
+    const previous = clientPrevious[slot];
+    if (next !== NONE) clientPrevious[next] = previous;
+    if (previous !== NONE) clientNext[previous] = next;
+    else client.head = next;
+    client.inFlight--;
+  }
+
+  #linkWorker(worker: Worker, slot: number): void {
+    const { next, previous } = this.requests;
+    next[slot] = NONE;
+    previous[slot] = worker.tail;
+    if (worker.tail !== NONE) next[worker.tail] = slot;
+    else worker.head = slot;
+    worker.tail = slot;
+    worker.inFlight++;
+  }
+
+  #unlinkWorker(worker: Worker, slot: number): void {
+    const { next, previous } = this.requests;
+    const after = next[slot];
+    const before = previous[slot];
+    if (after !== NONE) previous[after] = before;
+    else worker.tail = before;
+    if (before !== NONE) next[before] = after;
+    else worker.head = after;
+    worker.inFlight--;
+    this.registry.at(this.requests.service[slot]).inFlight--;
+  }
+}
+
+const RATE_WINDOW_MS = 100;
+const RETRY_AFTER_MS_MIN = 10;
+const RETRY_AFTER_MS_MAX = 5000;
+
+/** When half of what waits for `service` should be done, by its recent rate. */
+function retryAfter(service: Service): number {
+  if (service.ratePerMs === 0) return RETRY_AFTER_MS_MAX / 10;
+  const halfMs = Math.ceil(service.queue.count / 2 / service.ratePerMs);
+  return Math.min(Math.max(halfMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
+}

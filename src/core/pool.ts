@@ -1,0 +1,68 @@
+import { Ranking } from "./ranking.js";
+import type { Service } from "./services.js";
+import type { Worker } from "./workers.js";
+
+/**
+ * The workers that serve exactly the same services: `idle` those with free concurrency, by
+ * requests in flight; `ahead` those with only look-ahead left, by how far they are over.
+ */
+export class Pool {
+  workerCount = 0;
+  readonly idle = new Ranking();
+  readonly ahead = new Ranking();
+  /** Services of this pool with requests waiting, in turn. */
+  readonly #hungry = new Set<Service>();
+
+  constructor(
+    readonly key: string,
+    readonly services: readonly Service[],
+  ) {}
+
+  /** Puts `worker` where its requests in flight say, behind its equals. */
+  place(worker: Worker): void {
+    worker.ranking?.remove(worker);
+    if (worker.room <= 0) return;
+    const over = worker.inFlight - worker.concurrency;
+    if (over < 0) this.idle.append(worker, worker.inFlight);
+    else this.ahead.append(worker, over);
+  }
+
+  /** Says whether requests of `service` wait for a worker. */
+  setHungry(service: Service, hungry: boolean): void {
+    if (hungry) this.#hungry.add(service);
+    else this.#hungry.delete(service);
+  }
+
+  /** The service whose turn it is to get a worker of this pool. */
+  nextHungry(): Service | undefined {
+    for (const service of this.#hungry) {
+      if (this.#hungry.size > 1) {
+        this.#hungry.delete(service);
+        this.#hungry.add(service);
+      }
+      return service;
+    }
+    return undefined;
+  }
+}
+
+/**
+ * The worker for the next request of `service`: of those with free concurrency the one with
+ * fewest in flight, longest idle first; if there is none, the one least over.
+ */
+export function bestWorker(service: Service): Worker | undefined {
+  const { pools } = service;
+  // The usual case: all workers of a service are alike.
+  if (pools.length === 1) return pools[0].idle.first() ?? pools[0].ahead.first();
+  let best: Worker | undefined;
+  for (const pool of pools) best = sooner(pool.idle.first(), best);
+  if (best !== undefined) return best;
+  for (const pool of pools) best = sooner(pool.ahead.first(), best);
+  return best;
+}
+
+function sooner(one: Worker | undefined, other: Worker | undefined): Worker | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  if (one.rank !== other.rank) return one.rank < other.rank ? one : other;
+  return one.idleSince < other.idleSince ? one : other;
+}

@@ -1,0 +1,107 @@
+import { Pool } from "./pool.js";
+import type { Requests } from "./requests.js";
+import { Service } from "./services.js";
+import type { Worker } from "./workers.js";
+
+/** The services that are known and the pools of workers that serve them. */
+export class Registry {
+  readonly services = new Map<string, Service>();
+  readonly #byIndex: (Service | undefined)[] = [];
+  readonly #freeIndexes: number[] = [];
+  readonly #pools = new Map<string, Pool>();
+  /** Services that were served and are not now, longest absent first. */
+  readonly #absent = new Set<Service>();
+
+  constructor(
+    private readonly requests: Requests,
+    private readonly servicesMax: number,
+  ) {}
+
+  at(index: number): Service {
+    return this.#byIndex[index] as Service;
+  }
+
+  /** The service of this name, known from now on; undefined when too many are known. */
+  requireService(name: string): Service | undefined {
+    const known = this.services.get(name);
+    if (known !== undefined) return known;
+    if (this.services.size >= this.servicesMax && !this.#forgetOne()) return undefined;
+    const index = this.#freeIndexes.pop() ?? this.#byIndex.length;
+    const service = new Service(index, name, this.requests);
+    this.#byIndex[index] = service;
+    this.services.set(name, service);
+    return service;
+  }
+
+  /** Drops a service that nothing waits for and nobody ever served. */
+  forgetIfStray(service: Service): void {
+    if (service.isForgettable && !service.wasServed) this.#forget(service);
+  }
+
+  /** The pool for workers of exactly these services; undefined when too many are known. */
+  requirePool(names: readonly string[]): Pool | undefined {
+    const unique = [...new Set(names)].sort();
+    const key = unique.join("\0");
+    const known = this.#pools.get(key);
+    if (known !== undefined) return known;
+    const services: Service[] = [];
+    for (const name of unique) {
+      const service = this.requireService(name);
+      if (service === undefined) {
+        for (const stray of services) this.forgetIfStray(stray);
+        return undefined;
+      }
+      services.push(service);
+    }
+    // With the table all but full, making room for one name may have cost another of these.
+    if (services.some((service) => this.services.get(service.name) !== service)) return undefined;
+    const pool = new Pool(key, services);
+    this.#pools.set(key, pool);
+    return pool;
+  }
+
+  /** Counts `worker` into its pool; the first makes the pool's services served by it. */
+  enter(worker: Worker): void {
+    const { pool } = worker;
+    if (pool.workerCount++ > 0) return;
+    for (const service of pool.services) {
+      service.pools.push(pool);
+      service.wasServed = true;
+      this.#absent.delete(service);
+      pool.setHungry(service, service.queue.count > 0);
+    }
+  }
+
+  /** Counts `worker` out of its pool; the last takes the pool with it. */
+  exit(worker: Worker): void {
+    const { pool } = worker;
+    worker.ranking?.remove(worker);
+    if (--pool.workerCount > 0) return;
+    this.#pools.delete(pool.key);
+    for (const service of pool.services) {
+      service.pools.splice(service.pools.indexOf(pool), 1);
+      if (!service.isServed) this.#absent.add(service);
+    }
+  }
+
+  /** Tells the pools of `service` whether requests wait for it. */
+  updateHunger(service: Service): void {
+    for (const pool of service.pools) pool.setHungry(service, service.queue.count > 0);
+  }
+
+  #forgetOne(): boolean {
+    for (const service of this.#absent) {
+      if (!service.isForgettable) continue;
+      this.#forget(service);
+      return true;
+    }
+    return false;
+  }
+
+  #forget(service: Service): void {
+    this.services.delete(service.name);
+    this.#absent.delete(service);
+    this.#byIndex[service.index] = undefined;
+    this.#freeIndexes.push(service.index);
+  }
+}

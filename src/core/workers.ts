@@ -1,0 +1,53 @@
+import { assert } from "./assert.js";
+import type { Pool } from "./pool.js";
+import type { Ranking } from "./ranking.js";
+import { NONE } from "./requests.js";
+
+export type WorkerState = "ready" | "draining" | "gone";
+
+const transitions: Record<WorkerState, readonly WorkerState[]> = {
+  ready: ["draining", "gone"],
+  draining: ["gone"],
+  gone: [],
+};
+
+/** One worker: what it may take, what it has. */
+export class Worker {
+  state: WorkerState = "ready";
+  inFlight = 0;
+  /** Requests it may hold beyond `concurrency`; adapted, see look-ahead.ts. */
+  lookAhead = 0;
+  /** The oldest and the latest of its requests, linked through the slots. */
+  head = NONE;
+  tail = NONE;
+  /** When it last joined or answered; a count, since many events share a millisecond. */
+  idleSince = 0;
+
+  /** Its place among the workers of its pool; none without room. */
+  ranking: Ranking | undefined;
+  rank = NONE;
+  rankNext: Worker | undefined;
+  rankPrevious: Worker | undefined;
+
+  /** Measures for look-ahead.ts. */
+  windowStartMs = 0;
+  windowCount = 0;
+
+  constructor(
+    readonly peer: number,
+    public concurrency: number,
+    readonly takesLookAhead: boolean,
+    readonly pool: Pool,
+  ) {}
+
+  /** Requests it may still be handed, look-ahead included. */
+  get room(): number {
+    if (this.state !== "ready") return 0;
+    return this.concurrency + this.lookAhead - this.inFlight;
+  }
+
+  move(to: WorkerState): void {
+    assert(transitions[this.state].includes(to), `worker state ${this.state} -> ${to}`);
+    this.state = to;
+  }
+}
