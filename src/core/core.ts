@@ -17,7 +17,7 @@ import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
 import type { Service } from "./services.js";
-import { Status, type StatusCode } from "./status.js";
+import { Status, type StatusCode } from "../status.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;

@@ -1,0 +1,172 @@
+import {
+  AT_KIND,
+  AT_SIZE,
+  BATCH_HEADER_SIZE,
+  MAGIC,
+  RECORD_HEADER_SIZE,
+  VERSION,
+} from "./layout.js";
+
+/** What is wrong with a message as a whole. */
+export type BatchFault = "alien" | "version" | "malformed";
+
+const NO_BYTES = new Uint8Array(0);
+
+/**
+ * Walks the records of one message (PROTOCOL 1). Reused from message to message:
+ * `open`, then `next` until it returns false, then `fault` and `reason` say whether that was the
+ * end. While it stands on a record, `at` and `size` tell where that is in `bytes`.
+ */
+export class BatchReader {
+  bytes: Uint8Array = NO_BYTES;
+  view: DataView = new DataView(NO_BYTES.buffer);
+  kind = 0;
+  at = 0;
+  size = 0;
+  /** Index of the present record. */
+  index = -1;
+  fault: BatchFault | undefined;
+  reason = "";
+  #count = 0;
+  #frames: readonly Uint8Array[] = [];
+  #framesUsed = 0;
+
+  /** Starts on the message in `frames`, from the one at `first` on. */
+  open(frames: readonly Uint8Array[], first: number): boolean {
+    const bytes = frames[first];
+    this.bytes = bytes;
+    this.index = -1;
+    this.at = 0;
+    this.size = 0;
+    this.fault = undefined;
+    this.#frames = frames;
+    this.#framesUsed = first + 1;
+    if (bytes.length < BATCH_HEADER_SIZE) return this.#fail("alien", "not a batch");
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (this.view.getUint16(0, true) !== MAGIC) return this.#fail("alien", "not a batch");
+    const version = bytes[2];
+    if (version !== VERSION) {
+      return this.#fail("version", `version ${version} is not spoken here; ${VERSION} is`);
+    }
+    this.#count = this.view.getUint32(4, true);
+    if (this.#count === 0) return this.#fail("malformed", "a batch of no records");
+    this.size = BATCH_HEADER_SIZE;
+    return true;
+  }
+
+  /** Moves to the next record; false at the end or at a fault. */
+  next(): boolean {
+    if (this.fault !== undefined) return false;
+    const at = this.at + this.size;
+    const left = this.bytes.length - at;
+    if (this.index + 1 === this.#count) {
+      if (left !== 0) return this.#fail("malformed", "bytes behind the last record");
+      if (this.#framesUsed !== this.#frames.length) {
+        return this.#fail("malformed", "frames that no record claims");
+      }
+      return false;
+    }
+    if (left < RECORD_HEADER_SIZE) return this.#fail("malformed", "fewer records than counted");
+    const size = this.view.getUint32(at + AT_SIZE, true);
+    if (size < RECORD_HEADER_SIZE || size > left) {
+      return this.#fail("malformed", `record of ${size} bytes where ${left} are left`);
+    }
+    this.index++;
+    this.at = at;
+    this.size = size;
+    this.kind = this.bytes[at + AT_KIND];
+    return true;
+  }
+
+  /** The next `count` frames for the present record; undefined, and a fault, if there are fewer. */
+  claimFrames(count: number): readonly Uint8Array[] | undefined {
+    if (this.#framesUsed + count > this.#frames.length) {
+      this.#fail("malformed", "frames claimed that are not there");
+      return undefined;
+    }
+    const frames = this.#frames.slice(this.#framesUsed, this.#framesUsed + count);
+    this.#framesUsed += count;
+    return frames;
+  }
+
+  /** Lets go of the message. */
+  close(): void {
+    this.bytes = NO_BYTES;
+    this.#frames = [];
+  }
+
+  #fail(fault: BatchFault, reason: string): false {
+    this.fault = fault;
+    this.reason = reason;
+    return false;
+  }
+}
+
+const CAPACITY_MIN = 512;
+
+/**
+ * Builds messages of records. Each message gets memory of its own, since ZeroMQ sends from it
+ * later; what `bytes` held stays as it is when the batch outgrows it.
+ */
+export class BatchWriter {
+  bytes: Buffer = EMPTY;
+  view: DataView = new DataView(EMPTY.buffer, EMPTY.byteOffset, 0);
+  /** Bytes used so far. */
+  size = 0;
+  count = 0;
+  /** Bytes of the frames beside the batch. */
+  frameBytes = 0;
+  #frames: Uint8Array[] = [];
+  /** The size of the last batch: the next is likely to be like it. */
+  #sizeExpected = CAPACITY_MIN;
+
+  get isEmpty(): boolean {
+    return this.count === 0;
+  }
+
+  /** Makes room for a record and returns where it starts. The caller fills all of it. */
+  reserve(size: number): number {
+    if (this.size + size > this.bytes.length || this.count === 0) this.#makeRoom(size);
+    const at = this.size;
+    this.size += size;
+    this.count++;
+    return at;
+  }
+
+  addFrame(frame: Uint8Array): void {
+    this.#frames.push(frame);
+    this.frameBytes += frame.length;
+  }
+
+  /** The message: the batch, then its frames. Starts the next one. */
+  finish(): Uint8Array[] {
+    const { view } = this;
+    view.setUint16(0, MAGIC, true);
+    view.setUint16(2, VERSION, true);
+    view.setUint32(4, this.count, true);
+    this.#sizeExpected = this.size;
+    const message = [this.bytes.subarray(0, this.size), ...this.#frames];
+    this.bytes = EMPTY;
+    this.size = 0;
+    this.count = 0;
+    this.frameBytes = 0;
+    this.#frames = [];
+    return message;
+  }
+
+  #makeRoom(size: number): void {
+    const old = this.bytes;
+    const used = this.count === 0 ? BATCH_HEADER_SIZE : this.size;
+    const least = used + size;
+    const capacity = Math.max(
+      least,
+      this.count === 0 ? this.#sizeExpected + (this.#sizeExpected >> 2) : old.length * 2,
+    );
+    this.bytes = Buffer.allocUnsafe(Math.max(capacity, CAPACITY_MIN));
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
+    if (this.count > 0) this.bytes.set(old.subarray(0, this.size));
+    this.size = used;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);

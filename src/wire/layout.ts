@@ -1,0 +1,70 @@
+// Offsets and ordinals of PROTOCOL.md, named once.
+
+/** PROTOCOL 1.1: "WQ", read as a little-endian u16. */
+export const MAGIC = 0x5157;
+export const VERSION = 1;
+export const BATCH_HEADER_SIZE = 8;
+export const RECORD_HEADER_SIZE = 8;
+
+/** PROTOCOL 1.3. */
+export const Kind = {
+  HELLO: 1,
+  WELCOME: 2,
+  ERROR: 3,
+  CREDIT: 4,
+  DRAIN: 5,
+  BYE: 6,
+  REQUEST: 16,
+  REPLY: 17,
+  FAILURE: 18,
+  CANCEL: 19,
+} as const;
+export type Kind = (typeof Kind)[keyof typeof Kind];
+
+/** PROTOCOL 3.1. */
+export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4 } as const;
+
+export const Role = { CLIENT: 1, WORKER: 2 } as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** Sizes of the fixed parts. */
+export const HELLO_SIZE = 24;
+export const WELCOME_SIZE = 32;
+export const ERROR_SIZE = 16;
+export const CREDIT_SIZE = 16;
+export const DRAIN_SIZE = 16;
+export const BYE_SIZE = 8;
+export const ID_END = 32;
+export const REQUEST_SIZE = 40;
+export const REPLY_SIZE = 40;
+export const FAILURE_SIZE = 40;
+export const CANCEL_SIZE = 32;
+
+// Record header, PROTOCOL 1.2.
+export const AT_KIND = 0;
+export const AT_FLAGS = 1;
+export const AT_A = 2;
+export const AT_B = 3;
+export const AT_SIZE = 4;
+// The common part of request and reply, PROTOCOL 3.1.
+export const AT_SESSION = 8;
+export const AT_SEQUENCE = 16;
+export const AT_SLOT = 24;
+export const AT_GENERATION = 28;
+// REQUEST 3.2, REPLY 3.3, FAILURE 3.4.
+export const AT_TIMEOUT = 32;
+export const AT_SERVICE_TIME = 32;
+export const AT_RETRY_AFTER = 32;
+export const AT_SERVICE_SIZE = 36;
+export const AT_REASON_SIZE = 36;
+export const AT_FRAME_COUNT = 37;
+export const AT_HEADERS_SIZE = 38;
+
+/** A body of this many bytes and more travels as a frame of its own. */
+export const FRAME_BYTES_MIN = 8 * 1024;
+/** PROTOCOL 3.2. */
+export const HEADERS_BYTES_MAX = 8 * 1024;
+/** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */
+export const NO_RECORD = 0xffffffff;
+/** The service of plain peers, PROTOCOL 4. */
+export const DEFAULT_SERVICE = "default";

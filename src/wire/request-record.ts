@@ -1,0 +1,400 @@
+import type { Cancel, Failure, Reply, Request } from "../core/command.js";
+import { isStatusCode, type StatusCode } from "../status.js";
+import type { BatchReader, BatchWriter } from "./batch.js";
+import * as at from "./layout.js";
+import { Flag, Kind } from "./layout.js";
+import { type NameCache, readText } from "./text.js";
+
+/**
+ * One of the records of PROTOCOL 3 as it was read: where its parts are in `bytes`. Reused from
+ * record to record; it is a command of the core once its `peer` is set.
+ */
+class ExchangeRecord {
+  peer = 0;
+  sequence = 0;
+  sessionLow = 0;
+  sessionHigh = 0;
+  slot = 0;
+  generation = 0;
+  flags = 0;
+  /** What holds the record: this range of a batch, and the body's frames beside it. */
+  source: Uint8Array = new Uint8Array(0);
+  at = 0;
+  size = 0;
+  frames: readonly Uint8Array[] = NO_FRAMES;
+
+  /** PROTOCOL 3.1. False where the sequence is not one. */
+  protected readCommon(reader: BatchReader): boolean {
+    const { view } = reader;
+    const start = reader.at;
+    this.source = reader.bytes;
+    this.at = start;
+    this.size = reader.size;
+    this.frames = NO_FRAMES;
+    this.flags = reader.bytes[start + at.AT_FLAGS];
+    this.sessionLow = view.getUint32(start + at.AT_SESSION, true);
+    this.sessionHigh = view.getUint32(start + at.AT_SESSION + 4, true);
+    const high = view.getUint32(start + at.AT_SEQUENCE + 4, true);
+    this.sequence = view.getUint32(start + at.AT_SEQUENCE, true) + high * 2 ** 32;
+    this.slot = view.getUint32(start + at.AT_SLOT, true);
+    this.generation = view.getUint32(start + at.AT_GENERATION, true);
+    return this.sequence >= 1 && high < 2 ** 21;
+  }
+
+  /** Bytes that the record occupies, its frames included. */
+  get bytes(): number {
+    let bytes = this.size;
+    for (const frame of this.frames) bytes += frame.length;
+    return bytes;
+  }
+}
+
+const NO_FRAMES: readonly Uint8Array[] = [];
+
+/** PROTOCOL 3.2. */
+export class RequestRecord extends ExchangeRecord implements Request {
+  readonly kind = "request";
+  service = "";
+  timeoutMs = 0;
+  attempts = 0;
+  priority = 0;
+  serviceSize = 0;
+  headersSize = 0;
+  /** Whether the id can be read, so that a FAILURE can answer what else is wrong. */
+  hasId = false;
+
+  /** Reads the present record; returns what is wrong with it, or undefined. */
+  read(reader: BatchReader, names: NameCache): string | undefined {
+    this.hasId = false;
+    if (reader.size < at.REQUEST_SIZE) return "REQUEST too short";
+    this.hasId = this.readCommon(reader);
+    const { bytes, view } = reader;
+    const start = reader.at;
+    this.priority = bytes[start + at.AT_A];
+    this.attempts = bytes[start + at.AT_B];
+    this.timeoutMs = view.getUint32(start + at.AT_TIMEOUT, true);
+    this.serviceSize = bytes[start + at.AT_SERVICE_SIZE];
+    this.headersSize = view.getUint16(start + at.AT_HEADERS_SIZE, true);
+    const frameCount = bytes[start + at.AT_FRAME_COUNT];
+    if (frameCount > 0) {
+      const frames = reader.claimFrames(frameCount);
+      if (frames === undefined) return reader.reason;
+      this.frames = frames;
+    }
+    if (!this.hasId) return "sequence must be 1..2^53-1";
+    const bodyAt = at.REQUEST_SIZE + this.serviceSize + this.headersSize;
+    if (bodyAt > this.size) return "service or headers longer than the record";
+    if (frameCount > 0 && bodyAt !== this.size) return "body both in the record and in frames";
+    if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
+    const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
+    if (service === undefined)
+      return "service must be 1..255 bytes of UTF-8, no control characters";
+    this.service = service;
+    return undefined;
+  }
+
+  get headers(): Uint8Array {
+    const start = this.at + at.REQUEST_SIZE + this.serviceSize;
+    return this.source.subarray(start, start + this.headersSize);
+  }
+
+  /** The body, as one or more parts. */
+  get body(): readonly Uint8Array[] {
+    if (this.frames.length > 0) return this.frames;
+    const start = at.REQUEST_SIZE + this.serviceSize + this.headersSize;
+    return [this.source.subarray(this.at + start, this.at + this.size)];
+  }
+}
+
+/** PROTOCOL 3.3. */
+export class ReplyRecord extends ExchangeRecord implements Reply {
+  readonly kind = "reply";
+  serviceTimeUs = 0;
+
+  read(reader: BatchReader): string | undefined {
+    if (reader.size < at.REPLY_SIZE) return "REPLY too short";
+    const hasId = this.readCommon(reader);
+    const { bytes, view } = reader;
+    const start = reader.at;
+    this.serviceTimeUs = view.getUint32(start + at.AT_SERVICE_TIME, true);
+    const frameCount = bytes[start + at.AT_FRAME_COUNT];
+    if (frameCount > 0) {
+      const frames = reader.claimFrames(frameCount);
+      if (frames === undefined) return reader.reason;
+      this.frames = frames;
+    }
+    if (!hasId) return "sequence must be 1..2^53-1";
+    const headersSize = view.getUint16(start + at.AT_HEADERS_SIZE, true);
+    const bodyAt = at.REPLY_SIZE + headersSize;
+    if (bodyAt > this.size) return "headers longer than the record";
+    if (frameCount > 0 && bodyAt !== this.size) return "body both in the record and in frames";
+    return undefined;
+  }
+
+  /** The body, as one or more parts. */
+  get body(): readonly Uint8Array[] {
+    if (this.frames.length > 0) return this.frames;
+    const headersSize =
+      this.source[this.at + at.AT_HEADERS_SIZE] |
+      (this.source[this.at + at.AT_HEADERS_SIZE + 1] << 8);
+    const start = this.at + at.REPLY_SIZE + headersSize;
+    return [this.source.subarray(start, this.at + this.size)];
+  }
+}
+
+/** PROTOCOL 3.4. */
+export class FailureRecord extends ExchangeRecord implements Failure {
+  readonly kind = "failure";
+  status: StatusCode = 13;
+  reason = "";
+  retryAfterMs = 0;
+  untouched = false;
+
+  read(reader: BatchReader): string | undefined {
+    if (reader.size < at.FAILURE_SIZE) return "FAILURE too short";
+    if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
+    const { bytes, view } = reader;
+    const start = reader.at;
+    const status = bytes[start + at.AT_A];
+    if (!isStatusCode(status) || status === 0) return `status ${status} is none of a failure`;
+    this.status = status;
+    this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
+    this.untouched = (this.flags & Flag.UNTOUCHED) !== 0;
+    const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
+    if (at.FAILURE_SIZE + reasonSize > this.size) return "reason longer than the record";
+    const reason = readText(bytes, start + at.FAILURE_SIZE, reasonSize);
+    if (reason === undefined) return "reason must be UTF-8";
+    this.reason = reason;
+    return undefined;
+  }
+}
+
+/** PROTOCOL 3.5. */
+export class CancelRecord extends ExchangeRecord implements Cancel {
+  readonly kind = "cancel";
+  status = 0;
+
+  read(reader: BatchReader): string | undefined {
+    if (reader.size < at.CANCEL_SIZE) return "CANCEL too short";
+    if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
+    this.status = reader.bytes[reader.at + at.AT_A];
+    return undefined;
+  }
+}
+
+// --- writing ---
+
+/** The id of a request and, at a worker, of the attempt (PROTOCOL 3.1). */
+export interface ExchangeId {
+  sessionLow: number;
+  sessionHigh: number;
+  sequence: number;
+  slot: number;
+  generation: number;
+}
+
+/** What a client says of a request beside its body. */
+export interface RequestFields {
+  priority: number;
+  attempts: number;
+  timeoutMs: number;
+  flags: number;
+  /** The service's name in UTF-8. */
+  service: Uint8Array;
+  headers: Uint8Array;
+}
+
+export function writeRequest(
+  writer: BatchWriter,
+  id: ExchangeId,
+  fields: RequestFields,
+  body: readonly Uint8Array[],
+): void {
+  const { service, headers } = fields;
+  const inline = isInline(body);
+  const fixed = at.REQUEST_SIZE + service.length + headers.length;
+  const size = fixed + (inline ? body[0].length : 0);
+  const start = writer.reserve(size);
+  writeCommon(writer, start, Kind.REQUEST, fields.flags, size, id);
+  const { bytes, view } = writer;
+  bytes[start + at.AT_A] = fields.priority;
+  bytes[start + at.AT_B] = fields.attempts;
+  view.setUint32(start + at.AT_TIMEOUT, fields.timeoutMs, true);
+  bytes[start + at.AT_SERVICE_SIZE] = service.length;
+  bytes[start + at.AT_FRAME_COUNT] = inline ? 0 : body.length;
+  view.setUint16(start + at.AT_HEADERS_SIZE, headers.length, true);
+  bytes.set(service, start + at.REQUEST_SIZE);
+  bytes.set(headers, start + at.REQUEST_SIZE + service.length);
+  writeBody(writer, start + fixed, inline, body);
+}
+
+export function writeReply(
+  writer: BatchWriter,
+  id: ExchangeId,
+  flags: number,
+  serviceTimeUs: number,
+  body: readonly Uint8Array[],
+): void {
+  const inline = isInline(body);
+  const size = at.REPLY_SIZE + (inline ? body[0].length : 0);
+  const start = writer.reserve(size);
+  writeCommon(writer, start, Kind.REPLY, flags, size, id);
+  const { bytes, view } = writer;
+  view.setUint32(start + at.AT_SERVICE_TIME, serviceTimeUs, true);
+  view.setUint32(start + at.AT_SERVICE_SIZE, 0, true);
+  bytes[start + at.AT_FRAME_COUNT] = inline ? 0 : body.length;
+  writeBody(writer, start + at.REPLY_SIZE, inline, body);
+}
+
+const REASON_BYTES_MAX = 1024;
+
+export function writeFailure(
+  writer: BatchWriter,
+  id: ExchangeId,
+  flags: number,
+  status: number,
+  reason: string,
+  retryAfterMs: number,
+): void {
+  const reasonBytes = reasonOf(reason);
+  const size = at.FAILURE_SIZE + reasonBytes.length;
+  const start = writer.reserve(size);
+  writeCommon(writer, start, Kind.FAILURE, flags, size, id);
+  const { bytes, view } = writer;
+  bytes[start + at.AT_A] = status;
+  view.setUint32(start + at.AT_RETRY_AFTER, Math.min(Math.ceil(retryAfterMs), 0xffffffff), true);
+  view.setUint16(start + at.AT_REASON_SIZE, reasonBytes.length, true);
+  view.setUint16(start + at.AT_HEADERS_SIZE, 0, true);
+  bytes.set(reasonBytes, start + at.FAILURE_SIZE);
+}
+
+export function writeCancel(writer: BatchWriter, id: ExchangeId, status: number): void {
+  const start = writer.reserve(at.CANCEL_SIZE);
+  writeCommon(writer, start, Kind.CANCEL, 0, at.CANCEL_SIZE, id);
+  writer.bytes[start + at.AT_A] = status;
+}
+
+/** A reason as it travels: at most 1 KiB, cut between characters. */
+export function reasonOf(reason: string): Uint8Array {
+  const bytes = Buffer.from(reason);
+  if (bytes.length <= REASON_BYTES_MAX) return bytes;
+  let end = REASON_BYTES_MAX;
+  while ((bytes[end] & 0xc0) === 0x80) end--;
+  return bytes.subarray(0, end);
+}
+
+function isInline(body: readonly Uint8Array[]): boolean {
+  return body.length === 1 && body[0].length < at.FRAME_BYTES_MIN;
+}
+
+function writeBody(
+  writer: BatchWriter,
+  start: number,
+  inline: boolean,
+  body: readonly Uint8Array[],
+): void {
+  if (inline) writer.bytes.set(body[0], start);
+  else for (const frame of body) writer.addFrame(frame);
+}
+
+function writeCommon(
+  writer: BatchWriter,
+  start: number,
+  kind: number,
+  flags: number,
+  size: number,
+  id: ExchangeId,
+): void {
+  const { bytes, view } = writer;
+  bytes[start] = kind;
+  bytes[start + at.AT_FLAGS] = flags;
+  view.setUint16(start + at.AT_A, 0, true);
+  view.setUint32(start + at.AT_SIZE, size, true);
+  writeId(view, start, id.sessionLow, id.sessionHigh, id.sequence);
+  view.setUint32(start + at.AT_SLOT, id.slot, true);
+  view.setUint32(start + at.AT_GENERATION, id.generation, true);
+}
+
+function writeId(
+  view: DataView,
+  start: number,
+  sessionLow: number,
+  sessionHigh: number,
+  sequence: number,
+): void {
+  view.setUint32(start + at.AT_SESSION, sessionLow, true);
+  view.setUint32(start + at.AT_SESSION + 4, sessionHigh, true);
+  view.setUint32(start + at.AT_SEQUENCE, sequence >>> 0, true);
+  view.setUint32(start + at.AT_SEQUENCE + 4, Math.floor(sequence / 2 ** 32), true);
+}
+
+/** The 16 bytes that name a request for ever, as a codec binds them. */
+export function requestIdBytes(id: ExchangeId): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  writeId(view, -at.AT_SESSION, id.sessionLow, id.sessionHigh, id.sequence);
+  return bytes;
+}
+
+/** A record as the broker holds it: a range of some bytes, and the body's frames beside it. */
+export interface HeldRecord {
+  bytes: Uint8Array;
+  at: number;
+  size: number;
+  frames: readonly Uint8Array[];
+}
+
+/** Copies a REQUEST as it came, for a worker: one copy and the fields that the broker sets. */
+export function forwardRequest(
+  writer: BatchWriter,
+  record: HeldRecord,
+  slot: number,
+  generation: number,
+  attempt: number,
+  timeoutMs: number,
+): number {
+  const start = copyRecord(writer, record);
+  const { bytes, view } = writer;
+  bytes[start + at.AT_FLAGS] =
+    (bytes[start + at.AT_FLAGS] & Flag.RAW) | (attempt > 1 ? Flag.REDELIVERED : 0);
+  bytes[start + at.AT_B] = attempt;
+  view.setUint32(start + at.AT_SLOT, slot, true);
+  view.setUint32(start + at.AT_GENERATION, generation, true);
+  view.setUint32(start + at.AT_TIMEOUT, timeoutMs, true);
+  return start;
+}
+
+/** Copies a REPLY as it came, for the client that asked, under the id of its request. */
+export function forwardReply(
+  writer: BatchWriter,
+  record: HeldRecord,
+  sessionLow: number,
+  sessionHigh: number,
+  sequence: number,
+): void {
+  const start = copyRecord(writer, record);
+  const { bytes, view } = writer;
+  bytes[start + at.AT_FLAGS] &= Flag.RAW;
+  writeId(view, start, sessionLow, sessionHigh, sequence);
+  view.setUint32(start + at.AT_SLOT, 0, true);
+  view.setUint32(start + at.AT_GENERATION, 0, true);
+}
+
+function copyRecord(writer: BatchWriter, record: HeldRecord): number {
+  const start = writer.reserve(record.size);
+  copyBytes(record.bytes, record.at, record.size, writer.bytes, start);
+  for (const frame of record.frames) writer.addFrame(frame);
+  return start;
+}
+
+/** Copies without making a view of short ranges, which costs more than the bytes do. */
+function copyBytes(
+  from: Uint8Array,
+  fromAt: number,
+  size: number,
+  to: Uint8Array,
+  toAt: number,
+): void {
+  if (from instanceof Buffer) from.copy(to, toAt, fromAt, fromAt + size);
+  else to.set(from.subarray(fromAt, fromAt + size), toAt);
+}
