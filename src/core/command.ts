@@ -1,4 +1,4 @@
-import type { StatusCode } from "../status.js";
+import type { StatusCode } from "../base/status.js";
 
 /**
  * What happens to the broker: the input of `Core.step`. Peers are small integers that

@@ -9,7 +9,7 @@ import type {
   Reply,
   Request,
 } from "./command.js";
-import { Deadlines } from "./deadlines.js";
+import { Deadlines } from "../base/deadlines.js";
 import { type Limits, PRIORITY_COUNT } from "./limits.js";
 import { beginBusy, lookAheadAfterReply } from "./look-ahead.js";
 import { bestWorker } from "./pool.js";
@@ -17,7 +17,7 @@ import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
 import type { Service } from "./services.js";
-import { Status, type StatusCode } from "../status.js";
+import { Status, type StatusCode } from "../base/status.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;

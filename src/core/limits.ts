@@ -1,4 +1,4 @@
-import { assert } from "./assert.js";
+import { assert } from "../base/assert.js";
 
 /** Every bound of the broker's core. All sizes in bytes, all times in milliseconds. */
 export interface Limits {

@@ -1,4 +1,5 @@
-import { assert } from "./assert.js";
+import { assert } from "../base/assert.js";
+import { grown } from "../base/columns.js";
 
 /** Where a request stands. */
 export const RequestState = { FREE: 0, QUEUED: 1, DISPATCHED: 2, ABANDONED: 3 } as const;
@@ -114,12 +115,4 @@ export class Requests {
       this.#free = slot;
     }
   }
-}
-
-type Column = Uint8Array | Uint32Array | Int32Array | Float64Array;
-
-/** `wider` with the values of `narrow` at its start. */
-export function grown<C extends Column>(narrow: C, wider: C): C {
-  wider.set(narrow);
-  return wider;
 }

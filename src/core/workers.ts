@@ -1,4 +1,4 @@
-import { assert } from "./assert.js";
+import { assert } from "../base/assert.js";
 import type { Pool } from "./pool.js";
 import type { Ranking } from "./ranking.js";
 import { NONE } from "./requests.js";

@@ -1,5 +1,5 @@
 import type { Cancel, Failure, Reply, Request } from "../core/command.js";
-import { isStatusCode, type StatusCode } from "../status.js";
+import { isStatusCode, type StatusCode } from "../base/status.js";
 import type { BatchReader, BatchWriter } from "./batch.js";
 import * as at from "./layout.js";
 import { Flag, Kind } from "./layout.js";

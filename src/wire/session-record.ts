@@ -1,4 +1,4 @@
-import { isStatusCode, type StatusCode } from "../status.js";
+import { isStatusCode, type StatusCode } from "../base/status.js";
 import type { BatchReader, BatchWriter } from "./batch.js";
 import * as at from "./layout.js";
 import { Kind, Role, VERSION } from "./layout.js";

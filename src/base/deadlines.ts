@@ -1,5 +1,7 @@
-import { grown, NONE } from "./requests.js";
+import { grown } from "./columns.js";
 
+/** No timer in this bucket, no bucket for this timer. */
+const NONE = -1;
 const LEVEL_COUNT = 4;
 const LEVEL_BITS = 8;
 const LEVEL_SIZE = 1 << LEVEL_BITS;

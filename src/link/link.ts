@@ -1,0 +1,205 @@
+import { Dealer } from "zeromq";
+import { BatchWriter } from "../wire/batch.js";
+
+/** A batch of this many bytes is sent at once, whatever else the turn may bring. */
+export const BATCH_BYTES_MAX = 64 * 1024;
+
+export interface LinkOptions {
+  /** `tcp://host:port` or `ipc://path` of a broker. */
+  endpoint: string;
+  heartbeatIntervalMs: number;
+  heartbeatTimeoutMs: number;
+  /** How long to wait for a connection and its handshake. */
+  handshakeTimeoutMs: number;
+  /** The first wait before connecting again; doubled up to the second, with jitter. */
+  reconnectMsMin: number;
+  reconnectMsMax: number;
+}
+
+export interface LinkEvents {
+  /** The connection stands. What is written from here on goes over this one connection. */
+  onOpen(): void;
+  onMessage(frames: Buffer[]): void;
+  /** The connection is lost, and all that was under way on it. A new one is tried. */
+  onDown(reason: string): void;
+}
+
+/** Messages in a row after which other sockets and timers get a turn. */
+const MESSAGES_PER_TURN = 64;
+const BATCHES_QUEUED_MAX = 64;
+
+/**
+ * One connection to a broker at a time, and its one writer. Each connection is a socket of its
+ * own, closed when it is lost: nothing that was queued for the old one arrives on the new one
+ * unasked, and the owner, who knows what is still waited for, sends that again.
+ */
+export class Link {
+  /** What the owner writes; `flush` or `flushSoon` sends it. */
+  readonly writer = new BatchWriter();
+  readonly #options: LinkOptions;
+  readonly #events: LinkEvents;
+  #socket: Dealer | undefined;
+  #isOpen = false;
+  #isClosed = false;
+  #isSending = false;
+  #isFlushDue = false;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: LinkOptions, events: LinkEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#connect();
+  }
+
+  get endpoint(): string {
+    return this.#options.endpoint;
+  }
+
+  /** Whether what is written now goes out. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** The peer is of use: the next wait before connecting again starts small. */
+  proved(): void {
+    this.#failures = 0;
+  }
+
+  /** Sends what is written, at the latest when the present turn of the event loop ends. */
+  flushSoon(isUrgent: boolean): void {
+    if (this.writer.size + this.writer.frameBytes >= BATCH_BYTES_MAX) return this.flush();
+    if (this.#isFlushDue) return;
+    this.#isFlushDue = true;
+    // With little under way nothing is gained by waiting for more to send along.
+    if (isUrgent) queueMicrotask(this.#flushDue);
+    else setImmediate(this.#flushDue);
+  }
+
+  #flushDue = (): void => {
+    this.#isFlushDue = false;
+    this.flush();
+  };
+
+  /** Sends what is written. */
+  flush(): void {
+    if (this.#isSending || !this.#isOpen || this.writer.isEmpty) return;
+    this.#isSending = true;
+    void this.#send(this.#socket as Dealer);
+  }
+
+  async #send(socket: Dealer): Promise<void> {
+    try {
+      while (this.#socket === socket && !this.writer.isEmpty) {
+        await socket.send(this.writer.finish());
+      }
+    } catch {
+      // The socket was closed meanwhile; `#lost` has told the owner.
+    } finally {
+      if (this.#socket === socket) this.#isSending = false;
+    }
+  }
+
+  /** Gives up this connection, which cannot be used, and makes a new one after a while. */
+  reset(reason: string): void {
+    if (this.#socket !== undefined) this.#lost(this.#socket, reason);
+  }
+
+  /** Closes at once, or after what is written went out. Nothing is told afterwards. */
+  async close(lingerMs = 0): Promise<void> {
+    if (this.#isClosed) return;
+    this.flush();
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    this.#socket = undefined;
+    this.#isOpen = false;
+    if (socket === undefined || socket.closed) return;
+    socket.linger = lingerMs;
+    socket.close();
+  }
+
+  #connect(): void {
+    const { endpoint, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs } = this.#options;
+    const socket = new Dealer({
+      linger: 0,
+      // Reconnecting is ours, see above.
+      reconnectInterval: -1,
+      sendHighWaterMark: BATCHES_QUEUED_MAX,
+      receiveHighWaterMark: BATCHES_QUEUED_MAX,
+      heartbeatInterval: heartbeatIntervalMs,
+      heartbeatTimeout: heartbeatTimeoutMs,
+      heartbeatTimeToLive: heartbeatTimeoutMs,
+      handshakeInterval: handshakeTimeoutMs,
+    });
+    this.#socket = socket;
+    this.#isSending = false;
+    this.#timer = setTimeout(
+      () => this.#lost(socket, `no connection within ${handshakeTimeoutMs} ms`),
+      handshakeTimeoutMs,
+    );
+    void this.#watch(socket);
+    try {
+      socket.connect(endpoint);
+    } catch (error) {
+      this.#lost(socket, (error as Error).message);
+      return;
+    }
+    void this.#receive(socket);
+  }
+
+  /** Follows the life of the connection through the socket's monitor. */
+  async #watch(socket: Dealer): Promise<void> {
+    try {
+      for await (const event of socket.events) {
+        if (this.#socket !== socket) return;
+        switch (event.type) {
+          case "handshake":
+            clearTimeout(this.#timer);
+            this.#isOpen = true;
+            this.#events.onOpen();
+            break;
+          case "disconnect":
+          case "close":
+          case "handshake:error:protocol":
+          case "handshake:error:auth":
+          case "handshake:error:other":
+            this.#lost(socket, event.type === "close" ? "connection refused" : event.type);
+            return;
+          default:
+        }
+      }
+    } catch {
+      // The monitor ends with its socket.
+    }
+  }
+
+  async #receive(socket: Dealer): Promise<void> {
+    let messageCount = 0;
+    try {
+      while (this.#socket === socket) {
+        const frames = await socket.receive();
+        if (this.#socket !== socket) return;
+        this.#events.onMessage(frames);
+        if (++messageCount % MESSAGES_PER_TURN === 0) {
+          await new Promise<void>((resolve) => setImmediate(resolve));
+        }
+      }
+    } catch (error) {
+      if (this.#socket === socket) this.#lost(socket, (error as Error).message);
+    }
+  }
+
+  #lost(socket: Dealer, reason: string): void {
+    if (this.#socket !== socket) return;
+    this.#socket = undefined;
+    this.#isOpen = false;
+    clearTimeout(this.#timer);
+    if (!socket.closed) socket.close();
+    if (!this.writer.isEmpty) this.writer.finish();
+    const { reconnectMsMin, reconnectMsMax } = this.#options;
+    const ceilingMs = Math.min(reconnectMsMin * 2 ** this.#failures++, reconnectMsMax);
+    this.#timer = setTimeout(() => this.#connect(), ceilingMs * (0.5 + Math.random() / 2));
+    this.#events.onDown(reason);
+  }
+}
