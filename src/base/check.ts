@@ -1,0 +1,25 @@
+/** `value` if it is a whole number in the range; throws RangeError otherwise. */
+export function wholeNumber(name: string, value: number, least: number, most: number): number {
+  if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+  throw new RangeError(`${name} must be a whole number ${least}..${most}, got ${value}`);
+}
+
+/** `value` if it is an endpoint of a known transport; throws TypeError otherwise. */
+export function endpoint(name: string, value: string): string {
+  if (typeof value === "string") {
+    const tcp = /^tcp:\/\/(\[[0-9a-fA-F:.%\w]+\]|[^:/\s[\]]+):(\d{1,5}|\*)$/.exec(value);
+    if (tcp !== null && (tcp[2] === "*" || Number(tcp[2]) <= 65_535)) return value;
+    if (/^ipc:\/\/\S+$/.test(value)) return value;
+  }
+  throw new TypeError(
+    `${name} must be tcp://host:port or ipc://path, got ${JSON.stringify(value)}`,
+  );
+}
+
+/** `values` if it is a list of one or more endpoints; throws TypeError otherwise. */
+export function endpoints(name: string, values: readonly string[]): readonly string[] {
+  if (!Array.isArray(values) || values.length === 0) {
+    throw new TypeError(`${name} must be a list of at least one endpoint`);
+  }
+  return values.map((value) => endpoint(name, value));
+}

@@ -1,0 +1,92 @@
+const HEADER_SIZE = 32;
+/** One reply may take at most this share of the memory. */
+const SHARE_MAX = 8;
+const INDEX_SIZE = 1 << 16;
+
+/**
+ * The replies to the latest requests, by request id, so that a request which comes again, after a
+ * lost connection or broker, is answered and not run again. A ring of bytes of fixed size: new replies
+ * are written over the oldest. An index of fixed size finds them; where two ids fall on one place, the
+ * later is remembered.
+ *
+ * ```
+ * entry: | sessionLow u32 | sessionHigh u32 | sequence f64 | atMs f64 | size u32 | flags u32 | body |
+ * ```
+ */
+export class RecentReplies {
+  readonly #bytes: Buffer;
+  readonly #view: DataView;
+  /** Where entries begin, counted from the first byte ever written; -1 for none. */
+  readonly #index = new Float64Array(INDEX_SIZE).fill(-1);
+  readonly #ageMsMax: number;
+  /** Bytes ever written: those before the last `#bytes.length` of them are overwritten. */
+  #written = 0;
+
+  /** Remembers `bytesMax` bytes of replies, none for longer than `ageMsMax`. */
+  constructor(bytesMax: number, ageMsMax: number) {
+    this.#bytes = Buffer.alloc(bytesMax);
+    this.#view = new DataView(this.#bytes.buffer, this.#bytes.byteOffset, bytesMax);
+    this.#ageMsMax = ageMsMax;
+  }
+
+  add(
+    sessionLow: number,
+    sessionHigh: number,
+    sequence: number,
+    flags: number,
+    body: Uint8Array,
+    nowMs: number,
+  ): void {
+    const size = (HEADER_SIZE + body.length + 7) & ~7;
+    if (size * SHARE_MAX > this.#bytes.length) return;
+    const capacity = this.#bytes.length;
+    // An entry stands in one piece: what is left before the end is skipped.
+    if ((this.#written % capacity) + size > capacity) {
+      this.#written += capacity - (this.#written % capacity);
+    }
+    const at = this.#written % capacity;
+    const view = this.#view;
+    view.setUint32(at, sessionLow, true);
+    view.setUint32(at + 4, sessionHigh, true);
+    view.setFloat64(at + 8, sequence, true);
+    view.setFloat64(at + 16, nowMs, true);
+    view.setUint32(at + 24, body.length, true);
+    view.setUint32(at + 28, flags, true);
+    this.#bytes.set(body, at + HEADER_SIZE);
+    this.#index[placeOf(sessionLow, sequence)] = this.#written;
+    this.#written += size;
+  }
+
+  /** The reply to this request, if it is remembered. */
+  find(
+    sessionLow: number,
+    sessionHigh: number,
+    sequence: number,
+    nowMs: number,
+  ): { flags: number; body: Uint8Array } | undefined {
+    const start = this.#index[placeOf(sessionLow, sequence)];
+    const capacity = this.#bytes.length;
+    if (start === -1 || this.#written - start > capacity) return undefined;
+    const at = start % capacity;
+    const view = this.#view;
+    if (
+      view.getFloat64(at + 8, true) !== sequence ||
+      view.getUint32(at, true) !== sessionLow ||
+      view.getUint32(at + 4, true) !== sessionHigh ||
+      nowMs - view.getFloat64(at + 16, true) > this.#ageMsMax
+    ) {
+      return undefined;
+    }
+    const size = view.getUint32(at + 24, true);
+    // Copied: the ring goes on under it.
+    const body = Uint8Array.from(this.#bytes.subarray(at + HEADER_SIZE, at + HEADER_SIZE + size));
+    return { flags: view.getUint32(at + 28, true), body };
+  }
+}
+
+function placeOf(sessionLow: number, sequence: number): number {
+  const low = sequence | 0;
+  const high = (sequence / 2 ** 32) | 0;
+  const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1) ^ sessionLow, 0x85ebca6b);
+  return (mixed ^ (mixed >>> 15)) & (INDEX_SIZE - 1);
+}

@@ -1,0 +1,439 @@
+import { endpoints, wholeNumber } from "../base/check.js";
+import { RequestError } from "../base/errors.js";
+import { Status, statusName } from "../base/status.js";
+import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import { Link, type LinkOptions } from "../link/link.js";
+import { connectionDefaults, randomSession, type Session } from "../link/session.js";
+import { BatchReader } from "../wire/batch.js";
+import { Flag, Kind, Role } from "../wire/layout.js";
+import {
+  CancelRecord,
+  type ExchangeId,
+  RequestRecord,
+  writeFailure,
+  writeReply,
+} from "../wire/request-record.js";
+import {
+  readError,
+  readWelcome,
+  writeBye,
+  writeDrain,
+  writeHello,
+} from "../wire/session-record.js";
+import { isServiceName, NameCache } from "../wire/text.js";
+import { type Failed, type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
+import { RecentReplies } from "./recent-replies.js";
+
+/** How a worker connects and what it serves. */
+export interface WorkerOptions {
+  /** Backends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
+  brokers: readonly string[];
+  /** The handlers by service name; an object with `handler` to say more about one. */
+  services: Readonly<Record<string, Handler | ServiceOptions>>;
+  /** Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. */
+  concurrency?: number;
+  /** Opens requests and seals replies. The first key seals, all open. None: bodies in clear. */
+  keys?: readonly CodecKey[];
+  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  codec?: Codec;
+  /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
+  connectTimeoutMs?: number;
+  /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
+  heartbeatIntervalMs?: number;
+  heartbeatTimeoutMs?: number;
+  /**
+   * Replies remembered, so that a request which comes again is answered and not run again: bytes
+   * (default 8 MiB) and milliseconds (default 60000).
+   */
+  recentBytesMax?: number;
+  recentAgeMsMax?: number;
+  /** Told of each error that a handler threw; the client learns INTERNAL. */
+  onError?: (error: unknown, context: RequestContext) => void;
+  /** Told of each connection gained or lost. */
+  onConnection?: (event: { endpoint: string; state: "up" | "down"; reason: string }) => void;
+}
+
+/** What a worker has counted since it was made. */
+export interface WorkerStats {
+  received: number;
+  replied: number;
+  failed: number;
+  /** Requests that came again: answered from memory, or joined to their running handler. */
+  repeated: number;
+  /** Bodies that could not be opened: tampered, replayed, misdirected or wrongly keyed. */
+  refused: number;
+  running: number;
+  waiting: number;
+}
+
+interface Broker {
+  link: Link;
+  isWelcome: boolean;
+  /** Said after DRAIN: nothing of ours is in flight there. */
+  isDrained: boolean;
+  lastReason: string;
+}
+
+const URGENT_JOBS_MAX = 4;
+const WAITING_MAX = 65_536;
+
+/** Serves requests that brokers hand to it. */
+export class Worker {
+  readonly #services: ReadonlyMap<string, ServiceOptions>;
+  readonly #concurrency: number;
+  readonly #codec: Codec;
+  readonly #ownsCodec: boolean;
+  readonly #options: WorkerOptions;
+  readonly #session: Session = randomSession();
+  readonly #brokers: Broker[] = [];
+  readonly #reader = new BatchReader();
+  readonly #names = new NameCache();
+  readonly #request = new RequestRecord();
+  readonly #cancel = new CancelRecord();
+  readonly #recent: RecentReplies;
+  /** Jobs not answered yet, by request. */
+  readonly #jobs = new Map<number, Job>();
+  /** Jobs beyond `concurrency`, oldest first; from `#waitingHead` on. */
+  #waiting: Job[] = [];
+  #waitingHead = 0;
+  #runningCount = 0;
+  #draining: Promise<void> | undefined;
+  #onProgress: (() => void) | undefined;
+  readonly #stats = { received: 0, replied: 0, failed: 0, repeated: 0, refused: 0 };
+
+  private constructor(options: WorkerOptions, codec: Codec) {
+    this.#options = options;
+    this.#codec = codec;
+    this.#ownsCodec = options.codec === undefined;
+    this.#services = readServices(options.services);
+    this.#concurrency = wholeNumber("concurrency", options.concurrency ?? 8, 1, 65_535);
+    const recentBytesMax = options.recentBytesMax ?? 8 * 1024 * 1024;
+    wholeNumber("recentBytesMax", recentBytesMax, 1024, 2 ** 30);
+    this.#recent = new RecentReplies(recentBytesMax, options.recentAgeMsMax ?? 60_000);
+    for (const endpoint of new Set(options.brokers)) {
+      this.#brokers.push(this.#connectTo({ ...connectionDefaults(options), endpoint }));
+    }
+  }
+
+  /**
+   * Connects to the brokers and resolves when the first has taken it on.
+   * Rejects with RequestError UNAVAILABLE when none does within `connectTimeoutMs`; throws
+   * TypeError or RangeError for options that are none.
+   */
+  static async start(options: WorkerOptions): Promise<Worker> {
+    endpoints("brokers", options?.brokers);
+    readServices(options.services);
+    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const worker = new Worker(options, codec);
+    const timeoutMs = wholeNumber(
+      "connectTimeoutMs",
+      options.connectTimeoutMs ?? 5_000,
+      0,
+      86_400_000,
+    );
+    const isWelcome = () => worker.#brokers.some((broker) => broker.isWelcome);
+    if (timeoutMs > 0 && !(await worker.#until(isWelcome, timeoutMs))) {
+      const tried = worker.#brokers.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
+      await worker.close();
+      throw new RequestError("UNAVAILABLE", `no broker answered: ${tried.join(", ")}`);
+    }
+    return worker;
+  }
+
+  get stats(): WorkerStats {
+    const waiting = this.#waiting.length - this.#waitingHead;
+    return { ...this.#stats, running: this.#runningCount, waiting };
+  }
+
+  /** Takes no more requests, finishes those it has (at most `timeoutMs`), and leaves. */
+  drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    this.#draining ??= this.#drain(timeoutMs);
+    return this.#draining;
+  }
+
+  /** Leaves at once; what it has goes to other workers. */
+  async close(): Promise<void> {
+    for (const broker of this.#brokers) {
+      if (broker.link.isOpen) writeBye(broker.link.writer);
+      await broker.link.close(200);
+    }
+    for (const job of this.#jobs.values()) job.abort("worker closed");
+    if (this.#ownsCodec && this.#runningCount === 0) this.#codec.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain();
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    for (const { link } of this.#brokers) {
+      if (!link.isOpen) continue;
+      writeDrain(link.writer);
+      link.flush();
+    }
+    const isDone = () =>
+      this.#jobs.size === 0 && this.#brokers.every((b) => b.isDrained || !b.isWelcome);
+    await this.#until(isDone, timeoutMs);
+    await this.close();
+  }
+
+  /** Resolves with true when `isDone`, looked at after each step, or with false after a while. */
+  async #until(isDone: () => boolean, timeoutMs: number): Promise<boolean> {
+    if (isDone()) return true;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#onProgress = () => isDone() && resolve();
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    this.#onProgress = undefined;
+    clearTimeout(timer);
+    return isDone();
+  }
+
+  // --- connections ---
+
+  #connectTo(options: LinkOptions): Broker {
+    const broker: Broker = {
+      link: undefined as unknown as Link,
+      isWelcome: false,
+      isDrained: false,
+      lastReason: "did not answer",
+    };
+    broker.link = new Link(options, {
+      onOpen: () => this.#onOpen(broker),
+      onMessage: (frames) => this.#onMessage(broker, frames),
+      onDown: (reason) => this.#onDown(broker, reason),
+    });
+    return broker;
+  }
+
+  #onOpen(broker: Broker): void {
+    // A worker that leaves does not come back.
+    if (this.#draining !== undefined) return;
+    writeHello(broker.link.writer, {
+      role: Role.WORKER,
+      ...this.#session,
+      concurrency: this.#concurrency,
+      services: [...this.#services.keys()],
+    });
+    broker.link.flush();
+  }
+
+  #onDown(broker: Broker, reason: string): void {
+    broker.lastReason = reason;
+    if (broker.isWelcome) {
+      this.#options.onConnection?.({ endpoint: broker.link.endpoint, state: "down", reason });
+    }
+    broker.isWelcome = false;
+    // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
+    // if it comes to us again, it is joined to the handler that runs, or answered from memory.
+    for (const job of this.#jobs.values()) if (job.link === broker.link) job.link = undefined;
+    this.#onProgress?.();
+  }
+
+  #onMessage(broker: Broker, frames: Buffer[]): void {
+    const reader = this.#reader;
+    reader.open(frames, 0);
+    while (reader.next()) this.#onRecord(broker, reader);
+    reader.close();
+    if (reader.fault !== undefined) broker.link.reset(`broker sent nonsense: ${reader.reason}`);
+  }
+
+  #onRecord(broker: Broker, reader: BatchReader): void {
+    switch (reader.kind) {
+      case Kind.REQUEST:
+        if (this.#request.read(reader, this.#names) === undefined) {
+          this.#onRequest(broker, this.#request);
+        }
+        return;
+      case Kind.CANCEL:
+        if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
+        return;
+      case Kind.WELCOME:
+        if (typeof readWelcome(reader) === "string") return;
+        broker.isWelcome = true;
+        broker.link.proved();
+        this.#onProgress?.();
+        this.#options.onConnection?.({
+          endpoint: broker.link.endpoint,
+          state: "up",
+          reason: "welcome",
+        });
+        return;
+      case Kind.BYE:
+        broker.isDrained = true;
+        this.#onProgress?.();
+        return;
+      case Kind.DRAIN: // It still ends what it has, and our answers with it.
+        return;
+      case Kind.ERROR: {
+        const error = readError(reader);
+        if (typeof error === "string") return;
+        const what = `${statusName(error.status)}: ${error.reason}`;
+        broker.lastReason = what;
+        if (error.status === Status.UNAUTHENTICATED || !broker.isWelcome) broker.link.reset(what);
+        return;
+      }
+      default: // A kind of a later version, which this worker did not ask for.
+    }
+  }
+
+  // --- a request: in, run, out ---
+
+  #onRequest(broker: Broker, record: RequestRecord): void {
+    this.#stats.received++;
+    const { link } = broker;
+    const id: ExchangeId = {
+      sessionLow: record.sessionLow,
+      sessionHigh: record.sessionHigh,
+      sequence: record.sequence,
+      slot: record.slot,
+      generation: record.generation,
+    };
+    const remembered = this.#recent.find(
+      id.sessionLow,
+      id.sessionHigh,
+      id.sequence,
+      performance.now(),
+    );
+    if (remembered !== undefined) {
+      this.#stats.repeated++;
+      writeReply(link.writer, id, remembered.flags, 0, [remembered.body]);
+      link.flushSoon(true);
+      return;
+    }
+    const key = jobKey(id);
+    const known = this.#jobs.get(key);
+    if (known?.isSameRequest(id)) {
+      this.#stats.repeated++;
+      known.id = id;
+      known.link = link;
+      return;
+    }
+    const service = this.#services.get(record.service);
+    if (service === undefined) {
+      return this.#refuse(link, id, {
+        status: "NOT_FOUND",
+        reason: `this worker does not serve ${record.service}`,
+      });
+    }
+    if (this.#draining !== undefined || this.#waiting.length - this.#waitingHead >= WAITING_MAX) {
+      writeFailure(link.writer, id, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
+      link.flushSoon(true);
+      return;
+    }
+    const job = new Job(id, link, service, record, performance.now());
+    const failed = job.open(this.#codec);
+    if (failed !== undefined) {
+      this.#stats.refused++;
+      return this.#refuse(link, id, failed);
+    }
+    this.#jobs.set(key, job);
+    if (this.#runningCount < this.#concurrency) void this.#run(job);
+    else this.#waiting.push(job);
+  }
+
+  async #run(job: Job): Promise<void> {
+    this.#runningCount++;
+    let failed: Failed | undefined;
+    try {
+      const result = job.options.handler(job.body as never, job);
+      job.seal(this.#codec, isThenable(result) ? await result : result);
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#runningCount--;
+    this.#answer(job, failed);
+    this.#runNext();
+  }
+
+  #runNext(): void {
+    while (this.#runningCount < this.#concurrency && this.#waitingHead < this.#waiting.length) {
+      const job = this.#waiting[this.#waitingHead++];
+      if (this.#waitingHead === this.#waiting.length || this.#waitingHead >= WAITING_MAX) {
+        this.#waiting = this.#waiting.slice(this.#waitingHead);
+        this.#waitingHead = 0;
+      }
+      if (job.isAborted || job.timeLeftMs <= 0) {
+        this.#answer(job, { status: "CANCELLED", reason: "over before it began" });
+        continue;
+      }
+      void this.#run(job);
+    }
+  }
+
+  /** Sends what became of `job`, over the connection that waits for it now. */
+  #answer(job: Job, failed: Failed | undefined): void {
+    const { id, link } = job;
+    this.#jobs.delete(jobKey(id));
+    if (failed === undefined) {
+      this.#stats.replied++;
+      const { sessionLow, sessionHigh, sequence } = id;
+      const { replyFlags, reply, endedMs } = job;
+      this.#recent.add(sessionLow, sessionHigh, sequence, replyFlags, reply, endedMs);
+    }
+    if (link?.isOpen) {
+      if (failed !== undefined) return this.#refuse(link, id, failed);
+      writeReply(link.writer, id, job.replyFlags, job.serviceTimeUs, [job.reply]);
+      link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
+    }
+    if (this.#jobs.size === 0) this.#onProgress?.();
+  }
+
+  #refuse(link: Link, id: ExchangeId, { status, reason, retryAfterMs = 0 }: Failed): void {
+    this.#stats.failed++;
+    writeFailure(link.writer, id, 0, Status[status], reason, retryAfterMs);
+    link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
+    if (this.#jobs.size === 0) this.#onProgress?.();
+  }
+
+  /** What the client learns of an error that a handler threw. */
+  #explain(job: Job, error: unknown): Failed {
+    // Thrown on purpose: its words are for the client.
+    if (error instanceof RequestError) {
+      const { code, reason, retryAfterMs } = error;
+      return { status: code === "OK" ? "INTERNAL" : code, reason, retryAfterMs };
+    }
+    this.#options.onError?.(error, job);
+    if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
+    // The words of an unexpected error may hold what the body did, and reasons travel in clear.
+    if (this.#codec.isSealed) return { status: "INTERNAL", reason: "handler failed" };
+    const message = error instanceof Error ? error.message : String(error);
+    return { status: "INTERNAL", reason: `handler failed: ${message}` };
+  }
+
+  #onCancel(broker: Broker, record: CancelRecord): void {
+    const job = this.#jobs.get(jobKey(record));
+    if (job === undefined || job.link !== broker.link || !job.isSameAttempt(record)) return;
+    const isLate = record.status === Status.DEADLINE_EXCEEDED;
+    job.abort(isLate ? "deadline passed" : "cancelled by the client");
+  }
+}
+
+/** Most of a request's id in one number; jobs that share it are told apart by `isSameRequest`. */
+function jobKey({ sessionLow, sequence }: { sessionLow: number; sequence: number }): number {
+  return (sequence % 2 ** 40) * 4096 + (sessionLow & 4095);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
+}
+
+function readServices(services: WorkerOptions["services"]): Map<string, ServiceOptions> {
+  const entries = Object.entries(services ?? {});
+  if (entries.length === 0) throw new TypeError("services must name at least one handler");
+  return new Map(
+    entries.map(([name, given]) => {
+      const service = typeof given === "function" ? { handler: given } : given;
+      if (!isServiceName(name)) {
+        throw new TypeError(
+          `services: a name must be 1..255 bytes without control characters, got ${JSON.stringify(name)}`,
+        );
+      }
+      if (typeof service?.handler !== "function") {
+        throw new TypeError(`services["${name}"] must be a function or have a handler`);
+      }
+      return [name, service];
+    }),
+  );
+}
