@@ -1,0 +1,128 @@
+import { HEADER_SIZE } from "./envelope.js";
+
+/** What a body is sealed for. The opener must name the same, or the body does not open. */
+export interface CodecContext {
+  /** The service that is asked, 1..65535 bytes as UTF-8. */
+  service: string;
+  /** Whether the body is the question or the answer. */
+  direction: "request" | "reply";
+  /** The request's id, 16 bytes; a reply carries its request's. */
+  requestId: Uint8Array;
+  /** Headers that travel in clear beside the body, as their exact bytes; none if left out. */
+  headers?: Uint8Array;
+}
+
+// docs/codec.md 2: the associated data. Every part has a fixed size or its size before it, so
+// that no two contexts have the same bytes.
+//
+//   | header 20 B | direction u8 | serviceSize u16 | service | requestId 16 B | headersSize u32 |
+//   | headers |
+
+const REQUEST_ID_SIZE = 16;
+const DIRECTIONS = { request: 1, reply: 2 } as const;
+const TARGETS_COUNT_MAX = 1024;
+
+/** A service and a direction, in the bytes of the associated data, and their check. */
+interface Target {
+  bytes: Uint8Array;
+  check: number;
+}
+
+const crcTable = new Uint32Array(256).map((_, index) => {
+  let crc = index;
+  for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ 0xedb88320;
+  return crc;
+});
+
+/** CRC-32 as in zlib and IEEE 802.3. */
+export function crc32(bytes: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (let at = 0; at < bytes.length; at++) {
+    crc = (crc >>> 8) ^ crcTable[(crc ^ bytes[at]) & 0xff];
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+/** CRC-32 of the request id: tells which check failed, and is worth nothing as a proof. */
+export const requestCheckOf = crc32;
+
+/** Lays out associated data; remembers the services it has met. */
+export class ContextBinder {
+  #targets = { request: new Map<string, Target>(), reply: new Map<string, Target>() };
+  #bytes = new Uint8Array(512);
+  #view = new DataView(this.#bytes.buffer);
+
+  /**
+   * @throws TypeError, RangeError when the context is not one
+   */
+  check(context: CodecContext): void {
+    if (typeof context !== "object" || context === null) {
+      throw new TypeError(`context must be an object, got ${context}`);
+    }
+    const { service, direction, requestId, headers } = context;
+    if (typeof service !== "string") {
+      throw new TypeError(`context.service must be a string, got ${typeof service}`);
+    }
+    if (direction !== "request" && direction !== "reply") {
+      throw new TypeError(`context.direction must be "request" or "reply", got ${direction}`);
+    }
+    if (!(requestId instanceof Uint8Array)) {
+      throw new TypeError(`context.requestId must be a Uint8Array, got ${typeof requestId}`);
+    }
+    if (requestId.length !== REQUEST_ID_SIZE) {
+      throw new RangeError(`context.requestId must be 16 bytes, got ${requestId.length}`);
+    }
+    if (headers !== undefined && !(headers instanceof Uint8Array)) {
+      throw new TypeError(`context.headers must be a Uint8Array, got ${typeof headers}`);
+    }
+  }
+
+  /** The check of a context's service and direction. */
+  targetCheckOf(context: CodecContext): number {
+    return this.#target(context).check;
+  }
+
+  #target({ service, direction }: CodecContext): Target {
+    const targets = this.#targets[direction];
+    let target = targets.get(service);
+    if (target !== undefined) return target;
+    if (/\p{Surrogate}/u.test(service)) {
+      throw new RangeError("context.service must not have a lone surrogate: others look like it");
+    }
+    const name = new TextEncoder().encode(service);
+    if (name.length < 1 || name.length > 65_535) {
+      throw new RangeError(`context.service must be 1..65535 bytes, got ${name.length}`);
+    }
+    const bytes = new Uint8Array(3 + name.length);
+    bytes[0] = DIRECTIONS[direction];
+    bytes[1] = name.length;
+    bytes[2] = name.length >>> 8;
+    bytes.set(name, 3);
+    target = { bytes, check: crc32(bytes) };
+    // Names may come from outside: forget all rather than keep every name that was ever tried.
+    if (targets.size >= TARGETS_COUNT_MAX) targets.clear();
+    targets.set(service, target);
+    return target;
+  }
+
+  /** The associated data; a view that the next call overwrites. */
+  associate(envelope: Uint8Array, context: CodecContext): Uint8Array {
+    const target = this.#target(context).bytes;
+    const headersSize = context.headers?.length ?? 0;
+    const size = HEADER_SIZE + target.length + REQUEST_ID_SIZE + 4 + headersSize;
+    if (size > this.#bytes.length) {
+      this.#bytes = new Uint8Array(size * 2);
+      this.#view = new DataView(this.#bytes.buffer);
+    }
+    const bytes = this.#bytes;
+    for (let at = 0; at < HEADER_SIZE; at++) bytes[at] = envelope[at];
+    let at = HEADER_SIZE;
+    bytes.set(target, at);
+    at += target.length;
+    bytes.set(context.requestId, at);
+    at += REQUEST_ID_SIZE;
+    this.#view.setUint32(at, headersSize, true);
+    if (context.headers !== undefined) bytes.set(context.headers, at + 4);
+    return bytes.subarray(0, size);
+  }
+}

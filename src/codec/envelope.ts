@@ -1,0 +1,157 @@
+import { NONCE_SIZE, TAG_SIZE } from "./aead.js";
+import { CodecError } from "./errors.js";
+
+// docs/codec.md 1: an envelope, integers little-endian.
+//
+//    0         1         2             4              8                12
+//   | version | flags   | reserved u16 | plainSize u32 | targetCheck u32 | requestCheck u32 |
+//   16                  20                        44
+//   | keyId u32         | nonce 24 B, if SEALED   | payload; ciphertext and tag, if SEALED    |
+//
+// Fields that reserved flags announce will stand between nonce and payload, in order of the flags.
+
+export const VERSION = 1;
+export const HEADER_SIZE = 20;
+
+export const COMPRESSED = 0x01;
+export const SEALED = 0x02;
+// Reserved: 0x04 RAW, body is not MessagePack; 0x08 DICTIONARY, its digest u64; 0x10 AGREED, an
+// X25519 public key of 32 B; 0x20 CHUNK of a stream, its index u64; 0x40 and 0x80 nothing yet.
+const KNOWN_FLAGS = COMPRESSED | SEALED;
+
+const PLAIN_SIZE_AT = 4;
+const TARGET_CHECK_AT = 8;
+const REQUEST_CHECK_AT = 12;
+const KEY_ID_AT = 16;
+const NONCE_AT = HEADER_SIZE;
+const SESSION_SIZE = 16;
+
+/** What an envelope's header says; anyone may read it, only a verified tag makes it true. */
+export interface Envelope {
+  /** Whether the payload is sealed under a key. */
+  isSealed: boolean;
+  /** Whether the plain bytes are an LZ4 block. */
+  isCompressed: boolean;
+  /** Bytes of MessagePack, before compression. */
+  plainSize: number;
+  /** CRC-32 of direction and service: a hint, see docs/codec.md. */
+  targetCheck: number;
+  /** CRC-32 of the request id: a hint. */
+  requestCheck: number;
+  /** The key that sealed it; 0 when it is not sealed. */
+  keyId: number;
+  /** Where the payload begins. */
+  payloadAt: number;
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
+}
+
+function setU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}
+
+/**
+ * Reads an envelope's header, without a key.
+ *
+ * @throws CodecError `TRUNCATED`, `BAD_VERSION`, `BAD_FLAGS`
+ */
+export function readEnvelope(bytes: Uint8Array): Envelope {
+  if (bytes.length === 0) throw new CodecError("TRUNCATED", "an envelope has 20 bytes, got 0");
+  if (bytes[0] !== VERSION) {
+    throw new CodecError("BAD_VERSION", `version must be ${VERSION}, got ${bytes[0]}`);
+  }
+  if (bytes.length < HEADER_SIZE) {
+    throw new CodecError("TRUNCATED", `an envelope has 20 bytes or more, got ${bytes.length}`);
+  }
+  const flags = bytes[1];
+  if ((flags & ~KNOWN_FLAGS) !== 0) {
+    throw new CodecError("BAD_FLAGS", `flags 0x${flags.toString(16)} has reserved bits set`);
+  }
+  if (bytes[2] !== 0 || bytes[3] !== 0) {
+    throw new CodecError("BAD_FLAGS", "the reserved bytes 2 and 3 must be 0");
+  }
+  const isSealed = (flags & SEALED) !== 0;
+  const keyId = u32(bytes, KEY_ID_AT);
+  if ((keyId !== 0) !== isSealed) {
+    throw new CodecError("BAD_FLAGS", "a key id goes with SEALED, and only with it");
+  }
+  const payloadAt = isSealed ? NONCE_AT + NONCE_SIZE : HEADER_SIZE;
+  if (isSealed && bytes.length < payloadAt + TAG_SIZE) {
+    throw new CodecError("TRUNCATED", `a sealed envelope has 60 bytes, got ${bytes.length}`);
+  }
+  return {
+    isSealed,
+    isCompressed: (flags & COMPRESSED) !== 0,
+    plainSize: u32(bytes, PLAIN_SIZE_AT),
+    targetCheck: u32(bytes, TARGET_CHECK_AT),
+    requestCheck: u32(bytes, REQUEST_CHECK_AT),
+    keyId,
+    payloadAt,
+  };
+}
+
+/** Writes a header at the beginning of `bytes`, which are zero. */
+export function writeHeader(bytes: Uint8Array, envelope: Omit<Envelope, "payloadAt">): void {
+  bytes[0] = VERSION;
+  bytes[1] = (envelope.isCompressed ? COMPRESSED : 0) | (envelope.isSealed ? SEALED : 0);
+  setU32(bytes, PLAIN_SIZE_AT, envelope.plainSize);
+  setU32(bytes, TARGET_CHECK_AT, envelope.targetCheck);
+  setU32(bytes, REQUEST_CHECK_AT, envelope.requestCheck);
+  setU32(bytes, KEY_ID_AT, envelope.keyId);
+}
+
+/** The nonce of a sealed envelope. */
+export function nonceOf(bytes: Uint8Array): Uint8Array {
+  return bytes.subarray(NONCE_AT, NONCE_AT + NONCE_SIZE);
+}
+
+/** Key id and session id of a sealed envelope, as a string that no other pair has. */
+export function sessionOf(bytes: Uint8Array): string {
+  let session = "";
+  for (let at = KEY_ID_AT; at < NONCE_AT + SESSION_SIZE; at += 2) {
+    session += String.fromCharCode(bytes[at] | (bytes[at + 1] << 8));
+  }
+  return session;
+}
+
+/** The counter in a sealed envelope's nonce; exact below 2^53. */
+export function counterOf(bytes: Uint8Array): number {
+  const at = NONCE_AT + SESSION_SIZE;
+  return u32(bytes, at) + u32(bytes, at + 4) * 4_294_967_296;
+}
+
+/** A counter may not reach this: its session ends, and another one begins. */
+export const COUNTER_END = 2 ** 48;
+
+/** Nonces that never repeat: | session 16 random bytes | counter u64 |. */
+export class NonceSequence {
+  readonly #nonce = new Uint8Array(NONCE_SIZE);
+  #counter: number;
+
+  /** @param first the first counter; only the suite begins elsewhere than at 0 */
+  constructor(first = 0) {
+    this.#counter = first;
+    this.#renew();
+  }
+
+  #renew(): void {
+    crypto.getRandomValues(this.#nonce.subarray(0, SESSION_SIZE));
+  }
+
+  /** The next nonce; the array is overwritten by the next call. */
+  next(): Uint8Array {
+    if (this.#counter >= COUNTER_END) {
+      this.#renew();
+      this.#counter = 0;
+    }
+    setU32(this.#nonce, SESSION_SIZE, this.#counter >>> 0);
+    setU32(this.#nonce, SESSION_SIZE + 4, Math.floor(this.#counter / 4_294_967_296));
+    this.#counter++;
+    return this.#nonce;
+  }
+}

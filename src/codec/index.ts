@@ -1,0 +1,8 @@
+// wasmq/codec: values to sealed bytes and back. docs/codec.md is the specification.
+export { Codec, createCodec } from "./codec.js";
+export type { CodecContext } from "./context.js";
+export { type Envelope, readEnvelope } from "./envelope.js";
+export { CodecError, type CodecErrorCode } from "./errors.js";
+export { CodecKey, formatKey, generateKey, importKey, parseKey } from "./keys.js";
+export type { CodecOptions } from "./options.js";
+export { ExtData } from "./values.js";

@@ -1,0 +1,110 @@
+import { CodecError } from "./errors.js";
+import { type TextBytes, textBytes } from "./text.js";
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  base(): number;
+  errorOffset(): number;
+  parse(offset: number, size: number, depthMax: number): number;
+  forgetKeys(): void;
+  blockSize(offset: number, size: number, sizeMax: number): number;
+}
+
+const PAGE_SIZE = 65_536;
+/** Memory never shrinks, so an instance that grew past this is replaced once it is idle. */
+const RETAINED_SIZE_MAX = 32 * 1024 * 1024;
+const WORKING_SIZE_MIN = 256 * 1024;
+
+/**
+ * The WASM module's memory and its views, taken afresh whenever it grew.
+ *
+ * The working area is used as a stack: `top` is where the next user may begin. Packing calls
+ * getters and toJSON of the caller's, and these may use the same codec.
+ */
+export class LinearMemory {
+  exports!: Exports;
+  u8!: Uint8Array;
+  view!: DataView;
+  i32!: Int32Array;
+  f64!: Float64Array;
+  u64!: BigUint64Array;
+  i64!: BigInt64Array;
+  text!: TextBytes;
+  top = 0;
+  /** Counts instances: caches that mirror the module's tables are void when it moves. */
+  generation = 0;
+  readonly #module: WebAssembly.Module;
+  #base = 0;
+  #userCount = 0;
+
+  constructor(module: WebAssembly.Module) {
+    this.#module = module;
+    this.#instantiate();
+  }
+
+  #instantiate(): void {
+    const instance = new WebAssembly.Instance(this.#module, {});
+    this.exports = instance.exports as unknown as Exports;
+    this.#base = this.exports.base();
+    this.top = this.#base;
+    this.generation++;
+    this.refresh();
+    this.reserve(this.#base, WORKING_SIZE_MIN);
+  }
+
+  /** Takes the views again when the memory grew. */
+  refresh(): void {
+    const buffer = this.exports.memory.buffer;
+    if (this.u8?.buffer === buffer) return;
+    this.u8 = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.f64 = new Float64Array(buffer);
+    this.u64 = new BigUint64Array(buffer);
+    this.i64 = new BigInt64Array(buffer);
+    this.text = textBytes(buffer);
+  }
+
+  /** Makes sure that `size` bytes from `offset` on exist, and some slack behind them. */
+  reserve(offset: number, size: number): void {
+    const missing = offset + size + 64 - this.u8.length;
+    if (missing <= 0) return;
+    try {
+      // By half again, so that a value written piece by piece moves the memory few times.
+      const wanted = Math.max(missing, this.u8.length >>> 1);
+      this.exports.memory.grow(Math.ceil(wanted / PAGE_SIZE));
+    } catch {
+      throw new CodecError("OUT_OF_MEMORY", `no memory for ${size} bytes`);
+    }
+    this.refresh();
+  }
+
+  /** Copies bytes to the top, 8-aligned, and returns their offset. */
+  place(bytes: Uint8Array): number {
+    const offset = (this.top + 7) & ~7;
+    this.reserve(offset, bytes.length);
+    this.u8.set(bytes, offset);
+    return offset;
+  }
+
+  /** Begins a use; uses nest, and each gives leave() the top that it found. */
+  enter(): number {
+    this.#userCount++;
+    return this.top;
+  }
+
+  /** Ends a use; the last one gives back what an exceptionally large value took. */
+  leave(top: number): void {
+    this.top = top;
+    this.#userCount--;
+    if (this.#userCount === 0 && this.u8.length > RETAINED_SIZE_MAX) this.#instantiate();
+  }
+
+  /** Overwrites everything, secrets that passed through included. */
+  wipe(): void {
+    this.refresh();
+    this.u8.fill(0, this.#base);
+    this.exports.forgetKeys();
+    this.generation++;
+  }
+}

@@ -1,0 +1,58 @@
+import type { CodecKey } from "./keys.js";
+
+/** How a codec is made; see docs/codec.md for the limits. */
+export interface CodecOptions {
+  /** The first seals, all open. Left out, the codec neither seals nor opens sealed bodies. */
+  keys?: readonly CodecKey[];
+  /** Levels of arrays and maps, 1..512; 64 if left out. */
+  depthMax?: number;
+  /** Bytes of a packed value, before compression, 1 KiB..128 MiB; 16 MiB if left out. */
+  sizeMax?: number;
+  /** Messages of a sender that replay protection looks back, 1024..1048576; 65536. */
+  replayWindow?: number;
+  /** Senders' sessions that replay protection remembers, 1..1048576; 4096. */
+  replaySessionsMax?: number;
+  /** Whether seal() compresses what gets smaller by it; true if left out. */
+  isCompressing?: boolean;
+}
+
+export const DEPTH_LIMIT = 512;
+export const SIZE_LIMIT = 128 * 1024 * 1024;
+
+/** The value, when it is an integer of min..max. @throws RangeError that names the argument */
+export function requireInteger(name: string, value: unknown, min: number, max: number): number {
+  if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+    throw new RangeError(`${name} must be an integer of ${min}..${max}, got ${value}`);
+  }
+  return value as number;
+}
+
+/** The value, when it is bytes. @throws TypeError that names the argument */
+export function requireBytes(name: string, value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  const kind = value === null ? "null" : typeof value;
+  throw new TypeError(`${name} must be a Uint8Array, got ${kind}`);
+}
+
+/** The options, complete and checked. @throws RangeError, TypeError that name the option */
+export function completeOptions(options: CodecOptions) {
+  const {
+    depthMax = 64,
+    sizeMax = 16 * 1024 * 1024,
+    replayWindow = 65_536,
+    replaySessionsMax = 4096,
+    isCompressing = true,
+  } = options;
+  if (typeof isCompressing !== "boolean") {
+    throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
+  }
+  requireInteger("replayWindow", replayWindow, 1024, 1_048_576);
+  return {
+    depthMax: requireInteger("depthMax", depthMax, 1, DEPTH_LIMIT),
+    sizeMax: requireInteger("sizeMax", sizeMax, 1024, SIZE_LIMIT),
+    // The window is kept in pages of 1024 bits.
+    replayWindow: Math.ceil(replayWindow / 1024) * 1024,
+    replaySessionsMax: requireInteger("replaySessionsMax", replaySessionsMax, 1, 1_048_576),
+    isCompressing,
+  };
+}

@@ -1,0 +1,88 @@
+import type { Aead, KeyOffset } from "./aead.js";
+import { NonceSequence } from "./envelope.js";
+import { type CodecKey, idTextOf, secretBytes } from "./keys.js";
+
+interface Held {
+  id: number;
+  secret: Uint8Array;
+  offset: KeyOffset;
+}
+
+/** The keys that a codec holds: the first seals, all open. */
+export class KeyRing {
+  readonly #aead: Aead;
+  #held = new Map<number, Held>();
+  #sealing: Held | undefined;
+  #nonces: NonceSequence | undefined;
+
+  constructor(aead: Aead) {
+    this.#aead = aead;
+  }
+
+  get ids(): number[] {
+    return [...this.#held.keys()];
+  }
+
+  /** The key to open with, or undefined. */
+  find(id: number): KeyOffset | undefined {
+    return this.#held.get(id)?.offset;
+  }
+
+  /** The key to seal with and its next nonce, or undefined without keys. */
+  next(): { id: number; offset: KeyOffset; nonce: Uint8Array } | undefined {
+    if (this.#sealing === undefined || this.#nonces === undefined) return undefined;
+    const { id, offset } = this.#sealing;
+    return { id, offset, nonce: this.#nonces.next() };
+  }
+
+  /** Replaces all keys, or, when it throws, none. */
+  replace(keys: readonly CodecKey[]): void {
+    if (!Array.isArray(keys) || keys.length === 0) {
+      // An empty list would turn encryption off without anyone having said so.
+      throw new RangeError(`keys must hold a key or more, got ${keys?.length ?? typeof keys}`);
+    }
+    const secrets = new Map<number, Uint8Array>();
+    for (const key of keys) {
+      const secret = secretBytes(key);
+      const other = secrets.get(key.id);
+      if (other !== undefined && !isSame(other, secret)) {
+        throw new RangeError(`keys must differ in id, got two of ${idTextOf(key.id)}`);
+      }
+      secrets.set(key.id, secret);
+    }
+    const before = this.#held;
+    const after = new Map<number, Held>();
+    for (const [id, secret] of secrets) {
+      const known = before.get(id);
+      const isKnown = known !== undefined && isSame(known.secret, secret);
+      // A copy: the caller may wipe or change what it gave.
+      const held = isKnown
+        ? known
+        : { id, secret: Uint8Array.from(secret), offset: this.#aead.addKey(secret) };
+      after.set(id, held);
+    }
+    for (const held of before.values()) if (after.get(held.id) !== held) this.#drop(held);
+    this.#held = after;
+    const sealing = after.get(keys[0].id);
+    // A session belongs to one key; a key that goes on sealing goes on counting.
+    if (sealing !== this.#sealing) this.#nonces = new NonceSequence();
+    this.#sealing = sealing;
+  }
+
+  #drop(held: Held): void {
+    this.#aead.dropKey(held.offset);
+    held.secret.fill(0);
+  }
+
+  /** Wipes all keys. */
+  clear(): void {
+    for (const held of this.#held.values()) this.#drop(held);
+    this.#held.clear();
+    this.#sealing = undefined;
+    this.#nonces = undefined;
+  }
+}
+
+function isSame(left: Uint8Array, right: Uint8Array): boolean {
+  return left.every((byte, index) => byte === right[index]);
+}
