@@ -1,0 +1,72 @@
+import { BatchWriter } from "../wire/batch.js";
+
+/** A batch of this many bytes is closed and the next begun. */
+const BATCH_BYTES_MAX = 64 * 1024;
+/** What a peer that does not read may be owed before it is given up. */
+const OWED_BYTES_MAX = 32 * 1024 * 1024;
+
+/**
+ * What one peer is owed: the batch being written, and those behind it that ZeroMQ has not taken yet.
+ */
+export class Outbox {
+  readonly writer = new BatchWriter();
+  readonly #ready: Uint8Array[][] = [];
+  #readyBytes = 0;
+  /** Whether it stands in the list of those to be sent to. */
+  isDue = false;
+  /** Whether ZeroMQ has a message of it that it has not yet accepted or refused. */
+  isSending = false;
+
+  get isEmpty(): boolean {
+    return this.#ready.length === 0 && this.writer.isEmpty;
+  }
+
+  get owedBytes(): number {
+    return this.#readyBytes + this.writer.size + this.writer.frameBytes;
+  }
+
+  /** Whether more is owed than a peer that reads would ever be. */
+  get isOverdue(): boolean {
+    return this.owedBytes > OWED_BYTES_MAX;
+  }
+
+  /** Closes the batch being written if it is large enough; true when it did. */
+  closeLargeBatch(): boolean {
+    if (this.writer.size + this.writer.frameBytes < BATCH_BYTES_MAX) return false;
+    this.#closeBatch();
+    return true;
+  }
+
+  /** A message that stands for itself, as plain peers get them. */
+  push(message: Uint8Array[]): void {
+    this.#closeBatch();
+    this.#add(message);
+  }
+
+  /** The next message to send, without taking it. */
+  peek(): Uint8Array[] | undefined {
+    if (this.#ready.length === 0) this.#closeBatch();
+    return this.#ready[0];
+  }
+
+  /** Takes the message that `peek` gave. */
+  shift(): void {
+    const message = this.#ready.shift() as Uint8Array[];
+    this.#readyBytes -= sizeOf(message);
+  }
+
+  #closeBatch(): void {
+    if (!this.writer.isEmpty) this.#add(this.writer.finish());
+  }
+
+  #add(message: Uint8Array[]): void {
+    this.#ready.push(message);
+    this.#readyBytes += sizeOf(message);
+  }
+}
+
+function sizeOf(message: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const frame of message) size += frame.length;
+  return size;
+}

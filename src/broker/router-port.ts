@@ -1,0 +1,177 @@
+import { Router } from "zeromq";
+import type { Outbox } from "./outbox.js";
+
+/** ZMQ_ROUTER_NOTIFY, a draft option of libzmq, and its value for disconnections alone. */
+const ZMQ_ROUTER_NOTIFY = 97;
+const ZMQ_NOTIFY_DISCONNECT = 2;
+
+/** Messages in a row from one socket before timers and other sockets get a turn. */
+const MESSAGES_PER_TURN = 16;
+const MESSAGES_QUEUED_MAX = 64;
+/** How soon to try a peer again whose pipe was full. */
+const RETRY_MS = 5;
+
+class NotifyingRouter extends Router {
+  /** Asks for a notice, `[routingId, ""]`, when a peer is gone; false where libzmq cannot. */
+  notifyDisconnects(): boolean {
+    try {
+      this.setInt32Option(ZMQ_ROUTER_NOTIFY, ZMQ_NOTIFY_DISCONNECT);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+export interface RouterPortOptions {
+  heartbeatIntervalMs: number;
+  heartbeatTimeoutMs: number;
+  handshakeTimeoutMs: number;
+  messageBytesMax: number;
+}
+
+export interface RouterPortEvents {
+  /** A message of a peer: its frames, the routing id first. */
+  onMessage(frames: Buffer[]): void;
+  /** All that had come in is handled: what it brought about is to be sent. */
+  onTurn(): void;
+  /** The peer behind this outbox is gone, or reads no more. */
+  onUnreachable(outbox: Outbox, reason: string): void;
+}
+
+/** One ROUTER socket: its reader, and its one writer, which no stuck peer holds up. */
+export class RouterPort {
+  readonly hasNotices: boolean;
+  readonly #socket: NotifyingRouter;
+  readonly #events: RouterPortEvents;
+  /** Outboxes with something to send, and their routing ids. */
+  #due: Outbox[] = [];
+  readonly #routingIds = new Map<Outbox, Buffer>();
+  /** Outboxes whose pipe was full. */
+  readonly #blocked = new Set<Outbox>();
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(options: RouterPortOptions, events: RouterPortEvents) {
+    this.#events = events;
+    this.#socket = new NotifyingRouter({
+      // A peer that is unknown or full is an error at once, not a silent loss or a wait.
+      mandatory: true,
+      sendTimeout: 0,
+      linger: 0,
+      sendHighWaterMark: MESSAGES_QUEUED_MAX,
+      receiveHighWaterMark: MESSAGES_QUEUED_MAX,
+      heartbeatInterval: options.heartbeatIntervalMs,
+      heartbeatTimeout: options.heartbeatTimeoutMs,
+      handshakeInterval: options.handshakeTimeoutMs,
+      maxMessageSize: options.messageBytesMax,
+      backlog: 1024,
+    });
+    this.hasNotices = this.#socket.notifyDisconnects();
+  }
+
+  async bind(endpoint: string): Promise<string> {
+    await this.#socket.bind(endpoint);
+    return this.#socket.lastEndpoint as string;
+  }
+
+  /** Starts reading. */
+  open(): void {
+    void this.#receive();
+  }
+
+  close(lingerMs: number): void {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+    this.#socket.linger = lingerMs;
+    this.#socket.close();
+  }
+
+  async #receive(): Promise<void> {
+    let messageCount = 0;
+    const socket = this.#socket;
+    for (;;) {
+      let frames: Buffer[];
+      try {
+        frames = await socket.receive();
+      } catch (error) {
+        if (this.#isClosed) return;
+        throw error;
+      }
+      if (this.#isClosed) return;
+      this.#events.onMessage(frames);
+      messageCount++;
+      if (messageCount % MESSAGES_PER_TURN === 0) {
+        this.#events.onTurn();
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        if (this.#isClosed) return;
+      } else if (!socket.readable) {
+        this.#events.onTurn();
+      }
+    }
+  }
+
+  /** Says that `outbox` has something for the peer of this routing id. */
+  due(outbox: Outbox, routingId: Buffer): void {
+    if (outbox.isOverdue) {
+      this.#events.onUnreachable(outbox, "does not read");
+      return;
+    }
+    if (outbox.isDue) return;
+    outbox.isDue = true;
+    this.#routingIds.set(outbox, routingId);
+    this.#due.push(outbox);
+  }
+
+  /** Forgets `outbox` and what it holds. */
+  drop(outbox: Outbox): void {
+    this.#routingIds.delete(outbox);
+    this.#blocked.delete(outbox);
+  }
+
+  /** Sends what is due, as far as the peers' pipes take it. */
+  flush(): void {
+    if (this.#due.length === 0) return;
+    const due = this.#due;
+    this.#due = [];
+    for (const outbox of due) {
+      outbox.isDue = false;
+      if (!this.#blocked.has(outbox)) this.#send(outbox);
+    }
+  }
+
+  /** Sends the next message of `outbox`, one at a time, so that they arrive in order. */
+  #send(outbox: Outbox): void {
+    if (outbox.isSending || this.#isClosed) return;
+    const routingId = this.#routingIds.get(outbox);
+    const message = routingId === undefined ? undefined : outbox.peek();
+    if (message === undefined) {
+      this.#routingIds.delete(outbox);
+      return;
+    }
+    outbox.isSending = true;
+    this.#socket.send([routingId as Buffer, ...message]).then(
+      () => {
+        outbox.isSending = false;
+        outbox.shift();
+        this.#send(outbox);
+      },
+      (error: NodeJS.ErrnoException) => {
+        outbox.isSending = false;
+        if (this.#isClosed || !this.#routingIds.has(outbox)) return;
+        if (error.code === "EAGAIN") this.#block(outbox);
+        else this.#events.onUnreachable(outbox, error.message);
+      },
+    );
+  }
+
+  #block(outbox: Outbox): void {
+    this.#blocked.add(outbox);
+    this.#retry ??= setTimeout(() => {
+      this.#retry = undefined;
+      const blocked = [...this.#blocked];
+      this.#blocked.clear();
+      for (const each of blocked) this.#send(each);
+    }, RETRY_MS);
+  }
+}
