@@ -1,5 +1,6 @@
 // One connected REP socket and the DEALER that is its only correspondent.
 import { strict as assert } from "node:assert";
+import { randomBytes } from "node:crypto";
 import { Context, Dealer } from "zeromq";
 
 /** An unmodified REP socket: one request at a time, its reply before the next. */
@@ -29,6 +30,15 @@ export type PlainFault = "reply-unexpected" | "reply-malformed";
 
 const delimiter = Buffer.alloc(0);
 
+// | broker u64, random | worker u32 | sequence u32 |, sent as the envelope of each request. REP
+// gives it back before its reply (RFC 28). It is needed: a REP that was stopped or cut off
+// answers what it had in hand over its next connection, where another request may be waiting.
+const tagSize = 16;
+const brokerTag = randomBytes(8);
+
+// Replies to earlier connections that one may bring; a REP holds one for each it was cut off from.
+const staleCountMax = 16;
+
 // One request out and one reply in is all that the pattern allows; one more shows its breach.
 const highWaterMark = 2;
 
@@ -48,6 +58,9 @@ export class PlainDealer implements PlainWorker {
   #options: PlainDealerOptions;
   #dealer: Dealer;
   #state: "idle" | "busy" | "finishing" | "closed" = "idle";
+  #tag: Buffer = delimiter;
+  #sequence = 0;
+  #staleCount = 0;
 
   /** Binds at once; throws what ZeroMQ throws (too many files, a bad endpoint). */
   constructor(options: PlainDealerOptions) {
@@ -76,9 +89,12 @@ export class PlainDealer implements PlainWorker {
     if (this.#state === "finishing" || this.#state === "closed") return;
     assert(this.#state === "idle", `plain worker ${this.id} already has a request`);
     this.#state = "busy";
-    // REP strips what precedes the first empty part and puts it back before its reply.
+    this.#tag = Buffer.allocUnsafe(tagSize);
+    brokerTag.copy(this.#tag);
+    this.#tag.writeUInt32LE(this.id >>> 0, 8);
+    this.#tag.writeUInt32LE(++this.#sequence >>> 0, 12);
     // Rejected only by a close in between, which onClosed tells.
-    this.#dealer.send([delimiter, ...parts]).catch(() => {});
+    this.#dealer.send([this.#tag, delimiter, ...parts]).catch(() => {});
   }
 
   close(): void {
@@ -109,26 +125,20 @@ export class PlainDealer implements PlainWorker {
   }
 
   #onMessage(parts: Buffer[]): void {
-    switch (this.#state) {
-      case "closed":
-        return;
-      case "idle":
-        this.close();
-        this.#options.onFault("reply-unexpected");
-        return;
-      case "busy":
-      case "finishing":
-        if (parts.length < 2 || parts[0].length !== 0) {
-          this.close();
-          this.#options.onFault("reply-malformed");
-          return;
-        }
-        parts.shift();
-        this.#state = this.#state === "busy" ? "idle" : "closed";
-        this.#options.onReply(parts);
-        return;
-      default:
-        this.#state satisfies never;
+    if (this.#state === "closed") return;
+    const hasEnvelope = parts.length >= 3 && parts[0].length === tagSize && parts[1].length === 0;
+    if (hasEnvelope && !parts[0].equals(this.#tag) && this.#staleCount < staleCountMax) {
+      this.#staleCount++;
+      return;
     }
+    if (this.#state === "idle" || !hasEnvelope || !parts[0].equals(this.#tag)) {
+      const fault = this.#state === "idle" ? "reply-unexpected" : "reply-malformed";
+      this.close();
+      this.#options.onFault(fault);
+      return;
+    }
+    this.#state = this.#state === "busy" ? "idle" : "closed";
+    this.#tag = delimiter;
+    this.#options.onReply(parts.slice(2));
   }
 }

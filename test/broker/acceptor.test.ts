@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -106,6 +106,16 @@ function plainEcho(endpoint: string): Reply {
   return reply;
 }
 
+/** Waits for ZeroMQ's READY: no message may be sent before. Leaves the peer paused. */
+async function readyOf(peer: Socket): Promise<void> {
+  let size = 0;
+  while (size <= 64) {
+    const [chunk] = await once(peer, "data");
+    size += chunk.length;
+  }
+  peer.pause();
+}
+
 function startWorkerProcess(endpoint: string): ChildProcess {
   const child = spawn(process.execPath, [fixture("rep-worker.mjs"), endpoint], {
     stdio: "inherit",
@@ -169,10 +179,13 @@ describe("REP workers", () => {
       peer.write(handshakeBytes("REP"));
       const worker = await log.nth<PlainWorker>("worker", round);
       worker.send([bytes("last words?")]);
-      let seen = "";
+      let seen = Buffer.alloc(0);
       peer.on("data", (chunk) => {
-        seen += chunk.toString("latin1");
-        if (seen.includes("last words?")) peer.end(encodeMessage([bytes(""), bytes("yes")]));
+        seen = Buffer.concat([seen, chunk]);
+        const at = seen.indexOf("last words?");
+        // | 01 | 10 | tag 16 | 01 | 00 | 00 | size | "last words?"
+        const tag = seen.subarray(at - 20, at - 4);
+        if (at > 0) peer.end(encodeMessage([tag, bytes(""), bytes("yes")]));
       });
       await log.nth("gone", round);
       expect(log.all<Buffer[]>(`reply ${worker.id}`)).toEqual([[bytes("yes")]]);
@@ -230,6 +243,29 @@ describe("REP workers", () => {
     third.send([bytes("after")]);
     expect(await log.nth(`reply ${third.id}`)).toEqual([bytes("after")]);
     expect(log.all("gone").length).toBe(2);
+  });
+
+  it("may bring a reply to an earlier connection: it is dropped, and so is a flood of them", async () => {
+    const acceptor = await start();
+    const peer = peerOf(acceptor);
+    peer.write(handshakeBytes("REP"));
+    const worker = await log.nth<PlainWorker>("worker");
+    const stale = encodeMessage([Buffer.alloc(16, 9), bytes(""), bytes("stale")]);
+    worker.send([bytes("request")]);
+    peer.write(stale);
+    let seen = Buffer.alloc(0);
+    peer.on("data", (chunk) => {
+      seen = Buffer.concat([seen, chunk]);
+      const at = seen.indexOf("request");
+      if (at < 0) return;
+      peer.removeAllListeners("data").resume();
+      peer.write(encodeMessage([seen.subarray(at - 20, at - 4), bytes(""), bytes("fresh")]));
+    });
+    expect(await log.nth(`reply ${worker.id}`)).toEqual([bytes("fresh")]);
+    for (let i = 0; i < 16; i++) peer.write(stale);
+    expect(await log.nth("gone")).toBe(worker);
+    expect(acceptor.refusalCounts.get("reply-unexpected")).toBe(1);
+    expect(log.all(`reply ${worker.id}`).length).toBe(1);
   });
 
   it("stopped amid a large request are gone too", async () => {
@@ -298,7 +334,8 @@ describe("native workers", () => {
     const acceptor = await start();
     for (let i = 0; i < 150; i++) {
       const peer = peerOf(acceptor);
-      peer.write(Buffer.concat([handshakeBytes("DEALER"), encodeMessage([bytes(`${i}`)])]));
+      peer.write(handshakeBytes("DEALER"));
+      readyOf(peer).then(() => peer.write(encodeMessage([bytes(`${i}`)])));
     }
     const seen = new Set<string>();
     while (seen.size < 150) seen.add(String((await router.receive())[1]));
@@ -310,21 +347,27 @@ describe("the handshake", () => {
   it("may come byte by byte", async () => {
     const acceptor = await start();
     const peer = peerOf(acceptor);
-    for (const byte of Buffer.concat([handshakeBytes("DEALER"), encodeMessage([bytes("slow")])])) {
+    const ready = readyOf(peer);
+    for (const byte of handshakeBytes("DEALER")) {
       await new Promise((resolve) => peer.write(Buffer.from([byte]), resolve));
       await new Promise((resolve) => setImmediate(resolve));
     }
+    await ready;
+    peer.write(encodeMessage([bytes("slow")]));
     expect((await router.receive())[1]).toEqual(bytes("slow"));
   });
 
   it("may be cut in two anywhere", async () => {
     const acceptor = await start({ connectionsMax: 10_000 });
-    const whole = Buffer.concat([handshakeBytes("DEALER"), encodeMessage([bytes("cut")])]);
+    const whole = handshakeBytes("DEALER");
     for (let size = 1; size < whole.length; size++) {
       const peer = peerOf(acceptor);
       await new Promise((resolve) => peer.write(whole.subarray(0, size), resolve));
       await new Promise((resolve) => setImmediate(resolve));
+      const ready = readyOf(peer);
       peer.write(whole.subarray(size));
+      await ready;
+      peer.write(encodeMessage([bytes("cut")]));
       expect((await router.receive())[1]).toEqual(bytes("cut"));
       peer.destroy();
     }
@@ -373,7 +416,7 @@ describe("strangers", () => {
     });
     told.write(Buffer.concat([handshakeBytes("SUB").subarray(0, 64), encodeReady("SUB", {})]));
     await once(told, "close");
-    expect(answer.slice(64)).toMatch(/^\x04.\x05ERROR.SUB sockets are not served here/);
+    expect(answer.slice(64)).toMatch(/ERROR.SUB sockets are not served here/);
 
     worker.send([bytes("still here?")]);
     await log.nth(`reply ${worker.id}`);
@@ -409,7 +452,9 @@ describe("backpressure", () => {
     router.mandatory = true;
     const acceptor = await start({ heartbeatTimeoutMs: 60_000 });
     const peer = peerOf(acceptor);
-    peer.write(Buffer.concat([handshakeBytes("DEALER"), encodeMessage([bytes("hello")])]));
+    peer.write(handshakeBytes("DEALER"));
+    await readyOf(peer);
+    peer.write(encodeMessage([bytes("hello")]));
     const [id] = await router.receive();
     router.sendTimeout = 500;
     const send = async () => {
@@ -426,6 +471,7 @@ describe("backpressure", () => {
     peer.on("data", (chunk) => {
       size += chunk.length;
     });
+    peer.resume();
     // All that was held back comes once the peer reads.
     expect(await send()).toBe(200);
     expect(size).toBeGreaterThan(100 << 20);
@@ -436,6 +482,7 @@ describe("backpressure", () => {
     const acceptor = await start();
     const peer = peerOf(acceptor);
     peer.write(handshakeBytes("DEALER"));
+    await readyOf(peer);
     const message = encodeMessage([Buffer.alloc(1 << 20)]);
     for (let i = 0; i < 200; i++) peer.write(message);
     peer.setTimeout(700);
