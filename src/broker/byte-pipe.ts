@@ -35,6 +35,7 @@ export class BytePipe {
   #readBuffer = Buffer.allocUnsafeSlow(readBufferSize);
   #isOpen = false;
   #isClosing = false;
+  #isSettled = false;
   #peerClosed = false;
   #openTimer: NodeJS.Timeout;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -169,8 +170,6 @@ export class BytePipe {
   #startCloseTimer(): void {
     this.#closeTimer ??= setTimeout(() => this.destroy(), this.#options.stallTimeoutMs);
   }
-
-  #isSettled = false;
 
   #settle(): void {
     if (this.#isSettled || !this.#peerClosed) return;
