@@ -1,0 +1,144 @@
+// One connected REP socket and the DEALER that is its only correspondent.
+import { strict as assert } from "node:assert";
+import { randomBytes } from "node:crypto";
+import { Context, Dealer } from "zeromq";
+
+/** An unmodified REP socket: one request at a time, its reply before the next. */
+export interface PlainWorker {
+  readonly id: number;
+  /**
+   * Sends one request; asserts that none is outstanding. Parts above 128 bytes are not copied and
+   * must not be changed afterwards. Does nothing once the worker is going: `onPlainGone` follows.
+   */
+  send(parts: Uint8Array[]): void;
+  /** Drops the worker; `onPlainGone` follows. A reply still on its way is not delivered. */
+  close(): void;
+}
+
+export interface PlainDealerOptions {
+  id: number;
+  endpoint: string; // Private: whoever connects to it is taken for the worker.
+  heartbeatIntervalMs: number;
+  heartbeatTimeoutMs: number;
+  maxMessageSize: number;
+  onReply(parts: Buffer[]): void;
+  onFault(fault: PlainFault): void; // The peer broke the REQ-REP pattern; the worker is closed.
+  onClosed(): void; // Exactly once, after the last reply.
+}
+
+export type PlainFault = "reply-unexpected" | "reply-malformed";
+
+const delimiter = Buffer.alloc(0);
+
+// | broker u64, random | worker u32 | sequence u32 |, sent as the envelope of each request. REP
+// gives it back before its reply (RFC 28). It is needed: a REP that was stopped or cut off
+// answers what it had in hand over its next connection, where another request may be waiting.
+const tagSize = 16;
+const brokerTag = randomBytes(8);
+
+// Replies to earlier connections that one may bring; a REP holds one for each it was cut off from.
+const staleCountMax = 16;
+
+// One request out and one reply in is all that the pattern allows; one more shows its breach.
+const highWaterMark = 2;
+
+const socketCountMax = 65_535;
+
+let sharedContext: Context | undefined;
+
+/** A context apart: the global one holds 1023 sockets, for all that the process does. */
+function plainContext(): Context {
+  sharedContext ??= new Context({ maxSockets: socketCountMax });
+  return sharedContext;
+}
+
+export class PlainDealer implements PlainWorker {
+  readonly id: number;
+  readonly endpoint: string;
+  #options: PlainDealerOptions;
+  #dealer: Dealer;
+  #state: "idle" | "busy" | "finishing" | "closed" = "idle";
+  #tag: Buffer = delimiter;
+  #sequence = 0;
+  #staleCount = 0;
+
+  /** Binds at once; throws what ZeroMQ throws (too many files, a bad endpoint). */
+  constructor(options: PlainDealerOptions) {
+    this.id = options.id;
+    this.#options = options;
+    this.#dealer = new Dealer({
+      context: plainContext(),
+      linger: 0,
+      sendHighWaterMark: highWaterMark,
+      receiveHighWaterMark: highWaterMark,
+      heartbeatInterval: options.heartbeatIntervalMs,
+      heartbeatTimeout: options.heartbeatTimeoutMs,
+      maxMessageSize: options.maxMessageSize,
+    });
+    try {
+      this.#dealer.bindSync(options.endpoint);
+      this.endpoint = this.#dealer.lastEndpoint!;
+    } catch (error) {
+      this.#dealer.close();
+      throw error;
+    }
+    this.#receiveAll();
+  }
+
+  send(parts: Uint8Array[]): void {
+    if (this.#state === "finishing" || this.#state === "closed") return;
+    assert(this.#state === "idle", `plain worker ${this.id} already has a request`);
+    this.#state = "busy";
+    this.#tag = Buffer.allocUnsafe(tagSize);
+    brokerTag.copy(this.#tag);
+    this.#tag.writeUInt32LE(this.id >>> 0, 8);
+    this.#tag.writeUInt32LE(++this.#sequence >>> 0, 12);
+    // Rejected only by a close in between, which onClosed tells.
+    this.#dealer.send([this.#tag, delimiter, ...parts]).catch(() => {});
+  }
+
+  close(): void {
+    this.#state = "closed";
+    this.#dealer.close();
+  }
+
+  /** The peer has gone: closes, but delivers a reply that had fully arrived. */
+  finish(): void {
+    if (this.#state === "busy") this.#state = "finishing";
+    else this.#state = "closed";
+    // A receive that waits is tried a last time by close(), so that reply is not lost.
+    this.#dealer.close();
+  }
+
+  async #receiveAll(): Promise<void> {
+    for (;;) {
+      let parts: Buffer[];
+      try {
+        parts = await this.#dealer.receive();
+      } catch {
+        break; // Closed.
+      }
+      this.#onMessage(parts);
+    }
+    this.close();
+    this.#options.onClosed();
+  }
+
+  #onMessage(parts: Buffer[]): void {
+    if (this.#state === "closed") return;
+    const hasEnvelope = parts.length >= 3 && parts[0].length === tagSize && parts[1].length === 0;
+    if (hasEnvelope && !parts[0].equals(this.#tag) && this.#staleCount < staleCountMax) {
+      this.#staleCount++;
+      return;
+    }
+    if (this.#state === "idle" || !hasEnvelope || !parts[0].equals(this.#tag)) {
+      const fault = this.#state === "idle" ? "reply-unexpected" : "reply-malformed";
+      this.close();
+      this.#options.onFault(fault);
+      return;
+    }
+    this.#state = this.#state === "busy" ? "idle" : "closed";
+    this.#tag = delimiter;
+    this.#options.onReply(parts.slice(2));
+  }
+}

@@ -1,0 +1,158 @@
+// The part of ZMTP 3.x that the acceptor takes part in: the greeting and the NULL mechanism's
+// READY, enough to learn a peer's socket type. Pure: bytes in, values out, never throws.
+// RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
+
+/** Why bytes are no handshake that can be served. Stable names: counters are keyed by them. */
+export type HandshakeFault =
+  | "not-zmtp"
+  | "zmtp-version"
+  | "mechanism"
+  | "peer-error"
+  | "ready-malformed"
+  | "ready-too-large";
+
+/** What the bytes of a connection's start amount to so far. */
+export type Handshake =
+  | { state: "partial" }
+  | { state: "ready"; socketType: string }
+  | { state: "faulty"; fault: HandshakeFault; detail: string };
+
+export type GreetingCheck =
+  | { state: "partial" }
+  | { state: "whole" }
+  | Extract<Handshake, { state: "faulty" }>;
+
+export const greetingSize = 64;
+/** Largest READY body taken. libzmq's own is under 300 bytes: an identity is at most 255. */
+export const readySizeMax = 8192;
+
+const signatureSize = 10;
+const majorOffset = 10;
+const mechanismOffset = 12;
+const mechanismSize = 20;
+
+const flagLong = 0x02;
+const flagCommand = 0x04;
+
+/**
+ * The greeting that libzmq 4.3.5 sends, so that one swallowed from it can be replaced by ours.
+ *
+ * | FF | padding 8 | 7F | major u8 | minor u8 | mechanism 20 | as-server u8 | filler 31 |
+ */
+export function encodeGreeting(mechanism: string): Buffer {
+  const greeting = Buffer.alloc(greetingSize);
+  greeting[0] = 0xff;
+  // ZMTP 1.0 peers read the padding as the size of a long frame: an identity of 0 bytes and flags.
+  greeting[8] = 1;
+  greeting[9] = 0x7f;
+  greeting[majorOffset] = 3;
+  greeting[majorOffset + 1] = 1;
+  greeting.write(mechanism, mechanismOffset, mechanismSize, "latin1");
+  return greeting;
+}
+
+/**
+ * | 04 | size u8 | 05 "ERROR" | reason size u8 | reason |
+ *
+ * Tells a peer in words why it is refused; takes the place of our READY.
+ */
+export function encodeError(reason: string): Buffer {
+  const text = Buffer.from(reason, "latin1").subarray(0, 240);
+  const header = Buffer.from([flagCommand, 7 + text.length, 5, 0, 0, 0, 0, 0, text.length]);
+  header.write("ERROR", 3, "latin1");
+  return Buffer.concat([header, text]);
+}
+
+function faulty(fault: HandshakeFault, detail: string): Extract<Handshake, { state: "faulty" }> {
+  return { state: "faulty", fault, detail };
+}
+
+/** Judges a greeting as early as its bytes allow: a stranger is let go at its first wrong byte. */
+export function checkGreeting(bytes: Uint8Array, mechanism: string): GreetingCheck {
+  if (bytes.length === 0) return { state: "partial" };
+  if (bytes[0] !== 0xff) return faulty("not-zmtp", "the first byte is not FF");
+  if (bytes.length < signatureSize) return { state: "partial" };
+  // RFC 23: bit 0 of the tenth byte tells a signature from a ZMTP 1.0 frame.
+  if ((bytes[9] & 1) === 0) return faulty("zmtp-version", "ZMTP 1.0 is not supported");
+  if (bytes.length === majorOffset) return { state: "partial" };
+  const major = bytes[majorOffset];
+  if (major < 3) return faulty("zmtp-version", "ZMTP 2.0 is not supported");
+  if (bytes.length < greetingSize) return { state: "partial" };
+  for (let i = 0; i < mechanismSize; i++) {
+    const wanted = i < mechanism.length ? mechanism.charCodeAt(i) : 0;
+    if (bytes[mechanismOffset + i] !== wanted) {
+      return faulty("mechanism", `the security mechanism must be ${mechanism}`);
+    }
+  }
+  return { state: "whole" };
+}
+
+/** Reads a peer's greeting and READY from all bytes received so far; more may follow READY. */
+export function readHandshake(bytes: Uint8Array, mechanism: string): Handshake {
+  const greeting = checkGreeting(bytes, mechanism);
+  if (greeting.state !== "whole") return greeting;
+  return readReady(bytes, greetingSize);
+}
+
+/** | flags u8, 04 or 06 | body size u8 or u64 | 05 "READY" | properties | */
+function readReady(bytes: Uint8Array, offset: number): Handshake {
+  if (bytes.length === offset) return { state: "partial" };
+  const flags = bytes[offset];
+  if (flags !== flagCommand && flags !== (flagCommand | flagLong)) {
+    return faulty("ready-malformed", "the frame after the greeting is not a command");
+  }
+  const isLong = (flags & flagLong) !== 0;
+  const bodyOffset = offset + (isLong ? 9 : 2);
+  if (bytes.length < bodyOffset) return { state: "partial" };
+  const size = isLong ? readUint64(bytes, offset + 1) : bytes[offset + 1];
+  if (size > readySizeMax) {
+    return faulty("ready-too-large", `READY must be at most ${readySizeMax} bytes, got ${size}`);
+  }
+  if (bytes.length < bodyOffset + size) return { state: "partial" };
+  const body = bytes.subarray(bodyOffset, bodyOffset + size);
+  const name = size > 0 ? latin1(body.subarray(1, 1 + body[0])) : "";
+  if (name === "ERROR") return faulty("peer-error", "the peer sent ERROR");
+  if (name !== "READY") return faulty("ready-malformed", "the first command is not READY");
+  return readProperties(body.subarray(6));
+}
+
+/** Properties, each | name size u8 | name | value size u32 | value |; names in any case. */
+function readProperties(bytes: Uint8Array): Handshake {
+  let socketType = "";
+  let at = 0;
+  while (at < bytes.length) {
+    const nameEnd = at + 1 + bytes[at];
+    const valueOffset = nameEnd + 4;
+    if (bytes[at] === 0 || valueOffset > bytes.length) {
+      return faulty("ready-malformed", "a property of READY is cut short");
+    }
+    const valueEnd = valueOffset + readUint32(bytes, nameEnd);
+    if (valueEnd > bytes.length) {
+      return faulty("ready-malformed", "a property of READY is cut short");
+    }
+    if (latin1(bytes.subarray(at + 1, nameEnd)).toLowerCase() === "socket-type") {
+      // Two types would let a peer show us one and ZeroMQ, which reads READY after us, the other.
+      if (socketType !== "") return faulty("ready-malformed", "READY has two socket types");
+      socketType = latin1(bytes.subarray(valueOffset, valueEnd));
+      // The name is echoed in an error text: nothing but a plain word may pass.
+      if (!/^[A-Z]{1,16}$/.test(socketType)) {
+        return faulty("ready-malformed", "the socket type is not a word in capitals");
+      }
+    }
+    at = valueEnd;
+  }
+  if (socketType === "") return faulty("ready-malformed", "READY has no Socket-Type");
+  return { state: "ready", socketType };
+}
+
+function readUint32(bytes: Uint8Array, at: number): number {
+  return bytes[at] * 0x1000000 + ((bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]);
+}
+
+function readUint64(bytes: Uint8Array, at: number): number {
+  return readUint32(bytes, at) * 2 ** 32 + readUint32(bytes, at + 4);
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
