@@ -1,1 +1,14 @@
-export {};
+export { RequestError } from "./base/errors.js";
+export { Status, type StatusName } from "./base/status.js";
+export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js";
+export {
+  Client,
+  type ClientOptions,
+  type ClientStats,
+  type ConnectionEvent,
+  type RequestOptions,
+} from "./client/client.js";
+export { defaultLimits, type Limits } from "./core/limits.js";
+export type { Headers } from "./wire/headers.js";
+export type { Handler, RequestContext, ServiceOptions } from "./worker/job.js";
+export { Worker, type WorkerOptions, type WorkerStats } from "./worker/worker.js";

@@ -19,12 +19,20 @@ export class Bodies {
     return this.#store.bytesHeld;
   }
 
+  /** Where the request in `slot` is; undefined while it is only in the message it came in. */
   get(slot: number): HeldRecord | undefined {
-    return this.#held[slot];
+    const held = this.#held[slot];
+    return held === undefined || held.size === 0 ? undefined : held;
   }
 
   /** Notes where the request in `slot` is now. One with a cell stays there. */
-  set(slot: number, bytes: Uint8Array, at: number, size: number, frames: readonly Uint8Array[]): void {
+  set(
+    slot: number,
+    bytes: Uint8Array,
+    at: number,
+    size: number,
+    frames: readonly Uint8Array[],
+  ): void {
     if (this.#cells[slot] !== undefined) return;
     const held = this.#held[slot];
     if (held === undefined) {

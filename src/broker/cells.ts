@@ -30,7 +30,8 @@ export class Cells {
   bytesHeld = 0;
 
   allocate(size: number): Cell {
-    if (size > CELL_BYTES_MAX) return { bytes: Buffer.allocUnsafeSlow(size), at: 0, chunk: undefined };
+    if (size > CELL_BYTES_MAX)
+      return { bytes: Buffer.allocUnsafeSlow(size), at: 0, chunk: undefined };
     const kind = kindOf(size);
     this.#open[kind] ??= [];
     const open = this.#open[kind];

@@ -3,7 +3,7 @@ import { BatchWriter } from "../wire/batch.js";
 /** A batch of this many bytes is closed and the next begun. */
 const BATCH_BYTES_MAX = 64 * 1024;
 /** What a peer that does not read may be owed before it is given up. */
-const OWED_BYTES_MAX = 32 * 1024 * 1024;
+const OWED_BYTES_MAX = 8 * 1024 * 1024;
 
 /**
  * What one peer is owed: the batch being written, and those behind it that ZeroMQ has not taken yet.
@@ -17,6 +17,11 @@ export class Outbox {
   /** Whether ZeroMQ has a message of it that it has not yet accepted or refused. */
   isSending = false;
 
+  constructor(
+    /** The peer it belongs to. */
+    readonly peer: number,
+  ) {}
+
   get isEmpty(): boolean {
     return this.#ready.length === 0 && this.writer.isEmpty;
   }
@@ -27,10 +32,10 @@ export class Outbox {
 
   /** Whether more is owed than a peer that reads would ever be. */
   get isOverdue(): boolean {
-    return this.owedBytes > OWED_BYTES_MAX;
+    return this.#ready.length > 1 && this.owedBytes > OWED_BYTES_MAX;
   }
 
-  /** Closes the batch being written if it is large enough; true when it did. */
+  /** Closes the batch being written if it is large enough to go; true when it did. */
   closeLargeBatch(): boolean {
     if (this.writer.size + this.writer.frameBytes < BATCH_BYTES_MAX) return false;
     this.#closeBatch();

@@ -35,8 +35,8 @@ export interface RouterPortEvents {
   onMessage(frames: Buffer[]): void;
   /** All that had come in is handled: what it brought about is to be sent. */
   onTurn(): void;
-  /** The peer behind this outbox is gone, or reads no more. */
-  onUnreachable(outbox: Outbox, reason: string): void;
+  /** The peer behind this outbox is gone, or reads no more. May come while the core steps. */
+  onUnreachable(outbox: Outbox, isUnread: boolean): void;
 }
 
 /** One ROUTER socket: its reader, and its one writer, which no stuck peer holds up. */
@@ -114,13 +114,19 @@ export class RouterPort {
   /** Says that `outbox` has something for the peer of this routing id. */
   due(outbox: Outbox, routingId: Buffer): void {
     if (outbox.isOverdue) {
-      this.#events.onUnreachable(outbox, "does not read");
+      this.#events.onUnreachable(outbox, true);
       return;
     }
     if (outbox.isDue) return;
     outbox.isDue = true;
     this.#routingIds.set(outbox, routingId);
     this.#due.push(outbox);
+  }
+
+  /** Sends one message that nobody will miss if it cannot be sent at once. */
+  sendOnce(routingId: Buffer, message: readonly Uint8Array[]): void {
+    if (this.#isClosed) return;
+    this.#socket.send([routingId, ...message]).catch(() => {});
   }
 
   /** Forgets `outbox` and what it holds. */
@@ -160,7 +166,7 @@ export class RouterPort {
         outbox.isSending = false;
         if (this.#isClosed || !this.#routingIds.has(outbox)) return;
         if (error.code === "EAGAIN") this.#block(outbox);
-        else this.#events.onUnreachable(outbox, error.message);
+        else this.#events.onUnreachable(outbox, false);
       },
     );
   }

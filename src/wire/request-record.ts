@@ -17,20 +17,17 @@ class ExchangeRecord {
   slot = 0;
   generation = 0;
   flags = 0;
-  /** What holds the record: this range of a batch, and the body's frames beside it. */
-  source: Uint8Array = new Uint8Array(0);
-  at = 0;
-  size = 0;
-  frames: readonly Uint8Array[] = NO_FRAMES;
+  readonly held: HeldRecord = { bytes: new Uint8Array(0), at: 0, size: 0, frames: NO_FRAMES };
 
   /** PROTOCOL 3.1. False where the sequence is not one. */
   protected readCommon(reader: BatchReader): boolean {
     const { view } = reader;
     const start = reader.at;
-    this.source = reader.bytes;
-    this.at = start;
-    this.size = reader.size;
-    this.frames = NO_FRAMES;
+    const { held } = this;
+    held.bytes = reader.bytes;
+    held.at = start;
+    held.size = reader.size;
+    held.frames = NO_FRAMES;
     this.flags = reader.bytes[start + at.AT_FLAGS];
     this.sessionLow = view.getUint32(start + at.AT_SESSION, true);
     this.sessionHigh = view.getUint32(start + at.AT_SESSION + 4, true);
@@ -43,8 +40,9 @@ class ExchangeRecord {
 
   /** Bytes that the record occupies, its frames included. */
   get bytes(): number {
-    let bytes = this.size;
-    for (const frame of this.frames) bytes += frame.length;
+    const { size, frames } = this.held;
+    let bytes = size;
+    for (const frame of frames) bytes += frame.length;
     return bytes;
   }
 }
@@ -79,12 +77,12 @@ export class RequestRecord extends ExchangeRecord implements Request {
     if (frameCount > 0) {
       const frames = reader.claimFrames(frameCount);
       if (frames === undefined) return reader.reason;
-      this.frames = frames;
+      this.held.frames = frames;
     }
     if (!this.hasId) return "sequence must be 1..2^53-1";
     const bodyAt = at.REQUEST_SIZE + this.serviceSize + this.headersSize;
-    if (bodyAt > this.size) return "service or headers longer than the record";
-    if (frameCount > 0 && bodyAt !== this.size) return "body both in the record and in frames";
+    if (bodyAt > reader.size) return "service or headers longer than the record";
+    if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
     const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
     if (service === undefined)
@@ -94,15 +92,13 @@ export class RequestRecord extends ExchangeRecord implements Request {
   }
 
   get headers(): Uint8Array {
-    const start = this.at + at.REQUEST_SIZE + this.serviceSize;
-    return this.source.subarray(start, start + this.headersSize);
+    const start = this.held.at + at.REQUEST_SIZE + this.serviceSize;
+    return this.held.bytes.subarray(start, start + this.headersSize);
   }
 
   /** The body, as one or more parts. */
   get body(): readonly Uint8Array[] {
-    if (this.frames.length > 0) return this.frames;
-    const start = at.REQUEST_SIZE + this.serviceSize + this.headersSize;
-    return [this.source.subarray(this.at + start, this.at + this.size)];
+    return requestBody(this.held);
   }
 }
 
@@ -121,24 +117,18 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
     if (frameCount > 0) {
       const frames = reader.claimFrames(frameCount);
       if (frames === undefined) return reader.reason;
-      this.frames = frames;
+      this.held.frames = frames;
     }
     if (!hasId) return "sequence must be 1..2^53-1";
-    const headersSize = view.getUint16(start + at.AT_HEADERS_SIZE, true);
-    const bodyAt = at.REPLY_SIZE + headersSize;
-    if (bodyAt > this.size) return "headers longer than the record";
-    if (frameCount > 0 && bodyAt !== this.size) return "body both in the record and in frames";
+    const bodyAt = at.REPLY_SIZE + headersSize(bytes, start);
+    if (bodyAt > reader.size) return "headers longer than the record";
+    if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     return undefined;
   }
 
   /** The body, as one or more parts. */
   get body(): readonly Uint8Array[] {
-    if (this.frames.length > 0) return this.frames;
-    const headersSize =
-      this.source[this.at + at.AT_HEADERS_SIZE] |
-      (this.source[this.at + at.AT_HEADERS_SIZE + 1] << 8);
-    const start = this.at + at.REPLY_SIZE + headersSize;
-    return [this.source.subarray(start, this.at + this.size)];
+    return replyBody(this.held);
   }
 }
 
@@ -161,7 +151,7 @@ export class FailureRecord extends ExchangeRecord implements Failure {
     this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
     this.untouched = (this.flags & Flag.UNTOUCHED) !== 0;
     const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
-    if (at.FAILURE_SIZE + reasonSize > this.size) return "reason longer than the record";
+    if (at.FAILURE_SIZE + reasonSize > reader.size) return "reason longer than the record";
     const reason = readText(bytes, start + at.FAILURE_SIZE, reasonSize);
     if (reason === undefined) return "reason must be UTF-8";
     this.reason = reason;
@@ -342,6 +332,23 @@ export interface HeldRecord {
   at: number;
   size: number;
   frames: readonly Uint8Array[];
+}
+
+/** The body of a REQUEST, as one or more parts. */
+export function requestBody({ bytes, at: start, size, frames }: HeldRecord): readonly Uint8Array[] {
+  if (frames.length > 0) return frames;
+  const fixed = at.REQUEST_SIZE + bytes[start + at.AT_SERVICE_SIZE] + headersSize(bytes, start);
+  return [bytes.subarray(start + fixed, start + size)];
+}
+
+/** The body of a REPLY, as one or more parts. */
+export function replyBody({ bytes, at: start, size, frames }: HeldRecord): readonly Uint8Array[] {
+  if (frames.length > 0) return frames;
+  return [bytes.subarray(start + at.REPLY_SIZE + headersSize(bytes, start), start + size)];
+}
+
+function headersSize(bytes: Uint8Array, start: number): number {
+  return bytes[start + at.AT_HEADERS_SIZE] | (bytes[start + at.AT_HEADERS_SIZE + 1] << 8);
 }
 
 /** Copies a REQUEST as it came, for a worker: one copy and the fields that the broker sets. */

@@ -1,0 +1,246 @@
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { wholeNumber } from "../base/check.js";
+import type { CoreCounts } from "../core/core.js";
+import { type Limits, resolveLimits } from "../core/limits.js";
+import { Acceptor } from "./acceptor.js";
+import { Exchange, type FaultCounts } from "./exchange.js";
+import { listenError, parseEndpoint } from "./listen-endpoint.js";
+import { RouterPort, type RouterPortOptions } from "./router-port.js";
+
+/** Where a broker listens and what it bears. */
+export interface BrokerOptions {
+  /** Where clients connect: one or more `tcp://host:port` or `ipc://path`. Default port 5559. */
+  frontend?: string | readonly string[];
+  /** Where workers connect, native and REP alike. Default port 5560. */
+  backend?: string | readonly string[];
+  /** Bounds that differ from the defaults. */
+  limits?: Partial<Limits>;
+  /** ZMTP heartbeats: a peer silent for so long is taken for dead. Defaults 300 and 1000. */
+  heartbeatIntervalMs?: number;
+  heartbeatTimeoutMs?: number;
+  /** How long a connection may take to say what it is. Default 5000. */
+  handshakeTimeoutMs?: number;
+  /** Connections at each backend endpoint. Default 10000. */
+  connectionsMax?: number;
+}
+
+/** What a broker holds now and has counted since it started. */
+export interface BrokerStats {
+  /** Requests held: waiting and in flight. */
+  requests: number;
+  requestBytes: number;
+  /** Requests that wait for a worker. */
+  queued: number;
+  clients: number;
+  workers: number;
+  services: Record<string, { queued: number; inFlight: number; isServed: boolean }>;
+  counts: CoreCounts;
+  faults: FaultCounts;
+  /** Connections at the backend that were refused or dropped, by reason. */
+  refusals: Record<string, number>;
+}
+
+export const FRONTEND_DEFAULT = "tcp://127.0.0.1:5559";
+export const BACKEND_DEFAULT = "tcp://127.0.0.1:5560";
+
+/** A frame may hold a record and its batch; more than the records' limit is never right. */
+const MESSAGE_OVERHEAD_MAX = 1024 * 1024;
+
+/** Finds an idle worker for each request, and each reply its way back. */
+export class Broker {
+  /** Where it listens, with the real ports. */
+  readonly frontend: readonly string[];
+  readonly backend: readonly string[];
+  readonly #exchange: Exchange;
+  readonly #frontend: RouterPort;
+  readonly #backend: RouterPort;
+  readonly #acceptors: readonly Acceptor[];
+  readonly #folder: string;
+  #closing: Promise<boolean> | undefined;
+
+  private constructor(
+    exchange: Exchange,
+    frontend: { port: RouterPort; endpoints: readonly string[] },
+    backend: { port: RouterPort; acceptors: readonly Acceptor[] },
+    folder: string,
+  ) {
+    this.#exchange = exchange;
+    this.#frontend = frontend.port;
+    this.frontend = frontend.endpoints;
+    this.#backend = backend.port;
+    this.#acceptors = backend.acceptors;
+    this.backend = backend.acceptors.map((acceptor) => acceptor.endpoint);
+    this.#folder = folder;
+  }
+
+  /**
+   * Starts to listen and resolves when it does.
+   * Rejects with an Error of one line that names the endpoint when one cannot be had, with a
+   * RangeError for an option out of range.
+   */
+  static async start(options: BrokerOptions = {}): Promise<Broker> {
+    const limits = resolveLimits(options.limits);
+    const connectionsMax = wholeNumber(
+      "connectionsMax",
+      options.connectionsMax ?? 10_000,
+      1,
+      1_000_000,
+    );
+    const times = {
+      heartbeatIntervalMs: timeMs("heartbeatIntervalMs", options.heartbeatIntervalMs ?? 300),
+      heartbeatTimeoutMs: timeMs("heartbeatTimeoutMs", options.heartbeatTimeoutMs ?? 1000),
+      handshakeTimeoutMs: timeMs("handshakeTimeoutMs", options.handshakeTimeoutMs ?? 5000),
+    };
+    if (times.heartbeatTimeoutMs <= times.heartbeatIntervalMs) {
+      throw new RangeError(
+        `heartbeatTimeoutMs (${times.heartbeatTimeoutMs}) must be more than heartbeatIntervalMs (${times.heartbeatIntervalMs})`,
+      );
+    }
+    const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
+    const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
+    const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
+    const portOptions = { ...times, messageBytesMax };
+
+    const id = randomBytes(8);
+    const exchange = new Exchange(limits, {
+      brokerLow: id.readUInt32LE(0),
+      brokerHigh: id.readUInt32LE(4) || 1,
+    });
+    const folder = mkdtempSync(join(tmpdir(), "wq-"));
+    const frontend = makePort("frontend", exchange, portOptions);
+    const backend = makePort("backend", exchange, portOptions);
+    const acceptors: Acceptor[] = [];
+    try {
+      const bound: string[] = [];
+      for (const endpoint of frontends) bound.push(await bindRouter(frontend, endpoint));
+      const inner = await backend.bind(privateEndpoint(folder));
+      for (const endpoint of backends) {
+        acceptors.push(
+          await Acceptor.listen({
+            ...times,
+            endpoint,
+            routerEndpoint: inner,
+            connectionsMax,
+            maxMessageSize: messageBytesMax,
+            events: {
+              onPlainWorker: (worker) => exchange.onPlainWorker(worker),
+              onPlainReply: (worker, parts) => exchange.onPlainReply(worker, parts),
+              onPlainGone: (worker) => exchange.onPlainGone(worker),
+              onRefused: () => {},
+            },
+          }),
+        );
+      }
+      frontend.open();
+      backend.open();
+      return new Broker(
+        exchange,
+        { port: frontend, endpoints: bound },
+        { port: backend, acceptors },
+        folder,
+      );
+    } catch (error) {
+      frontend.close(0);
+      backend.close(0);
+      for (const acceptor of acceptors) await acceptor.close();
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  get stats(): BrokerStats {
+    const { core, faults } = this.#exchange;
+    const services: BrokerStats["services"] = {};
+    let queued = 0;
+    for (const { name, queue, inFlight, isServed } of core.registry.services.values()) {
+      services[name] = { queued: queue.count, inFlight, isServed };
+      queued += queue.count;
+    }
+    const refusals: Record<string, number> = {};
+    for (const acceptor of this.#acceptors) {
+      for (const [reason, count] of acceptor.refusalCounts) {
+        refusals[reason] = (refusals[reason] ?? 0) + count;
+      }
+    }
+    return {
+      requests: core.requests.count,
+      requestBytes: core.requests.bytesHeld,
+      queued,
+      clients: core.clientCount,
+      workers: core.workerCount,
+      services,
+      counts: { ...core.counts },
+      faults: { ...faults },
+      refusals,
+    };
+  }
+
+  /**
+   * Takes no more requests, waits until those it holds have ended, at most `timeoutMs` (default
+   * 10000), then closes. Resolves with whether none was left.
+   */
+  close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
+    this.#closing ??= this.#close(timeoutMs);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(timeoutMs: number): Promise<boolean> {
+    const isEmpty = await this.#exchange.shutdown(timeoutMs);
+    this.#exchange.close();
+    // The last replies still go out; peers that do not read them are not waited for.
+    const lingerMs = timeoutMs === 0 ? 0 : 500;
+    this.#frontend.close(lingerMs);
+    this.#backend.close(lingerMs);
+    for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
+    rmSync(this.#folder, { recursive: true, force: true });
+    return isEmpty;
+  }
+}
+
+function makePort(
+  side: "frontend" | "backend",
+  exchange: Exchange,
+  options: RouterPortOptions,
+): RouterPort {
+  const port: RouterPort = new RouterPort(options, {
+    onMessage: (frames) => exchange.onMessage(side, port, frames),
+    onTurn: () => exchange.onTurn(),
+    onUnreachable: (outbox, isUnread) => exchange.onUnreachable(outbox, isUnread),
+  });
+  exchange.addPort(port);
+  return port;
+}
+
+async function bindRouter(port: RouterPort, endpoint: string): Promise<string> {
+  parseEndpoint("frontend", endpoint);
+  try {
+    return await port.bind(endpoint);
+  } catch (error) {
+    throw listenError(endpoint, error);
+  }
+}
+
+/** Where only this process and its user can connect. */
+function privateEndpoint(folder: string): string {
+  return process.platform === "win32" ? "tcp://127.0.0.1:*" : `ipc://${join(folder, "router")}`;
+}
+
+function listOf(name: string, value: string | readonly string[]): readonly string[] {
+  const list = typeof value === "string" ? [value] : value;
+  if (!Array.isArray(list) || list.length === 0) {
+    throw new TypeError(`${name} must be one or more endpoints`);
+  }
+  for (const endpoint of list) parseEndpoint(name, endpoint);
+  return list;
+}
+
+function timeMs(name: string, value: number): number {
+  return wholeNumber(name, value, 1, 3_600_000);
+}

@@ -1,0 +1,165 @@
+import type { StatusCode } from "../base/status.js";
+import { statusName } from "../base/status.js";
+import type { Effects } from "../core/command.js";
+import type { Requests } from "../core/requests.js";
+import {
+  type ExchangeId,
+  forwardReply,
+  forwardRequest,
+  type HeldRecord,
+  replyBody,
+  requestBody,
+  writeCancel,
+  writeFailure,
+} from "../wire/request-record.js";
+import { writeBye } from "../wire/session-record.js";
+import { Bodies } from "./bodies.js";
+import type { Peer, Peers } from "./peers.js";
+
+const EMPTY = Buffer.alloc(0);
+
+/** What a peer asked that it may not, to be told once the message is done. */
+export interface Refusal {
+  status: StatusCode;
+  reason: string;
+}
+
+/**
+ * Carries out what the core decides: core -> wire -> the peers' outboxes. A small body is copied once, from
+ * the frame it came in straight into the batch of the peer it goes to.
+ */
+export class Delivery implements Effects {
+  readonly bodies = new Bodies();
+  /** The core's requests; set once, since the core is made with its effects. */
+  requests!: Requests;
+  /** The record whose command the core is stepping. */
+  current: HeldRecord | undefined;
+  refusal: Refusal | undefined;
+  nowMs = 0;
+  readonly #peers: Peers;
+  readonly #id: ExchangeId = {
+    sessionLow: 0,
+    sessionHigh: 0,
+    sequence: 0,
+    slot: 0,
+    generation: 0,
+  };
+
+  constructor(peers: Peers) {
+    this.#peers = peers;
+  }
+
+  dispatch(worker: number, slot: number): void {
+    const { requests, bodies } = this;
+    const peer = this.#peers.at(worker) as Peer;
+    const record = bodies.get(slot) ?? (this.current as HeldRecord);
+    if (peer.plainWorker !== undefined) return this.#dispatchPlain(peer, slot, record);
+    const { writer } = peer.outbox;
+    const timeoutMs = Math.min(
+      Math.max(1, Math.ceil(requests.deadlineMs[slot] - this.nowMs)),
+      0xffffffff,
+    );
+    const start = forwardRequest(
+      writer,
+      record,
+      slot,
+      requests.generation[slot],
+      requests.attempt[slot],
+      timeoutMs,
+    );
+    bodies.set(slot, writer.bytes, start, record.size, record.frames);
+    this.#wrote(peer);
+  }
+
+  #dispatchPlain(peer: Peer, slot: number, record: HeldRecord): void {
+    // Also so that the bytes sent stay as they are, whatever becomes of the slot.
+    const parts = requestBody(record).map((part) => Buffer.from(part));
+    this.bodies.hold(slot, record);
+    peer.slot = slot;
+    peer.generation = this.requests.generation[slot];
+    peer.plainWorker?.send(parts);
+  }
+
+  hold(slot: number): void {
+    this.bodies.hold(slot, this.bodies.get(slot) ?? (this.current as HeldRecord));
+  }
+
+  release(slot: number): void {
+    this.bodies.release(slot);
+  }
+
+  reply(client: number, slot: number): void {
+    const peer = this.#peers.at(client) as Peer;
+    const record = this.current as HeldRecord;
+    if (peer.role === "plain-client") {
+      peer.outbox.push([EMPTY, ...replyBody(record).map((part) => Buffer.from(part))]);
+    } else {
+      const { sessionLow, sessionHigh } = peer;
+      forwardReply(
+        peer.outbox.writer,
+        record,
+        sessionLow,
+        sessionHigh,
+        this.requests.sequence[slot],
+      );
+    }
+    this.#wrote(peer);
+  }
+
+  fail(
+    client: number,
+    sequence: number,
+    status: StatusCode,
+    reason: string,
+    retryAfterMs: number,
+  ): void {
+    const peer = this.#peers.at(client) as Peer;
+    if (peer.role === "plain-client") {
+      // PROTOCOL 4.
+      peer.outbox.push([EMPTY, EMPTY, Buffer.from(statusName(status)), Buffer.from(reason)]);
+    } else {
+      const id = this.#exchangeId(peer, sequence, 0, 0);
+      writeFailure(peer.outbox.writer, id, 0, status, reason, retryAfterMs);
+    }
+    this.#wrote(peer);
+  }
+
+  abort(worker: number, slot: number, status: StatusCode): void {
+    const { requests } = this;
+    const peer = this.#peers.at(worker) as Peer;
+    // A REP worker cannot be told; what it answers is dropped.
+    if (peer.plainWorker !== undefined) return;
+    const client = this.#peers.at(requests.client[slot]) as Peer;
+    const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
+    writeCancel(peer.outbox.writer, id, status);
+    this.#wrote(peer);
+  }
+
+  drained(worker: number): void {
+    const peer = this.#peers.at(worker) as Peer;
+    if (peer.plainWorker !== undefined) return;
+    writeBye(peer.outbox.writer);
+    this.#wrote(peer);
+  }
+
+  refuse(_peer: number, status: StatusCode, reason: string): void {
+    this.refusal = { status, reason };
+  }
+
+  #exchangeId(client: Peer, sequence: number, slot: number, generation: number): ExchangeId {
+    const id = this.#id;
+    id.sessionLow = client.sessionLow;
+    id.sessionHigh = client.sessionHigh;
+    id.sequence = sequence;
+    id.slot = slot;
+    id.generation = generation;
+    return id;
+  }
+
+  #wrote(peer: Peer): void {
+    const { port, outbox } = peer;
+    const isLarge = outbox.closeLargeBatch();
+    port?.due(outbox, peer.routingId);
+    if (isLarge) port?.flush();
+  }
+}

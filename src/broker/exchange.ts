@@ -1,0 +1,504 @@
+import type { StatusCode } from "../base/status.js";
+import { Status } from "../base/status.js";
+import { Core } from "../core/core.js";
+import type { Limits } from "../core/limits.js";
+import { PRIORITY_DEFAULT } from "../core/limits.js";
+import { BatchReader, BatchWriter } from "../wire/batch.js";
+import { BATCH_HEADER_SIZE, DEFAULT_SERVICE, Flag, Kind, NO_RECORD, Role } from "../wire/layout.js";
+import {
+  CancelRecord,
+  type ExchangeId,
+  FailureRecord,
+  type HeldRecord,
+  ReplyRecord,
+  RequestRecord,
+  writeReply,
+  writeRequest,
+} from "../wire/request-record.js";
+import {
+  readCredit,
+  readHello,
+  writeDrain,
+  writeError,
+  writeWelcome,
+} from "../wire/session-record.js";
+import { NameCache } from "../wire/text.js";
+import type { PlainWorker } from "./acceptor.js";
+import { Delivery } from "./delivery.js";
+import type { Outbox } from "./outbox.js";
+import { type Peer, Peers } from "./peers.js";
+import type { RouterPort } from "./router-port.js";
+
+/** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
+export interface FaultCounts {
+  alien: number;
+  version: number;
+  malformed: number;
+  unknown: number;
+  stranger: number;
+  role: number;
+  /** Peers given up because they did not read what they were owed. */
+  unread: number;
+}
+
+/** How often deadlines are looked at while there are any. */
+const TICK_MS = 5;
+const PLAIN_FRAMES_MAX = 255;
+const NO_BYTES = new Uint8Array(0);
+const DEFAULT_SERVICE_BYTES = Buffer.from(DEFAULT_SERVICE);
+const NO_ID: ExchangeId = { sessionLow: 0, sessionHigh: 0, sequence: 1, slot: 0, generation: 0 };
+
+/** Which end of the broker a port is. */
+export type Side = "frontend" | "backend";
+
+/**
+ * Where bytes become commands and decisions become bytes: message -> records -> core -> effects
+ * (delivery.ts) -> outboxes -> messages. Knows no socket but through its ports.
+ */
+export class Exchange {
+  readonly core: Core;
+  readonly faults: FaultCounts = {
+    alien: 0,
+    version: 0,
+    malformed: 0,
+    unknown: 0,
+    stranger: 0,
+    role: 0,
+    unread: 0,
+  };
+  readonly peers = new Peers();
+  readonly #limits: Limits;
+  readonly #delivery = new Delivery(this.peers);
+  readonly #ports: RouterPort[] = [];
+  readonly #brokerId: { brokerLow: number; brokerHigh: number };
+  readonly #reader = new BatchReader();
+  readonly #names = new NameCache();
+  readonly #request = new RequestRecord();
+  readonly #reply = new ReplyRecord();
+  readonly #failure = new FailureRecord();
+  readonly #cancel = new CancelRecord();
+  /** Peers found to be gone while the core was stepping. */
+  #gone: Peer[] = [];
+  #isSettling = false;
+  #tick: NodeJS.Timeout | undefined;
+  #isClosed = false;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(limits: Limits, brokerId: { brokerLow: number; brokerHigh: number }) {
+    this.#limits = limits;
+    this.#brokerId = brokerId;
+    this.core = new Core(this.#delivery, limits, performance.now());
+    this.#delivery.requests = this.core.requests;
+  }
+
+  addPort(port: RouterPort): void {
+    this.#ports.push(port);
+  }
+
+  /** Bytes of memory taken for requests that wait. */
+  get cellBytes(): number {
+    return this.#delivery.bodies.cellBytes;
+  }
+
+  /** Takes no more requests; resolves with true when those held have ended, false after a while. */
+  async shutdown(timeoutMs: number): Promise<boolean> {
+    this.core.step({ kind: "shutdown" }, this.#now());
+    for (const peer of this.peers) {
+      if (peer.role !== "client" && peer.role !== "worker") continue;
+      writeDrain(peer.outbox.writer);
+      peer.port?.due(peer.outbox, peer.routingId);
+    }
+    this.onTurn();
+    const isEmpty = () => this.core.requests.count === 0;
+    if (!isEmpty()) {
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#onEmpty = resolve;
+        timer = setTimeout(resolve, timeoutMs);
+      });
+      clearTimeout(timer);
+    }
+    return isEmpty();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#tick);
+  }
+
+  // --- in: a message of a ROUTER ---
+
+  onMessage(side: Side, port: RouterPort, frames: Buffer[]): void {
+    const [routingId, first] = frames;
+    const peer = this.peers.ofRoute(port, routingId);
+    this.#delivery.nowMs = this.#now();
+    if (frames.length === 2 && first.length === 0) {
+      // The ROUTER's notice of a disconnection.
+      if (peer !== undefined) this.#leave(peer);
+    } else if (frames.length > 2 && first.length === 0 && side === "frontend") {
+      this.#onPlainRequest(port, routingId, peer, frames.slice(2));
+    } else if (first !== undefined) {
+      this.#onBatch(side, port, routingId, peer, frames);
+    }
+  }
+
+  #onBatch(
+    side: Side,
+    port: RouterPort,
+    routingId: Buffer,
+    known: Peer | undefined,
+    frames: Buffer[],
+  ): void {
+    const reader = this.#reader;
+    let peer = known;
+    let error: { status: StatusCode; reason: string; record: number } | undefined;
+    reader.open(frames, 1);
+    while (reader.next()) {
+      this.#delivery.refusal = undefined;
+      if (reader.kind === Kind.HELLO) peer = this.#onHello(side, port, routingId, peer);
+      else if (peer === undefined) this.#onStranger();
+      else if (reader.kind === Kind.BYE) peer = this.#leave(peer);
+      else this.#onRecord(peer);
+      const refusal = this.#delivery.refusal as Refusal;
+      if (refusal !== undefined) error ??= { ...refusal, record: reader.index };
+    }
+    reader.close();
+    if (reader.fault !== undefined) {
+      this.faults[reader.fault]++;
+      // What is no batch may be anything, and is better not answered.
+      if (reader.fault === "alien") return;
+      error ??= { status: Status.INVALID_ARGUMENT, reason: reader.reason, record: NO_RECORD };
+    }
+    if (error !== undefined) this.#tell(port, routingId, peer, error);
+  }
+
+  #onStranger(): void {
+    this.faults.stranger++;
+    this.#refuse(Status.UNAUTHENTICATED, "say HELLO first");
+  }
+
+  #tell(
+    port: RouterPort,
+    routingId: Buffer,
+    peer: Peer | undefined,
+    error: { status: StatusCode; reason: string; record: number },
+  ): void {
+    if (peer !== undefined) {
+      writeError(peer.outbox.writer, error);
+      port.due(peer.outbox, routingId);
+      return;
+    }
+    const writer = new BatchWriter();
+    writeError(writer, error);
+    port.sendOnce(routingId, writer.finish());
+  }
+
+  #refuse(status: StatusCode, reason: string): void {
+    this.#delivery.refusal = { status, reason };
+  }
+
+  #malformed(reason: string): void {
+    this.faults.malformed++;
+    this.#refuse(Status.INVALID_ARGUMENT, reason);
+  }
+
+  // --- records -> commands ---
+
+  #onHello(
+    side: Side,
+    port: RouterPort,
+    routingId: Buffer,
+    known: Peer | undefined,
+  ): Peer | undefined {
+    const hello = readHello(this.#reader);
+    if (typeof hello === "string") {
+      this.#malformed(hello);
+      return known;
+    }
+    const role = hello.role === Role.WORKER ? "worker" : "client";
+    if ((role === "worker") !== (side === "backend")) {
+      this.faults.role++;
+      const end = role === "worker" ? "backend" : "frontend";
+      this.#refuse(Status.PERMISSION_DENIED, `a ${role} belongs at the ${end}`);
+      return known;
+    }
+    const { sessionLow, sessionHigh } = hello;
+    if (known?.sessionLow === sessionLow && known.sessionHigh === sessionHigh) return known;
+    if (known !== undefined) this.#leave(known);
+    const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
+    writeWelcome(peer.outbox.writer, {
+      ...this.#brokerId,
+      inFlightMax: this.#limits.clientInFlightMax,
+      recordMax: this.#limits.recordBytesMax,
+    });
+    const { index } = peer;
+    if (role === "client") {
+      this.#step({ kind: "join-client", peer: index });
+    } else {
+      const { concurrency, services } = hello;
+      this.#step({ kind: "join-worker", peer: index, concurrency, services, lookAhead: true });
+    }
+    if (this.#delivery.refusal !== undefined) {
+      this.peers.delete(peer);
+      return undefined;
+    }
+    port.due(peer.outbox, routingId);
+    return peer;
+  }
+
+  #onRecord(peer: Peer): void {
+    const { kind } = this.#reader;
+    const isClient = peer.role === "client";
+    switch (kind) {
+      case Kind.REQUEST:
+        return isClient ? this.#onRequest(peer) : this.#onForbidden();
+      case Kind.CANCEL:
+        return isClient ? this.#onCancel(peer) : this.#onForbidden();
+      case Kind.REPLY:
+        return isClient ? this.#onForbidden() : this.#onReply(peer);
+      case Kind.FAILURE:
+        return isClient ? this.#onForbidden() : this.#onFailure(peer);
+      case Kind.CREDIT:
+        return isClient ? this.#onForbidden() : this.#onCredit(peer);
+      case Kind.DRAIN:
+        return isClient ? this.#onForbidden() : this.#step({ kind: "drain", peer: peer.index });
+      default:
+        this.faults.unknown++;
+        this.#refuse(Status.INVALID_ARGUMENT, `kind ${kind} is not known here`);
+    }
+  }
+
+  #onForbidden(): void {
+    this.faults.role++;
+    this.#refuse(Status.PERMISSION_DENIED, `kind ${this.#reader.kind} is not for this role`);
+  }
+
+  #onRequest(peer: Peer): void {
+    const record = this.#request;
+    const fault = record.read(this.#reader, this.#names);
+    if (!record.hasId) return this.#malformed(fault as string);
+    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
+      this.faults.role++;
+      return this.#refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
+    }
+    if (fault !== undefined) {
+      this.faults.malformed++;
+      this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0);
+      return;
+    }
+    record.peer = peer.index;
+    this.#delivery.current = record.held;
+    this.#step(record);
+  }
+
+  #onCancel(peer: Peer): void {
+    const record = this.#cancel;
+    const fault = record.read(this.#reader);
+    if (fault !== undefined) return this.#malformed(fault);
+    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
+      this.faults.role++;
+      return this.#refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
+    }
+    record.peer = peer.index;
+    this.#step(record);
+  }
+
+  #onReply(peer: Peer): void {
+    const record = this.#reply;
+    const fault = record.read(this.#reader);
+    if (fault !== undefined) return this.#malformed(fault);
+    record.peer = peer.index;
+    this.#delivery.current = record.held;
+    this.#step(record);
+  }
+
+  #onFailure(peer: Peer): void {
+    const record = this.#failure;
+    const fault = record.read(this.#reader);
+    if (fault !== undefined) return this.#malformed(fault);
+    record.peer = peer.index;
+    this.#step(record);
+  }
+
+  #onCredit(peer: Peer): void {
+    const credit = readCredit(this.#reader);
+    if (typeof credit === "string") return this.#malformed(credit);
+    this.#step({ kind: "credit", peer: peer.index, concurrency: credit });
+  }
+
+  #step(command: Parameters<Core["step"]>[0]): void {
+    this.core.step(command, this.#delivery.nowMs);
+  }
+
+  #leave(peer: Peer): undefined {
+    this.#step({ kind: "leave", peer: peer.index });
+    this.peers.delete(peer);
+    return undefined;
+  }
+
+  // --- plain peers (PROTOCOL 4) ---
+
+  #onPlainRequest(
+    port: RouterPort,
+    routingId: Buffer,
+    known: Peer | undefined,
+    body: Buffer[],
+  ): void {
+    if (known !== undefined && known.role !== "plain-client") {
+      this.faults.role++;
+      return;
+    }
+    const size = body.reduce((sum, part) => sum + part.length, 0);
+    if (body.length > PLAIN_FRAMES_MAX || size > this.#limits.recordBytesMax) {
+      this.faults.malformed++;
+      const why =
+        body.length > PLAIN_FRAMES_MAX ? "too many frames" : "larger than the broker takes";
+      port.sendOnce(routingId, plainFailure("INVALID_ARGUMENT", `request ${why}`));
+      return;
+    }
+    const peer = known ?? this.#welcomePlainClient(port, routingId);
+    const sequence = ++peer.sequence;
+    const writer = new BatchWriter();
+    const fields = {
+      priority: PRIORITY_DEFAULT,
+      attempts: 0,
+      timeoutMs: 0,
+      flags: Flag.RAW,
+      service: DEFAULT_SERVICE_BYTES,
+      headers: NO_BYTES,
+    };
+    const { sessionLow, sessionHigh } = peer;
+    writeRequest(
+      writer,
+      { sessionLow, sessionHigh, sequence, slot: 0, generation: 0 },
+      fields,
+      body,
+    );
+    const held = heldIn(writer, body);
+    this.#delivery.current = held;
+    this.#step({
+      kind: "request",
+      peer: peer.index,
+      sequence,
+      service: DEFAULT_SERVICE,
+      timeoutMs: 0,
+      attempts: 0,
+      priority: PRIORITY_DEFAULT,
+      bytes: held.size + writer.frameBytes,
+    });
+  }
+
+  #welcomePlainClient(port: RouterPort, routingId: Buffer): Peer {
+    // A session for the ids that workers see: this broker's own, told apart by the peer.
+    const { brokerLow, brokerHigh } = this.#brokerId;
+    const session = (brokerLow + ++this.#plainSessions) >>> 0;
+    const peer = this.peers.addRoute(port, routingId, "plain-client", session, brokerHigh);
+    this.#step({ kind: "join-client", peer: peer.index });
+    return peer;
+  }
+
+  #plainSessions = 0;
+
+  onPlainWorker(plainWorker: PlainWorker): void {
+    this.#delivery.nowMs = this.#now();
+    const { index: peer } = this.peers.addPlainWorker(plainWorker);
+    this.#step({
+      kind: "join-worker",
+      peer,
+      concurrency: 1,
+      services: [DEFAULT_SERVICE],
+      lookAhead: false,
+    });
+    this.onTurn();
+  }
+
+  onPlainReply(plainWorker: PlainWorker, body: Buffer[]): void {
+    const peer = this.peers.ofPlainWorker(plainWorker);
+    if (peer === undefined) return;
+    this.#delivery.nowMs = this.#now();
+    const { index, slot, generation } = peer;
+    const size = body.reduce((sum, part) => sum + part.length, 0);
+    if (body.length > PLAIN_FRAMES_MAX || size > this.#limits.recordBytesMax) {
+      this.faults.malformed++;
+      this.#step({
+        kind: "failure",
+        peer: index,
+        slot,
+        generation,
+        status: Status.INTERNAL,
+        reason: "the worker's reply is larger than the broker takes",
+        retryAfterMs: 0,
+        untouched: false,
+      });
+    } else {
+      const writer = new BatchWriter();
+      writeReply(writer, NO_ID, Flag.RAW, 0, body);
+      this.#delivery.current = heldIn(writer, body);
+      this.#step({ kind: "reply", peer: index, slot, generation });
+    }
+    this.onTurn();
+  }
+
+  onPlainGone(plainWorker: PlainWorker): void {
+    const peer = this.peers.ofPlainWorker(plainWorker);
+    if (peer === undefined) return;
+    this.#delivery.nowMs = this.#now();
+    this.#leave(peer);
+    this.onTurn();
+  }
+
+  // --- turns, time and departures ---
+
+  /** All that came in is handled: sends what it brought about. */
+  onTurn(): void {
+    while (this.#gone.length > 0) {
+      const gone = this.#gone;
+      this.#gone = [];
+      for (const peer of gone) if (this.peers.at(peer.index) === peer) this.#leave(peer);
+    }
+    for (const port of this.#ports) port.flush();
+    if (this.core.requests.count === 0) this.#onEmpty?.();
+    if (this.core.needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+  }
+
+  /** A peer cannot be reached or does not read; perhaps in the middle of a step. */
+  onUnreachable(outbox: Outbox, isUnread: boolean): void {
+    const peer = this.peers.at(outbox.peer);
+    if (peer?.outbox !== outbox) return;
+    if (isUnread) this.faults.unread++;
+    this.#gone.push(peer);
+    if (this.#isSettling) return;
+    this.#isSettling = true;
+    queueMicrotask(() => {
+      this.#isSettling = false;
+      this.#delivery.nowMs = this.#now();
+      this.onTurn();
+    });
+  }
+
+  #onTick = (): void => {
+    this.#tick = undefined;
+    this.#delivery.nowMs = this.#now();
+    this.core.tick(this.#delivery.nowMs);
+    this.onTurn();
+  };
+
+  #now(): number {
+    return performance.now();
+  }
+}
+
+type Refusal = { status: StatusCode; reason: string } | undefined;
+
+/** The one record that `writer` holds. */
+function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
+  const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
+  const { bytes, size } = writer;
+  return { bytes, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function plainFailure(status: string, reason: string): Uint8Array[] {
+  return [EMPTY, EMPTY, Buffer.from(status), Buffer.from(reason)];
+}

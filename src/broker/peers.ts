@@ -1,0 +1,98 @@
+import type { PlainWorker } from "./acceptor.js";
+import { Outbox } from "./outbox.js";
+import type { RouterPort } from "./router-port.js";
+
+export type PeerRole = "client" | "worker" | "plain-client" | "plain-worker";
+
+/** Someone that the broker knows: who said hello, or a plain socket that asked or serves. */
+export class Peer {
+  readonly outbox: Outbox;
+  /** Of a plain client: the number of its latest request. */
+  sequence = 0;
+  /** Of a plain worker: the attempt that it works on. */
+  slot = 0;
+  generation = 0;
+
+  constructor(
+    /** What the core knows it by. */
+    readonly index: number,
+    readonly role: PeerRole,
+    readonly sessionLow: number,
+    readonly sessionHigh: number,
+    readonly port: RouterPort | undefined,
+    readonly routingId: Buffer,
+    readonly plainWorker: PlainWorker | undefined,
+  ) {
+    this.outbox = new Outbox(index);
+  }
+}
+
+const NO_ROUTING_ID = Buffer.alloc(0);
+
+/** The peers by index and by where their messages come from. Indexes are reused. */
+export class Peers {
+  count = 0;
+  readonly #byIndex: (Peer | undefined)[] = [];
+  readonly #free: number[] = [];
+  readonly #byRoute = new Map<RouterPort, Map<string, Peer>>();
+  readonly #byPlainWorker = new Map<PlainWorker, Peer>();
+
+  at(index: number): Peer | undefined {
+    return this.#byIndex[index];
+  }
+
+  ofRoute(port: RouterPort, routingId: Buffer): Peer | undefined {
+    return this.#byRoute.get(port)?.get(routingId.toString("latin1"));
+  }
+
+  ofPlainWorker(plainWorker: PlainWorker): Peer | undefined {
+    return this.#byPlainWorker.get(plainWorker);
+  }
+
+  addRoute(
+    port: RouterPort,
+    routingId: Buffer,
+    role: PeerRole,
+    sessionLow: number,
+    sessionHigh: number,
+  ): Peer {
+    const index = this.#takeIndex();
+    const peer = new Peer(index, role, sessionLow, sessionHigh, port, routingId, undefined);
+    let routes = this.#byRoute.get(port);
+    if (routes === undefined) {
+      routes = new Map();
+      this.#byRoute.set(port, routes);
+    }
+    routes.set(routingId.toString("latin1"), peer);
+    this.#byIndex[index] = peer;
+    return peer;
+  }
+
+  addPlainWorker(plainWorker: PlainWorker): Peer {
+    const index = this.#takeIndex();
+    const peer = new Peer(index, "plain-worker", 0, 0, undefined, NO_ROUTING_ID, plainWorker);
+    this.#byPlainWorker.set(plainWorker, peer);
+    this.#byIndex[index] = peer;
+    return peer;
+  }
+
+  delete(peer: Peer): void {
+    if (this.#byIndex[peer.index] !== peer) return;
+    this.#byIndex[peer.index] = undefined;
+    this.#free.push(peer.index);
+    this.count--;
+    if (peer.plainWorker !== undefined) this.#byPlainWorker.delete(peer.plainWorker);
+    if (peer.port === undefined) return;
+    this.#byRoute.get(peer.port)?.delete(peer.routingId.toString("latin1"));
+    peer.port.drop(peer.outbox);
+  }
+
+  *[Symbol.iterator](): Iterator<Peer> {
+    for (const peer of this.#byIndex) if (peer !== undefined) yield peer;
+  }
+
+  #takeIndex(): number {
+    this.count++;
+    return this.#free.pop() ?? this.#byIndex.push(undefined) - 1;
+  }
+}
