@@ -41,7 +41,8 @@ export class Registry {
   /** The pool for workers of exactly these services; undefined when too many are known. */
   requirePool(names: readonly string[]): Pool | undefined {
     const unique = [...new Set(names)].sort();
-    const key = unique.join("\0");
+    // A name may hold any character: no separator would do.
+    const key = JSON.stringify(unique);
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     const services: Service[] = [];
