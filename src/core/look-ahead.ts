@@ -6,6 +6,8 @@ const WINDOW_MS = 1;
 
 /** A worker with nothing in flight is about to be handed something: time runs from here. */
 export function beginBusy(worker: Worker, nowMs: number): void {
+  // Handed the next with its answer, it was never idle: one of concurrency 1 always is.
+  if (worker.answeredMs === nowMs) return;
   worker.windowStartMs = nowMs;
   worker.windowCount = 0;
 }
@@ -19,6 +21,7 @@ export function beginBusy(worker: Worker, nowMs: number): void {
  */
 export function lookAheadAfterReply(worker: Worker, limits: Limits, nowMs: number): number {
   if (!worker.takesLookAhead) return 0;
+  worker.answeredMs = nowMs;
   worker.windowCount++;
   const elapsedMs = nowMs - worker.windowStartMs;
   if (elapsedMs < WINDOW_MS) return worker.lookAhead;
