@@ -341,7 +341,8 @@ export class Core {
     this.requests.free(slot);
     this.registry.forgetIfStray(service);
     worker.idleSince = ++this.#idleClock;
-    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs);
+    const tookMs = this.#nowMs - this.requests.sinceMs[slot];
+    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     if (worker.state === "ready") {
       worker.pool.place(worker);
       this.#feed(worker);
