@@ -146,9 +146,7 @@ test("any pushes, takes and removals: counts as recounted, order within a client
         const taken = waiting.find((each) => each.slot === slot)!;
         const first =
           waiting.find((each) => each.returned) ??
-          waiting.find(
-            (each) => each.client === taken.client && each.priority === taken.priority,
-          );
+          waiting.find((each) => each.client === taken.client && each.priority === taken.priority);
         expect(slot, "given back first, else the oldest of its client").toBe(first?.slot);
         gone(slot);
       };
