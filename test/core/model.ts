@@ -1,41 +1,14 @@
-// A model of the broker's surroundings, and what must hold of its core after each step. The
-// driver sends the production core random commands of well and ill behaved clients and
-// workers; the model keeps its own books, from the commands and the effects alone, and
-// compares. Everything follows from the seed.
+// A model of what the core must do: its own books, kept from the commands and the effects
+// alone, with plain lists and scans, and compared with the core's after each step.
 import type { Command, Effects, Request as Ask } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
-import { type Limits, resolveLimits } from "../../build/core/limits.js";
+import type { Limits } from "../../build/core/limits.js";
 import { Status, type StatusCode, statusName } from "../../build/core/status.js";
-
-/** Whole numbers from a seed: mulberry32 (Ettinger). */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed | 0;
-  }
-
-  /** 0 up to and without `below`. */
-  below(below: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 4294967296) * below);
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  pick<T>(items: readonly T[]): T {
-    return items[this.below(items.length)];
-  }
-}
 
 type Where = "queued" | "in flight" | "ended";
 
 /** One accepted request, as the model knows it. */
-interface ModelRequest {
+export interface ModelRequest {
   readonly name: string;
   readonly client: number;
   readonly sequence: number;
@@ -63,7 +36,7 @@ interface Attempt {
   aborted: boolean;
 }
 
-interface ModelWorker {
+export interface ModelWorker {
   readonly peer: number;
   readonly services: readonly string[];
   readonly takesLookAhead: boolean;
@@ -74,307 +47,72 @@ interface ModelWorker {
   readonly held: Map<number, Attempt>;
 }
 
-interface Answer {
+export interface Answer {
   peer: number;
   slot: number;
   generation: number;
 }
 
-const CLIENTS = [1, 2, 3, 4];
-const WORKERS = [10, 11, 12, 13];
-const SERVICES = ["a", "b", "c", "typo"];
-const SERVED = [["a"], ["a"], ["a", "b"], ["b"], ["b", "c"], ["a", "b", "c"]];
-
 /** Effects as they came, for a failure's report and for the digest. */
 const TRACE_COUNT = 40;
 
-function must(condition: boolean, what: string): asserts condition {
+export function must(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(what);
 }
 
-export class Simulation implements Effects {
+/** A core under test, and the books that are kept beside it. */
+export class Model implements Effects {
   readonly core: Core;
-  readonly limits: Limits;
   readonly trace: string[] = [];
   digest = 0x811c9dc5;
   stepCount = 0;
   /** How often each kind of effect came: a run that met nothing proves nothing. */
   readonly met = new Map<string, number>();
+  readonly clients = new Set<number>();
+  readonly workers = new Map<number, ModelWorker>();
+  /** Accepted and not ended, by name. */
+  readonly live = new Map<string, ModelRequest>();
+  /** Answers that were true once. */
+  readonly history: Answer[] = [];
+  isShuttingDown = false;
 
-  readonly #random: Random;
-  /** How fast time goes by beside what happens. */
-  readonly #pace: number;
-  readonly #weights: [number, () => void][];
-  #nowMs: number;
-  readonly #clients = new Set<number>();
-  readonly #workers = new Map<number, ModelWorker>();
-  /** Accepted and not ended, by name and by slot. */
-  readonly #live = new Map<string, ModelRequest>();
   readonly #bySlot = new Map<number, ModelRequest>();
   /** Per service, what was given back and waits, in order. */
-  readonly #returned = new Map<string, ModelRequest[]>(SERVICES.map((name) => [name, []]));
+  readonly #returned = new Map<string, ModelRequest[]>();
   readonly #wasServed = new Set<string>();
   /** The highest generation seen of each slot: answers below it are history. */
   readonly #generations = new Map<number, number>();
-  /** Answers that were true once. */
-  readonly #history: Answer[] = [];
-  #sequence = 0;
-  #isShuttingDown = false;
   /** What this step is about. */
   #command: Command | undefined;
   #asked: ModelRequest | undefined;
   #isRefusalDue: StatusCode | undefined;
   #answered: ModelRequest | undefined;
+  /** Requests whose worker left in this step and of which nothing was heard yet. */
+  #lost: ModelRequest[] = [];
   #refusals: string[] = [];
   #stale = 0;
   #repeated = 0;
   #refused = 0;
 
-  constructor(readonly seed: number) {
-    this.#random = new Random(seed);
-    const random = this.#random;
-    const requestsMax = 4 + random.below(10);
-    this.limits = resolveLimits({
-      requestsMax,
-      clientInFlightMax: Math.min(requestsMax, 2 + random.below(6)),
-      queueCountMax: Math.min(requestsMax, 2 + random.below(5)),
-      queueShare: 1 + random.below(3),
-      requestBytesMax: 300 + random.below(300),
-      queueBytesMax: 100 + random.below(200),
-      recordBytesMax: 60,
-      queueWaitMsMax: 40,
-      absentWaitMs: 10 + random.below(30),
-      timeoutMsMax: 500,
-      servicesMax: 3 + random.below(3),
-      workerServicesMax: 3,
-      concurrencyMax: 16,
-      lookAheadMs: random.pick([0, 5, 50]),
-      lookAheadMax: random.below(4),
-    });
-    this.#nowMs = random.pick([0, 0.5, 250, 65_530.25, 1_790_000_000_000]);
-    this.core = new Core(this, this.limits, this.#nowMs);
-    this.#pace = random.pick([1 / 32, 1 / 4, 1]);
-    this.#weights = this.#mixture();
-  }
-
-  /** Runs the whole of it, healing included. Throws where something does not hold. */
-  run(steps: number): void {
-    for (const peer of CLIENTS) this.#step({ kind: "join-client", peer });
-    for (let i = 0; i < steps; i++) this.#randomStep();
-    this.#heal();
-  }
-
-  // --- the driver ---
-
-  #randomStep(): void {
-    const random = this.#random;
-    // Most steps come some microseconds after each other, some in the same turn.
-    if (random.chance(60)) this.#nowMs += (random.below(16) / 16) * this.#pace;
-    let dice = random.below(this.#weights.reduce((total, [weight]) => total + weight, 0));
-    for (const [weight, act] of this.#weights) {
-      dice -= weight;
-      if (dice < 0) return act();
-    }
-  }
-
-  /**
-   * What happens and how often. Each seed has its own mixture, some without one thing or
-   * another: what an average mixture never reaches, one of them does.
-   */
-  #mixture(): [number, () => void][] {
-    const random = this.#random;
-    const some = (weight: number) => weight * random.pick([0, 1, 1, 4]);
-    return [
-      [random.pick([200, 400, 600]), () => this.#ask()],
-      [random.pick([50, 200, 400]), () => this.#answer()],
-      [some(30), () => this.#liar()],
-      [some(30), () => this.#cancel()],
-      [random.pick([30, 60, 120]), () => this.#join()],
-      [some(15), () => this.#leaveAs(WORKERS)],
-      [some(4), () => this.#leaveAs(CLIENTS)],
-      [some(10), () => this.#step({ kind: "drain", peer: random.pick(WORKERS) })],
-      [some(15), () => this.#credit()],
-      [5, () => this.#stranger()],
-      [random.pick([50, 150]), () => this.#pass((random.below(80) / 8) * this.#pace)],
-      // Without a tick in between: the event loop was busy.
-      [some(10), () => this.#sleep(random.below(60) * this.#pace)],
-      // A laptop lid, or a clock set.
-      [some(3), () => this.#pass(random.below(3) * 3_600_000 + random.below(200))],
-      [random.pick([0, 0, 0, 1]), () => this.#step({ kind: "shutdown" })],
-    ];
-  }
-
-  #sleep(ms: number): void {
-    this.#nowMs += ms;
-  }
-
-  #ask(): void {
-    const random = this.#random;
-    const mine = [...this.#live.values()];
-    // Sometimes one that is in flight again.
-    const again = random.chance(4) && mine.length > 0 ? random.pick(mine) : undefined;
-    this.#step({
-      kind: "request",
-      peer: again?.client ?? random.pick(CLIENTS),
-      sequence: again?.sequence ?? ++this.#sequence,
-      service: random.chance(90) ? random.pick(SERVICES.slice(0, 3)) : "typo",
-      timeoutMs: random.pick([0, 1, 3, 8, 20.5, 60, 9_999]),
-      attempts: random.below(4),
-      priority: random.chance(97) ? random.below(8) : 8,
-      bytes: random.chance(97) ? random.below(60) : 61,
-    });
-  }
-
-  #answer(): void {
-    const busy = [...this.#workers.values()].filter(({ held }) => held.size > 0);
-    if (busy.length === 0) return;
-    const worker = this.#random.pick(busy);
-    const { slot, generation } = this.#random.pick([...worker.held.values()]);
-    this.#answerWith({ peer: worker.peer, slot, generation });
-  }
-
-  #answerWith(answer: Answer): void {
-    const random = this.#random;
-    if (random.chance(70)) {
-      this.#step({ kind: "reply", ...answer });
-      return;
-    }
-    const status = random.pick([Status.INTERNAL, Status.UNAVAILABLE, Status.ABORTED]);
-    const untouched = random.chance(60);
-    const failure = { reason: "no", retryAfterMs: random.below(9), status, untouched };
-    this.#step({ kind: "failure", ...answer, ...failure });
-  }
-
-  /** Answers that are not due: late, repeated, of another, made up. */
-  #liar(): void {
-    const random = this.#random;
-    const held = [...this.#workers.values()].flatMap((worker) =>
-      [...worker.held.values()].map(({ slot, generation }) => ({
-        peer: worker.peer,
-        slot,
-        generation,
-      })),
-    );
-    const peers = [...WORKERS, ...CLIENTS, 99];
-    const any = {
-      peer: random.pick(peers),
-      slot: random.below(this.limits.requestsMax + 2) - 1,
-      generation: random.below(4),
-    };
-    const base = held.length > 0 ? random.pick(held) : any;
-    const lie = random.pick([
-      any,
-      { ...base, peer: random.pick(peers) },
-      { ...base, generation: base.generation + random.pick([-1, 1]) },
-      { ...base, slot: random.below(this.limits.requestsMax) },
-      this.#history.length > 0 ? random.pick(this.#history) : any,
-      this.#history.at(-1) ?? any,
-    ]);
-    this.#answerWith(lie);
-  }
-
-  #cancel(): void {
-    const random = this.#random;
-    const live = [...this.#live.values()];
-    const target = live.length > 0 && random.chance(80) ? random.pick(live) : undefined;
-    const peer = target !== undefined && random.chance(90) ? target.client : random.pick(CLIENTS);
-    const sequence = target?.sequence ?? random.below(this.#sequence + 1);
-    this.#step({ kind: "cancel", peer, sequence });
-  }
-
-  #join(): void {
-    const random = this.#random;
-    if (random.chance(40)) {
-      this.#step({ kind: "join-client", peer: random.pick(CLIENTS) });
-      return;
-    }
-    this.#step({
-      kind: "join-worker",
-      peer: random.pick(WORKERS),
-      concurrency: random.chance(95) ? 1 + random.below(random.pick([1, 3])) : 17,
-      services: random.pick(SERVED),
-      lookAhead: random.chance(60),
-    });
-  }
-
-  #leaveAs(peers: readonly number[]): void {
-    this.#step({ kind: "leave", peer: this.#random.pick(peers) });
-  }
-
-  #credit(): void {
-    const random = this.#random;
-    const concurrency = random.chance(90) ? 1 + random.below(4) : random.pick([0, 17]);
-    this.#step({ kind: "credit", peer: random.pick(WORKERS), concurrency });
-  }
-
-  #stranger(): void {
-    const peer = this.#random.pick([99, ...WORKERS]);
-    this.#step(
-      this.#random.pick<Command>([
-        { kind: "drain", peer },
-        { kind: "leave", peer: 99 },
-        { kind: "cancel", peer, sequence: 1 },
-        { kind: "credit", peer, concurrency: 1 },
-        { kind: "join-client", peer: this.#random.pick(WORKERS) },
-        {
-          kind: "join-worker",
-          peer: this.#random.pick(CLIENTS),
-          concurrency: 1,
-          services: ["a"],
-          lookAhead: false,
-        },
-        {
-          kind: "request",
-          peer,
-          sequence: 0,
-          service: "a",
-          timeoutMs: 5,
-          attempts: 0,
-          priority: 4,
-          bytes: 1,
-        },
-      ]),
-    );
-  }
-
-  /** All ends: workers answer, time passes, everybody leaves. Nothing may remain. */
-  #heal(): void {
-    for (let round = 0; this.#live.size > 0 || this.#heldCount() > 0; round++) {
-      must(round < 1000, "it does not heal");
-      for (const worker of [...this.#workers.values()]) {
-        for (const { slot, generation } of [...worker.held.values()]) {
-          this.#step({ kind: "reply", peer: worker.peer, slot, generation });
-        }
-      }
-      this.#pass(7);
-    }
-    const { core } = this;
-    for (const peer of [...this.#workers.keys()]) this.#step({ kind: "drain", peer });
-    for (const peer of [...WORKERS, ...CLIENTS]) this.#step({ kind: "leave", peer });
-    must(core.requests.count === 0, "requests remain");
-    must(core.requests.bytesHeld === 0, "bytes remain");
-    must(!core.needsTick, "timers remain");
-    must(core.clientCount === 0 && core.workerCount === 0, "peers remain");
-    for (const service of core.registry.services.values()) {
-      must(service.wasServed, `stray service ${service.name} remains`);
-      must(service.isForgettable, `service ${service.name} is not at rest`);
-    }
-    // No index entry remains either: each number may be used again.
-    if (this.#isShuttingDown) return;
-    this.#step({ kind: "join-client", peer: 1 });
-    for (let sequence = 1; sequence <= this.#sequence; sequence++) {
-      this.#step({ kind: "cancel", peer: 1, sequence });
-    }
+  constructor(
+    readonly limits: Limits,
+    /** All the services that are asked for or served. */
+    readonly services: readonly string[],
+    public nowMs: number,
+  ) {
+    this.core = new Core(this, limits, nowMs);
+    for (const name of services) this.#returned.set(name, []);
   }
 
   // --- one step: the books, the command, the checks ---
 
-  #pass(ms: number): void {
-    this.#nowMs += ms;
-    this.#begin(`tick at ${this.#nowMs}`);
-    this.core.tick(this.#nowMs);
-    for (const request of this.#live.values()) {
-      const now = Math.floor(this.#nowMs);
+  /** Lets time pass and tells the core. */
+  pass(ms: number): void {
+    this.nowMs += ms;
+    this.#begin(`tick at ${this.nowMs}`);
+    this.core.tick(this.nowMs);
+    for (const request of this.live.values()) {
+      const now = Math.floor(this.nowMs);
       must(Math.ceil(request.deadlineMs) > now, `${request.name} is past its deadline`);
       if (request.where !== "queued") continue;
       const untilMs = request.sinceMs + this.limits.queueWaitMsMax;
@@ -383,13 +121,14 @@ export class Simulation implements Effects {
     this.#check();
   }
 
-  #step(command: Command): void {
-    this.#begin(`${JSON.stringify(command)} at ${this.#nowMs}`);
+  /** One command, and all that must hold before and after. */
+  step(command: Command): void {
+    this.#begin(`${JSON.stringify(command)} at ${this.nowMs}`);
     this.#command = command;
     const before = { ...this.core.counts };
     this.#expect(command);
     const expected = { stale: this.#stale, repeated: this.#repeated, refused: this.#refused };
-    this.core.step(command, this.#nowMs);
+    this.core.step(command, this.nowMs);
     for (const name of ["stale", "repeated", "refused"] as const) {
       const by = this.core.counts[name] - before[name];
       must(by === expected[name], `${name} went up by ${by}, not ${expected[name]}`);
@@ -418,26 +157,26 @@ export class Simulation implements Effects {
         return this.#expectRequest(command);
       case "reply":
       case "failure": {
-        const worker = this.#workers.get(command.peer);
+        const worker = this.workers.get(command.peer);
         const attempt = worker?.held.get(command.slot);
         if (attempt === undefined || attempt.generation !== command.generation) {
           this.#stale = 1;
           return;
         }
         worker!.held.delete(command.slot);
-        this.#history.push(command);
+        this.history.push(command);
         if (attempt.request.where === "in flight") this.#answered = attempt.request;
         return;
       }
       case "join-worker": {
         const { peer, concurrency, services, lookAhead } = command;
-        if (this.#workers.has(peer)) return;
-        if (this.#clients.has(peer) || concurrency > this.limits.concurrencyMax) {
+        if (this.workers.has(peer)) return;
+        if (this.clients.has(peer) || concurrency > this.limits.concurrencyMax) {
           this.#isRefusalDue = Status.INVALID_ARGUMENT;
           return;
         }
         // Entered at once, since it may be handed work in this step; see #settle.
-        this.#workers.set(peer, {
+        this.workers.set(peer, {
           peer,
           services,
           concurrency,
@@ -449,11 +188,11 @@ export class Simulation implements Effects {
         return;
       }
       case "join-client":
-        if (this.#workers.has(command.peer)) this.#isRefusalDue = Status.PERMISSION_DENIED;
-        else this.#clients.add(command.peer);
+        if (this.workers.has(command.peer)) this.#isRefusalDue = Status.PERMISSION_DENIED;
+        else this.clients.add(command.peer);
         return;
       case "credit": {
-        const worker = this.#workers.get(command.peer);
+        const worker = this.workers.get(command.peer);
         const { concurrency } = command;
         if (worker === undefined || concurrency < 1 || concurrency > this.limits.concurrencyMax) {
           this.#isRefusalDue = Status.INVALID_ARGUMENT;
@@ -461,14 +200,14 @@ export class Simulation implements Effects {
         return;
       }
       case "drain": {
-        const worker = this.#workers.get(command.peer);
+        const worker = this.workers.get(command.peer);
         if (worker !== undefined) worker.draining = true;
         return;
       }
       case "leave":
         return this.#expectLeave(command.peer);
       case "shutdown":
-        this.#isShuttingDown = true;
+        this.isShuttingDown = true;
         return;
       case "cancel":
         return;
@@ -478,11 +217,11 @@ export class Simulation implements Effects {
   }
 
   #expectRequest(ask: Ask): void {
-    if (!this.#clients.has(ask.peer)) {
+    if (!this.clients.has(ask.peer)) {
       this.#isRefusalDue = Status.UNAUTHENTICATED;
       return;
     }
-    if (this.#live.has(`${ask.peer}#${ask.sequence}`)) {
+    if (this.live.has(`${ask.peer}#${ask.sequence}`)) {
       this.#repeated = 1;
       return;
     }
@@ -502,11 +241,11 @@ export class Simulation implements Effects {
       bytes: ask.bytes,
       attemptsMax: ask.attempts === 0 ? limits.attemptsDefault : ask.attempts,
       deadlineMs:
-        this.#nowMs + Math.min(ask.timeoutMs === 0 ? Infinity : ask.timeoutMs, limits.timeoutMsMax),
+        this.nowMs + Math.min(ask.timeoutMs === 0 ? Infinity : ask.timeoutMs, limits.timeoutMsMax),
       slot: -1,
       where: "queued",
       attempts: 0,
-      sinceMs: this.#nowMs,
+      sinceMs: this.nowMs,
       returned: false,
       outcomes: 0,
       released: false,
@@ -517,8 +256,8 @@ export class Simulation implements Effects {
   #refusalOf(ask: Ask): StatusCode | undefined {
     const { limits } = this;
     if (ask.priority > 7 || ask.bytes > limits.recordBytesMax) return Status.INVALID_ARGUMENT;
-    if (this.#isShuttingDown) return Status.UNAVAILABLE;
-    const live = [...this.#live.values()];
+    if (this.isShuttingDown) return Status.UNAVAILABLE;
+    const live = [...this.live.values()];
     if (live.filter(({ client }) => client === ask.peer).length >= limits.clientInFlightMax) {
       return Status.RESOURCE_EXHAUSTED;
     }
@@ -546,41 +285,38 @@ export class Simulation implements Effects {
 
   /** What a departing worker held waits again, until the effects say otherwise. */
   #expectLeave(peer: number): void {
-    const worker = this.#workers.get(peer);
+    const worker = this.workers.get(peer);
     if (worker === undefined) {
-      this.#clients.delete(peer);
+      this.clients.delete(peer);
       return;
     }
-    this.#workers.delete(peer);
+    this.workers.delete(peer);
     for (const attempt of worker.held.values()) {
-      this.#history.push({ peer, slot: attempt.slot, generation: attempt.generation });
+      this.history.push({ peer, slot: attempt.slot, generation: attempt.generation });
     }
     this.#lost = [...worker.held.values()]
       .filter(({ request }) => request.where === "in flight")
       .map(({ request }) => request);
   }
 
-  /** Requests whose worker left in this step and of which nothing was heard yet. */
-  #lost: ModelRequest[] = [];
-
   #settle(command: Command): void {
     if (command.kind === "join-worker") {
-      const worker = this.#workers.get(command.peer);
+      const worker = this.workers.get(command.peer);
       if (worker !== undefined && this.core.worker(command.peer) === undefined) {
         // More names than the broker has room for: allowed only when it is full.
         const names = this.core.registry.services;
         const unknown = command.services.filter((name) => !names.has(name)).length;
         must(names.size + unknown + 1 >= this.limits.servicesMax, "refused with room for it");
         must(worker.held.size === 0, "refused and handed work");
-        this.#workers.delete(command.peer);
+        this.workers.delete(command.peer);
       } else if (worker !== undefined) {
         for (const name of worker.services) this.#wasServed.add(name);
       }
     }
     const cancelled = command.kind === "cancel" ? `${command.peer}#${command.sequence}` : "";
-    must(!this.#live.has(cancelled), `${cancelled} was cancelled and lives on`);
+    must(!this.live.has(cancelled), `${cancelled} was cancelled and lives on`);
     if (command.kind === "leave") {
-      for (const { client, name } of this.#live.values()) {
+      for (const { client, name } of this.live.values()) {
         must(client !== command.peer, `${name} outlives its client`);
       }
     }
@@ -596,13 +332,13 @@ export class Simulation implements Effects {
   dispatch(peer: number, slot: number): void {
     this.#log(`dispatch ${peer} ${slot}`);
     const request = this.#placed(slot);
-    const worker = this.#workers.get(peer);
+    const worker = this.workers.get(peer);
     const generation = this.core.requests.generation[slot];
     must(worker !== undefined, `dispatch to ${peer}, which is gone`);
     must(!worker.draining, `dispatch to ${peer}, which drains`);
     must(worker.services.includes(request.service), `${peer} does not serve ${request.service}`);
     must(request.where === "queued" && !request.released, `${request.name} does not wait`);
-    must(this.#nowMs < request.deadlineMs, `${request.name} handed out past its deadline`);
+    must(this.nowMs < request.deadlineMs, `${request.name} handed out past its deadline`);
     must(!this.#lost.includes(request), `${request.name} handed out before it was given back`);
     must(generation > (this.#generations.get(slot) ?? 0), `slot ${slot}: generation not new`);
     must(request.attempts < request.attemptsMax, `${request.name} handed out too often`);
@@ -610,8 +346,8 @@ export class Simulation implements Effects {
     this.#checkChoice(worker, request);
 
     this.#generations.set(slot, generation);
-    if (worker.held.size >= worker.concurrency) this.#meet("look-ahead");
-    if (request.returned) this.#meet("redelivery");
+    if (worker.held.size >= worker.concurrency) this.meet("look-ahead");
+    if (request.returned) this.meet("redelivery");
     request.where = "in flight";
     request.attempts++;
     request.returned = false;
@@ -639,7 +375,7 @@ export class Simulation implements Effects {
     must(worker.takesLookAhead || lookAhead === 0, `${peer} takes no look-ahead`);
     must(lookAhead <= this.limits.lookAheadMax, `look-ahead of ${lookAhead}`);
     must(held.size < concurrency + lookAhead, `${peer} has no room`);
-    for (const other of this.#workers.values()) {
+    for (const other of this.workers.values()) {
       if (other === worker || other.draining || !other.services.includes(request.service)) continue;
       // The worker of this step's answer has its credit back, and place, before any is fed.
       if (other.held.size >= other.concurrency) continue;
@@ -664,7 +400,7 @@ export class Simulation implements Effects {
     } else {
       const command = this.#command;
       must(command?.kind === "failure" && command.untouched, "given back for no reason");
-      must(this.#workers.get(command.peer)!.draining, "given back by a worker that stays");
+      must(this.workers.get(command.peer)!.draining, "given back by a worker that stays");
       must(this.#answered === request, `${request.name} given back by an answer to another`);
       this.#answered = undefined;
       request.attempts--;
@@ -672,7 +408,7 @@ export class Simulation implements Effects {
     must(request.attempts < request.attemptsMax, `${request.name} has no attempt left`);
     request.where = "queued";
     request.returned = true;
-    request.sinceMs = this.#nowMs;
+    request.sinceMs = this.nowMs;
     this.#returned.get(request.service)!.push(request);
   }
 
@@ -697,7 +433,7 @@ export class Simulation implements Effects {
     const holder = this.#holder(request);
     must(holder === undefined || holder.aborted, `${request.name} released, its worker not told`);
     request.where = "ended";
-    this.#live.delete(request.name);
+    this.live.delete(request.name);
     this.#bySlot.delete(slot);
   }
 
@@ -722,7 +458,7 @@ export class Simulation implements Effects {
     this.#log(`fail ${name} ${statusName(status)} ${retryAfterMs}`);
     must(status !== Status.OK, "a failure of status OK");
     must(retryAfterMs >= 0 && Number.isFinite(retryAfterMs), `retry after ${retryAfterMs}`);
-    const request = this.#live.get(name);
+    const request = this.live.get(name);
     if (request === undefined) {
       must(
         this.#refusals.shift() === `${name} ${statusName(status)}`,
@@ -745,9 +481,9 @@ export class Simulation implements Effects {
       this.#lost.shift();
       return status === Status.UNAVAILABLE && request.attempts === request.attemptsMax;
     }
-    if (this.#nowMs >= request.deadlineMs) return status === Status.DEADLINE_EXCEEDED;
+    if (this.nowMs >= request.deadlineMs) return status === Status.DEADLINE_EXCEEDED;
     if (this.#command !== undefined || request.where !== "queued") return false;
-    const waitedMs = this.#nowMs - request.sinceMs;
+    const waitedMs = this.nowMs - request.sinceMs;
     if (this.#servers(request.service).length > 0) {
       return status === Status.RESOURCE_EXHAUSTED && waitedMs >= this.limits.queueWaitMsMax;
     }
@@ -760,18 +496,18 @@ export class Simulation implements Effects {
 
   abort(peer: number, slot: number, status: StatusCode): void {
     this.#log(`abort ${peer} ${slot} ${statusName(status)}`);
-    const attempt = this.#workers.get(peer)?.held.get(slot);
+    const attempt = this.workers.get(peer)?.held.get(slot);
     must(attempt !== undefined, `abort of what ${peer} does not have`);
     must(!attempt.aborted, `${attempt.request.name} aborted twice`);
     must(attempt.request.where === "in flight", `abort of ${attempt.request.name}`);
-    const expired = this.#nowMs >= attempt.request.deadlineMs && this.#command === undefined;
+    const expired = this.nowMs >= attempt.request.deadlineMs && this.#command === undefined;
     must(status === (expired ? Status.DEADLINE_EXCEEDED : Status.CANCELLED), "status of the abort");
     attempt.aborted = true;
   }
 
   drained(peer: number): void {
     this.#log(`drained ${peer}`);
-    const worker = this.#workers.get(peer);
+    const worker = this.workers.get(peer);
     must(worker?.draining === true, `${peer} does not drain`);
     must(worker.held.size === 0, `${peer} has work left`);
     must(!worker.toldDrained, `${peer} drained twice`);
@@ -796,12 +532,12 @@ export class Simulation implements Effects {
     if (known !== undefined) return known;
     const asked = this.#asked;
     must(asked !== undefined && asked.slot === -1, `slot ${slot} is nobody's`);
-    for (const { held, peer } of this.#workers.values()) {
+    for (const { held, peer } of this.workers.values()) {
       must(!held.has(slot), `slot ${slot} reused while ${peer} has it`);
     }
     asked.slot = slot;
     this.#bySlot.set(slot, asked);
-    this.#live.set(asked.name, asked);
+    this.live.set(asked.name, asked);
     return asked;
   }
 
@@ -815,24 +551,24 @@ export class Simulation implements Effects {
   #check(): void {
     const { core, limits } = this;
     const { requests } = core;
-    const live = [...this.#live.values()];
+    const live = [...this.live.values()];
     for (const { name, outcomes } of live) must(outcomes === 0, `${name} ended and lives on`);
     must(requests.count === this.#occupied(), `count ${requests.count}, not ${this.#occupied()}`);
     must(requests.count <= limits.requestsMax, "more requests than requestsMax");
     must(requests.bytesHeld === sum(live), `bytes ${requests.bytesHeld}, not ${sum(live)}`);
     must(requests.bytesHeld <= limits.requestBytesMax, "more bytes than requestBytesMax");
     must(core.needsTick === live.length > 0, "timers without requests, or without timers");
-    must(core.clientCount === this.#clients.size, "clients");
-    must(core.workerCount === this.#workers.size, "workers");
+    must(core.clientCount === this.clients.size, "clients");
+    must(core.workerCount === this.workers.size, "workers");
     const { counts } = core;
     const ended = counts.replies + counts.failures + counts.cancelled;
     must(counts.requests === ended + live.length, "requests counted and ended");
-    for (const client of CLIENTS) {
+    for (const client of this.clients) {
       const count = live.filter((request) => request.client === client).length;
       must(count <= limits.clientInFlightMax, `${client} has ${count} in flight`);
     }
     this.#checkServices();
-    for (const worker of this.#workers.values()) {
+    for (const worker of this.workers.values()) {
       const inCore = core.worker(worker.peer)!;
       must(inCore.inFlight === worker.held.size, `${worker.peer}: credit leaked`);
       must(inCore.state === (worker.draining ? "draining" : "ready"), `${worker.peer}: state`);
@@ -844,7 +580,7 @@ export class Simulation implements Effects {
   #checkServices(): void {
     const { core, limits } = this;
     must(core.registry.services.size <= limits.servicesMax, "more services than servicesMax");
-    for (const name of SERVICES) {
+    for (const name of this.services) {
       const service = core.registry.services.get(name);
       const queue = this.#queue(name);
       if (service === undefined) {
@@ -861,7 +597,7 @@ export class Simulation implements Effects {
       const fresh = queue.filter((request) => !request.returned);
       must(fresh.length <= limits.queueCountMax, `${name}: queue too long`);
       must(sum(fresh) <= limits.queueBytesMax, `${name}: queue too large`);
-      for (const client of CLIENTS) {
+      for (const client of this.clients) {
         const count = queue.filter((request) => request.client === client).length;
         must(service.queue.clientCount(client) === count, `${name}: share of ${client}`);
       }
@@ -878,35 +614,35 @@ export class Simulation implements Effects {
   /** What waits for a service, oldest first. */
   #queue(service: string): ModelRequest[] {
     const queue: ModelRequest[] = [];
-    for (const request of this.#live.values()) {
+    for (const request of this.live.values()) {
       if (request.service === service && request.where === "queued") queue.push(request);
     }
     return queue;
   }
 
   #servers(service: string): ModelWorker[] {
-    return [...this.#workers.values()].filter(
+    return [...this.workers.values()].filter(
       ({ services, draining }) => !draining && services.includes(service),
     );
   }
 
   #holder(request: ModelRequest): Attempt | undefined {
-    for (const { held } of this.#workers.values()) {
+    for (const { held } of this.workers.values()) {
       const attempt = held.get(request.slot);
       if (attempt?.request === request) return attempt;
     }
     return undefined;
   }
 
-  #heldCount(): number {
+  heldCount(): number {
     let count = 0;
-    for (const { held } of this.#workers.values()) count += held.size;
+    for (const { held } of this.workers.values()) count += held.size;
     return count;
   }
 
   #inFlight(service: string): number {
     let count = 0;
-    for (const { held } of this.#workers.values()) {
+    for (const { held } of this.workers.values()) {
       for (const { request } of held.values()) if (request.service === service) count++;
     }
     return count;
@@ -915,8 +651,8 @@ export class Simulation implements Effects {
   /** Slots in use: what waits, and what workers have, abandoned or not. */
   #occupied(): number {
     let queued = 0;
-    for (const { where } of this.#live.values()) if (where === "queued") queued++;
-    return queued + this.#heldCount();
+    for (const { where } of this.live.values()) if (where === "queued") queued++;
+    return queued + this.heldCount();
   }
 
   #isAtRest(service: string): boolean {
@@ -924,7 +660,7 @@ export class Simulation implements Effects {
     return length === 0 && this.#inFlight(service) === 0 && this.#servers(service).length === 0;
   }
 
-  #meet(what: string): void {
+  meet(what: string): void {
     this.met.set(what, (this.met.get(what) ?? 0) + 1);
   }
 
@@ -933,7 +669,7 @@ export class Simulation implements Effects {
     if (this.trace.length > TRACE_COUNT) this.trace.shift();
     if (line.startsWith(">")) return;
     const kind = line.replace(/ [\d#]+/g, "");
-    this.#meet(kind);
+    this.meet(kind);
     // FNV-1a over all effects.
     for (let i = 0; i < line.length; i++) {
       this.digest = Math.imul(this.digest ^ line.charCodeAt(i), 0x01000193) >>> 0;
@@ -943,20 +679,4 @@ export class Simulation implements Effects {
 
 function sum(requests: readonly ModelRequest[]): number {
   return requests.reduce((bytes, request) => bytes + request.bytes, 0);
-}
-
-/** Runs one seed; an error tells how to replay it. */
-export function simulate(seed: number, steps: number): Simulation {
-  const simulation = new Simulation(seed);
-  try {
-    simulation.run(steps);
-    return simulation;
-  } catch (error) {
-    const trace = simulation.trace.join("\n  ");
-    const where = `seed ${seed}, step ${simulation.stepCount}`;
-    throw new Error(
-      `${(error as Error).message}\n${where}; replay with WASMQ_SEED=${seed}\n  ${trace}`,
-      { cause: error },
-    );
-  }
 }

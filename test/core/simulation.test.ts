@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { simulate } from "./model.ts";
+import { simulate } from "./driver.ts";
 
 // WASMQ_SEED=42 replays one run; WASMQ_SEEDS=5000 runs as many. Each seed is a broker with
 // small limits and a mixture of events of its own, so that limits are met.
