@@ -32,6 +32,18 @@ describe("routes to idle", () => {
     expect(scene.ask(1, 5)).toEqual(["dispatch w10 c1#5"]);
   });
 
+  test("the longest idle, also where workers serve different services", () => {
+    const scene = newScene();
+    scene.worker(10, 1, ["echo"]);
+    scene.worker(11, 1, ["echo", "other"]);
+    for (const sequence of [1, 2]) scene.ask(1, sequence);
+    // 10 joined first, and answered last.
+    scene.reply(1, 2);
+    scene.reply(1, 1);
+    expect(scene.ask(1, 3)).toEqual(["dispatch w11 c1#3"]);
+    expect(scene.ask(1, 4)).toEqual(["dispatch w10 c1#4"]);
+  });
+
   test("no second request while another of the service is idle, whoever has more credit", () => {
     const scene = newScene();
     scene.worker(10, 8);

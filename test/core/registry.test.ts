@@ -74,6 +74,15 @@ test("when full, the longest absent makes room", () => {
   expect(registry.requireService("y")).toBeUndefined();
 });
 
+test("a service that is served again and leaves again is the latest absent", () => {
+  const registry = newRegistry(2);
+  exit(registry, enter(registry, "a")!);
+  exit(registry, enter(registry, "b")!);
+  exit(registry, enter(registry, "a")!);
+  registry.requireService("c");
+  expect(names(registry)).toEqual(["a", "c"]);
+});
+
 test("a service that is served again is not absent any more", () => {
   const registry = newRegistry(1);
   exit(registry, enter(registry, "a")!);

@@ -93,3 +93,9 @@ test("a deleted entry does not cut off those that were placed past it", () => {
   }
   twin.checkAll();
 });
+
+test("clients that use the same numbers are told apart, wherever they collide", () => {
+  const twin = new Twin();
+  for (let client = 0; client < 1_000; client++) twin.add(client, 1);
+  for (let client = 0; client < 3_000; client++) twin.check(client, 1);
+});
