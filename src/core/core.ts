@@ -341,7 +341,8 @@ export class Core {
     this.requests.free(slot);
     this.registry.forgetIfStray(service);
     worker.idleSince = ++this.#idleClock;
-    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs);
+    const tookMs = this.#nowMs - this.requests.sinceMs[slot];
+    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     if (worker.state === "ready") {
       worker.pool.place(worker);
       this.#feed(worker);
@@ -428,6 +429,13 @@ export class Core {
   #dispatchNext(service: Service, worker: Worker): void {
     const slot = service.queue.take();
     if (service.queue.count === 0) this.registry.updateHunger(service);
+    // `tick` may be late, after a long turn of the event loop: what is past is not worked on.
+    if (this.#nowMs >= this.requests.deadlineMs[slot]) {
+      this.#expired(slot, "while it waited");
+      this.#detach(slot);
+      this.requests.free(slot);
+      return;
+    }
     this.#dispatch(service, worker, slot);
   }
 
@@ -451,9 +459,10 @@ export class Core {
     const { requests } = this;
     const nowMs = this.#nowMs;
     if (nowMs >= requests.deadlineMs[slot]) {
-      this.counts.expired++;
-      const where = requests.state[slot] === QUEUED ? "while it waited" : "while a worker had it";
-      this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${where}`, 0);
+      this.#expired(
+        slot,
+        requests.state[slot] === QUEUED ? "while it waited" : "while a worker had it",
+      );
       this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
       return;
     }
@@ -486,6 +495,11 @@ export class Core {
   }
 
   // --- the ends of a request ---
+
+  #expired(slot: number, when: string): void {
+    this.counts.expired++;
+    this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${when}`, 0);
+  }
 
   #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
     const { requests } = this;

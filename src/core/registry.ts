@@ -41,20 +41,22 @@ export class Registry {
   /** The pool for workers of exactly these services; undefined when too many are known. */
   requirePool(names: readonly string[]): Pool | undefined {
     const unique = [...new Set(names)].sort();
-    const key = unique.join("\0");
+    // A name may hold any character: no separator would do.
+    const key = JSON.stringify(unique);
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     const services: Service[] = [];
     for (const name of unique) {
       const service = this.requireService(name);
-      if (service === undefined) {
-        for (const stray of services) this.forgetIfStray(stray);
-        return undefined;
-      }
+      if (service === undefined) break;
       services.push(service);
     }
     // With the table all but full, making room for one name may have cost another of these.
-    if (services.some((service) => this.services.get(service.name) !== service)) return undefined;
+    const kept = services.filter((service) => this.services.get(service.name) === service);
+    if (kept.length < unique.length) {
+      for (const service of kept) this.forgetIfStray(service);
+      return undefined;
+    }
     const pool = new Pool(key, services);
     this.#pools.set(key, pool);
     return pool;
