@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Status } from "../../build/core/status.js";
+import { Status } from "../../build/base/status.js";
 import { Scene } from "./scene.ts";
 
 /** A scene with clients 1, 2 and 3. */
@@ -440,8 +440,8 @@ describe("absent services", () => {
     expect(scene.pass(500)).toEqual([]);
   });
 
-  test("with more unknown names than servicesMax: NOT_FOUND at once", () => {
-    const scene = newScene({ servicesMax: 2, workerServicesMax: 2 });
+  test("with more unknown names than half of servicesMax: NOT_FOUND at once", () => {
+    const scene = newScene({ servicesMax: 4, workerServicesMax: 2 });
     scene.ask(1, 1, { service: "a" });
     scene.ask(1, 2, { service: "b" });
     expect(scene.ask(1, 3, { service: "c" })).toEqual(["fail c1#3 NOT_FOUND"]);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { Deadlines } from "../../build/core/deadlines.js";
+import { Deadlines } from "../../build/base/deadlines.js";
 
 const HOUR_MS = 3_600_000;
 const SPAN_MS = 2 ** 32;

@@ -1,7 +1,7 @@
 // Clients and workers, well behaved and not, as the seed says: random commands for the model.
 import type { Command } from "../../build/core/command.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
-import { Status } from "../../build/core/status.js";
+import { Status } from "../../build/base/status.js";
 import { type Answer, Model, must } from "./model.ts";
 
 /** Whole numbers from a seed: mulberry32 (Ettinger). */

@@ -3,7 +3,7 @@
 import type { Command, Effects, Request as Ask } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import type { Limits } from "../../build/core/limits.js";
-import { Status, type StatusCode, statusName } from "../../build/core/status.js";
+import { Status, type StatusCode, statusName } from "../../build/base/status.js";
 
 type Where = "queued" | "in flight" | "ended";
 
@@ -264,7 +264,10 @@ export class Model implements Effects {
     if (this.#occupied() >= limits.requestsMax) return Status.RESOURCE_EXHAUSTED;
     if (sum(live) + ask.bytes > limits.requestBytesMax) return Status.RESOURCE_EXHAUSTED;
     const { services } = this.core.registry;
-    if (!services.has(ask.service) && services.size >= limits.servicesMax) {
+    const isKnown = services.has(ask.service);
+    const strays = [...services.values()].filter(({ wasServed }) => !wasServed).length;
+    if (!isKnown && strays * 2 >= limits.servicesMax) return Status.NOT_FOUND;
+    if (!isKnown && services.size >= limits.servicesMax) {
       const forgettable = [...services.values()].some(
         ({ name }) => this.#wasServed.has(name) && this.#isAtRest(name),
       );

@@ -3,7 +3,7 @@
 import type { Command, Effects } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import { type Limits, PRIORITY_DEFAULT, resolveLimits } from "../../build/core/limits.js";
-import { type StatusCode, statusName } from "../../build/core/status.js";
+import { type StatusCode, statusName } from "../../build/base/status.js";
 
 /** One attempt of one request, as the worker that has it knows it. */
 export interface Attempt {
