@@ -7,7 +7,7 @@ import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
-import { listenError, parseEndpoint } from "./listen-endpoint.js";
+import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 
 /** Where a broker listens and what it bears. */
@@ -219,8 +219,9 @@ function makePort(
 }
 
 async function bindRouter(port: RouterPort, endpoint: string): Promise<string> {
-  parseEndpoint("frontend", endpoint);
+  const parsed = parseEndpoint("frontend", endpoint);
   try {
+    if (parsed.kind === "ipc") await claimPath(parsed.path);
     return await port.bind(endpoint);
   } catch (error) {
     throw listenError(endpoint, error);
