@@ -193,9 +193,10 @@ export class Broker {
 
   async #close(timeoutMs: number): Promise<boolean> {
     const isEmpty = await this.#exchange.shutdown(timeoutMs);
-    this.#exchange.close();
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
+    await Promise.all([this.#frontend.settle(lingerMs), this.#backend.settle(lingerMs)]);
+    this.#exchange.close();
     this.#frontend.close(lingerMs);
     this.#backend.close(lingerMs);
     for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
