@@ -51,6 +51,8 @@ export class RouterPort {
   readonly #blocked = new Set<Outbox>();
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
+  #sentCount = 0;
+  #onSettled: (() => void) | undefined;
 
   constructor(options: RouterPortOptions, events: RouterPortEvents) {
     this.#events = events;
@@ -85,6 +87,19 @@ export class RouterPort {
     clearTimeout(this.#retry);
     this.#socket.linger = lingerMs;
     this.#socket.close();
+  }
+
+  /** Resolves when all that is due is sent, or when nothing has moved for `stallMs`. */
+  async settle(stallMs: number): Promise<void> {
+    for (let before = -1; this.#routingIds.size > 0 && before !== this.#sentCount; ) {
+      before = this.#sentCount;
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#onSettled = resolve;
+        timer = setTimeout(resolve, stallMs);
+      });
+      clearTimeout(timer);
+    }
   }
 
   async #receive(): Promise<void> {
@@ -133,6 +148,7 @@ export class RouterPort {
   drop(outbox: Outbox): void {
     this.#routingIds.delete(outbox);
     this.#blocked.delete(outbox);
+    if (this.#routingIds.size === 0) this.#onSettled?.();
   }
 
   /** Sends what is due, as far as the peers' pipes take it. */
@@ -153,12 +169,14 @@ export class RouterPort {
     const message = routingId === undefined ? undefined : outbox.peek();
     if (message === undefined) {
       this.#routingIds.delete(outbox);
+      if (this.#routingIds.size === 0) this.#onSettled?.();
       return;
     }
     outbox.isSending = true;
     this.#socket.send([routingId as Buffer, ...message]).then(
       () => {
         outbox.isSending = false;
+        this.#sentCount++;
         outbox.shift();
         this.#send(outbox);
       },

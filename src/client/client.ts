@@ -131,7 +131,10 @@ export class Client {
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
     for (const endpoint of new Set(options.brokers)) {
-      this.#brokers.push(this.#connectTo({ ...connectionDefaults(options), endpoint }));
+      const isReadToEnd = true;
+      this.#brokers.push(
+        this.#connectTo({ ...connectionDefaults(options), endpoint, isReadToEnd }),
+      );
     }
   }
 

@@ -14,6 +14,8 @@ export interface LinkOptions {
   /** The first wait before connecting again; doubled up to the second, with jitter. */
   reconnectMsMin: number;
   reconnectMsMax: number;
+  /** Whether what has come in already is still delivered when the peer disconnects. */
+  isReadToEnd?: boolean;
 }
 
 export interface LinkEvents {
@@ -42,6 +44,8 @@ export class Link {
   #isOpen = false;
   #isClosed = false;
   #isSending = false;
+  /** The peer is gone, and something of it is left to read. */
+  #isEnding = false;
   #isFlushDue = false;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -123,8 +127,8 @@ export class Link {
     const { endpoint, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs } = this.#options;
     const socket = new Dealer({
       linger: 0,
-      // Reconnecting is ours, see above.
-      reconnectInterval: -1,
+      // Reconnecting is ours, see above. Not -1: libzmq then drops what has come in at a disconnect.
+      reconnectInterval: 3_600_000,
       sendHighWaterMark: BATCHES_QUEUED_MAX,
       receiveHighWaterMark: BATCHES_QUEUED_MAX,
       heartbeatInterval: heartbeatIntervalMs,
@@ -134,6 +138,7 @@ export class Link {
     });
     this.#socket = socket;
     this.#isSending = false;
+    this.#isEnding = false;
     this.#timer = setTimeout(
       () => this.#lost(socket, `no connection within ${handshakeTimeoutMs} ms`),
       handshakeTimeoutMs,
@@ -160,6 +165,12 @@ export class Link {
             this.#events.onOpen();
             break;
           case "disconnect":
+            this.#isOpen = false;
+            // The notice overtakes the messages: a broker that drains sends its last replies and
+            // closes.
+            this.#isEnding = this.#options.isReadToEnd === true && socket.readable;
+            if (!this.#isEnding) this.#lost(socket, event.type);
+            return;
           case "close":
           case "handshake:error:protocol":
           case "handshake:error:auth":
@@ -181,6 +192,7 @@ export class Link {
         const frames = await socket.receive();
         if (this.#socket !== socket) return;
         this.#events.onMessage(frames);
+        if (this.#isEnding && !socket.readable) return this.#lost(socket, "disconnect");
         if (++messageCount % MESSAGES_PER_TURN === 0) {
           await new Promise<void>((resolve) => setImmediate(resolve));
         }
