@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";
 import { Core } from "../core/core.js";
@@ -87,7 +88,7 @@ export class Exchange {
   constructor(limits: Limits, brokerId: { brokerLow: number; brokerHigh: number }) {
     this.#limits = limits;
     this.#brokerId = brokerId;
-    this.core = new Core(this.#delivery, limits, performance.now());
+    this.core = new Core(this.#delivery, limits, performance.now(), randomInt(2 ** 32));
     this.#delivery.requests = this.core.requests;
   }
 

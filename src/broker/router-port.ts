@@ -12,13 +12,14 @@ const MESSAGES_QUEUED_MAX = 64;
 const RETRY_MS = 5;
 
 class NotifyingRouter extends Router {
-  /** Asks for a notice, `[routingId, ""]`, when a peer is gone; false where libzmq cannot. */
-  notifyDisconnects(): boolean {
+  /** Asks for a notice, `[routingId, ""]`, when a peer is gone. */
+  notifyDisconnects(): void {
     try {
       this.setInt32Option(ZMQ_ROUTER_NOTIFY, ZMQ_NOTIFY_DISCONNECT);
-      return true;
     } catch {
-      return false;
+      // Without it a death would go unseen, and what the dead had be lost: better not to start.
+      this.close();
+      throw new Error("this build of libzmq lacks ZMQ_ROUTER_NOTIFY; the one in the package has it");
     }
   }
 }
@@ -41,7 +42,6 @@ export interface RouterPortEvents {
 
 /** One ROUTER socket: its reader, and its one writer, which no stuck peer holds up. */
 export class RouterPort {
-  readonly hasNotices: boolean;
   readonly #socket: NotifyingRouter;
   readonly #events: RouterPortEvents;
   /** Outboxes with something to send, and their routing ids. */
@@ -67,7 +67,7 @@ export class RouterPort {
       maxMessageSize: options.messageBytesMax,
       backlog: 1024,
     });
-    this.hasNotices = this.#socket.notifyDisconnects();
+    this.#socket.notifyDisconnects();
   }
 
   async bind(endpoint: string): Promise<string> {

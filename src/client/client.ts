@@ -254,7 +254,8 @@ export class Client {
       this.#pending.unreserve(sequence);
       throw asRequestError(error);
     }
-    const deadlineMs = performance.now() + timeoutMs;
+    const nowMs = performance.now();
+    const deadlineMs = nowMs + timeoutMs;
     const pending: Pending = {
       sequence,
       service,
@@ -274,7 +275,7 @@ export class Client {
       reject,
     };
     this.#pending.add(pending);
-    this.#deadlines.set(placeOf(sequence), deadlineMs);
+    this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
     this.#tick ??= setTimeout(this.#onTick, TICK_MS);
     if (signal !== undefined) {
       pending.onAbort = () => this.#cancel(pending, abortReason(signal));
