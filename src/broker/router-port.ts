@@ -19,7 +19,9 @@ class NotifyingRouter extends Router {
     } catch {
       // Without it a death would go unseen, and what the dead had be lost: better not to start.
       this.close();
-      throw new Error("this build of libzmq lacks ZMQ_ROUTER_NOTIFY; the one in the package has it");
+      throw new Error(
+        "this build of libzmq lacks ZMQ_ROUTER_NOTIFY; the one in the package has it",
+      );
     }
   }
 }

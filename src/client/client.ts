@@ -12,7 +12,7 @@ import {
   type ExchangeId,
   FailureRecord,
   ReplyRecord,
-  requestIdBytes,
+  RequestIdScratch,
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
@@ -107,6 +107,9 @@ export class Client {
   readonly #codec: Codec;
   readonly #ownsCodec: boolean;
   readonly #session: Session = randomSession();
+  // Written over for each request: to make three of each anew was a third of a request's time.
+  readonly #exchangeId: ExchangeId = { ...this.#session, sequence: 0, slot: 0, generation: 0 };
+  readonly #idBytes = new RequestIdScratch();
   readonly #brokers: Broker[] = [];
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
@@ -250,7 +253,7 @@ export class Client {
         : this.#codec.seal(body, {
             service,
             direction: "request",
-            requestId: requestIdBytes(this.#id(sequence)),
+            requestId: this.#idBytes.of(this.#id(sequence)),
             headers,
           });
     } catch (error) {
@@ -290,8 +293,10 @@ export class Client {
     else this.#unsent.push(pending);
   }
 
+  /** The id of one of our requests; the next call overwrites it. */
   #id(sequence: number): ExchangeId {
-    return { ...this.#session, sequence, slot: 0, generation: 0 };
+    this.#exchangeId.sequence = sequence;
+    return this.#exchangeId;
   }
 
   /** The broker with the fewest of our requests that may have another. */
@@ -481,7 +486,7 @@ export class Client {
     return this.#codec.open(parts[0], {
       service: pending.service,
       direction: "reply",
-      requestId: requestIdBytes(this.#id(pending.sequence)),
+      requestId: this.#idBytes.of(this.#id(pending.sequence)),
     });
   }
 

@@ -326,6 +326,17 @@ export function requestIdBytes(id: ExchangeId): Uint8Array {
   return bytes;
 }
 
+/** `requestIdBytes` of one request after another in the same memory: what `of` gave, it overwrites. */
+export class RequestIdScratch {
+  readonly #bytes = new Uint8Array(16);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  of(id: ExchangeId): Uint8Array {
+    writeId(this.#view, -at.AT_SESSION, id.sessionLow, id.sessionHigh, id.sequence);
+    return this.#bytes;
+  }
+}
+
 /** A record as the broker holds it: a range of some bytes, and the body's frames beside it. */
 export interface HeldRecord {
   bytes: Uint8Array;
