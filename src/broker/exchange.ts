@@ -174,6 +174,7 @@ export class Exchange {
 
   #onStranger(): void {
     this.faults.stranger++;
+    this.#reader.skip();
     this.#refuse(Status.UNAUTHENTICATED, "say HELLO first");
   }
 
@@ -264,12 +265,14 @@ export class Exchange {
         return isClient ? this.#onForbidden() : this.#step({ kind: "drain", peer: peer.index });
       default:
         this.faults.unknown++;
+        this.#reader.skip();
         this.#refuse(Status.INVALID_ARGUMENT, `kind ${kind} is not known here`);
     }
   }
 
   #onForbidden(): void {
     this.faults.role++;
+    this.#reader.skip();
     this.#refuse(Status.PERMISSION_DENIED, `kind ${this.#reader.kind} is not for this role`);
   }
 

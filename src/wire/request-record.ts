@@ -64,7 +64,10 @@ export class RequestRecord extends ExchangeRecord implements Request {
   /** Reads the present record; returns what is wrong with it, or undefined. */
   read(reader: BatchReader, names: NameCache): string | undefined {
     this.hasId = false;
-    if (reader.size < at.REQUEST_SIZE) return "REQUEST too short";
+    if (reader.size < at.REQUEST_SIZE) {
+      reader.skip();
+      return "REQUEST too short";
+    }
     this.hasId = this.readCommon(reader);
     const { bytes, view } = reader;
     const start = reader.at;
@@ -108,7 +111,10 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
   serviceTimeUs = 0;
 
   read(reader: BatchReader): string | undefined {
-    if (reader.size < at.REPLY_SIZE) return "REPLY too short";
+    if (reader.size < at.REPLY_SIZE) {
+      reader.skip();
+      return "REPLY too short";
+    }
     const hasId = this.readCommon(reader);
     const { bytes, view } = reader;
     const start = reader.at;

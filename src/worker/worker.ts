@@ -275,6 +275,7 @@ export class Worker {
         return;
       }
       default: // A kind of a later version, which this worker did not ask for.
+        reader.skip();
     }
   }
 
