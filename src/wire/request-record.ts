@@ -87,6 +87,7 @@ export class RequestRecord extends ExchangeRecord implements Request {
     if (bodyAt > reader.size) return "service or headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
+    if (this.priority > at.PRIORITY_MAX) return "priority must be 0..7";
     const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
     if (service === undefined)
       return "service must be 1..255 bytes of UTF-8, no control characters";
@@ -126,9 +127,11 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
       this.held.frames = frames;
     }
     if (!hasId) return "sequence must be 1..2^53-1";
-    const bodyAt = at.REPLY_SIZE + headersSize(bytes, start);
+    const headers = headersSize(bytes, start);
+    const bodyAt = at.REPLY_SIZE + headers;
     if (bodyAt > reader.size) return "headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
+    if (headers > at.HEADERS_BYTES_MAX) return "headers too long";
     return undefined;
   }
 
