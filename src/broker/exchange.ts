@@ -199,8 +199,13 @@ export class Exchange {
   }
 
   #malformed(reason: string): void {
-    this.faults.malformed++;
+    this.#countMalformed();
     this.#refuse(Status.INVALID_ARGUMENT, reason);
+  }
+
+  /** Frames that are not there are the fault of the message, which counts when it ends. */
+  #countMalformed(): void {
+    if (this.#reader.fault === undefined) this.faults.malformed++;
   }
 
   // --- records -> commands ---
@@ -263,6 +268,9 @@ export class Exchange {
         return isClient ? this.#onForbidden() : this.#onCredit(peer);
       case Kind.DRAIN:
         return isClient ? this.#onForbidden() : this.#step({ kind: "drain", peer: peer.index });
+      case Kind.WELCOME:
+      case Kind.ERROR:
+        return this.#onForbidden();
       default:
         this.faults.unknown++;
         this.#reader.skip();
@@ -285,7 +293,7 @@ export class Exchange {
       return this.#refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
     }
     if (fault !== undefined) {
-      this.faults.malformed++;
+      this.#countMalformed();
       this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0);
       return;
     }
@@ -330,7 +338,11 @@ export class Exchange {
   }
 
   #step(command: Parameters<Core["step"]>[0]): void {
+    this.#delivery.refusal = undefined;
     this.core.step(command, this.#delivery.nowMs);
+    // What the core refuses as out of range is as malformed as what the wire does.
+    const refusal = this.#delivery.refusal as Refusal;
+    if (refusal?.status === Status.INVALID_ARGUMENT) this.faults.malformed++;
   }
 
   #leave(peer: Peer): undefined {
@@ -349,6 +361,9 @@ export class Exchange {
   ): void {
     if (known !== undefined && known.role !== "plain-client") {
       this.faults.role++;
+      const reason = "one that said HELLO sends batches";
+      const status = Status.PERMISSION_DENIED;
+      this.#tell(port, routingId, known, { status, reason, record: NO_RECORD });
       return;
     }
     const size = body.reduce((sum, part) => sum + part.length, 0);
