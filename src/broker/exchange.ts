@@ -229,14 +229,13 @@ export class Exchange {
       return known;
     }
     const { sessionLow, sessionHigh } = hello;
-    if (known?.sessionLow === sessionLow && known.sessionHigh === sessionHigh) return known;
+    if (known?.sessionLow === sessionLow && known.sessionHigh === sessionHigh) {
+      this.#welcome(known);
+      return known;
+    }
     if (known !== undefined) this.#leave(known);
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
-    writeWelcome(peer.outbox.writer, {
-      ...this.#brokerId,
-      inFlightMax: this.#limits.clientInFlightMax,
-      recordMax: this.#limits.recordBytesMax,
-    });
+    this.#welcome(peer);
     const { index } = peer;
     if (role === "client") {
       this.#step({ kind: "join-client", peer: index });
@@ -248,26 +247,35 @@ export class Exchange {
       this.peers.delete(peer);
       return undefined;
     }
-    port.due(peer.outbox, routingId);
     return peer;
+  }
+
+  #welcome(peer: Peer): void {
+    writeWelcome(peer.outbox.writer, {
+      ...this.#brokerId,
+      inFlightMax: this.#limits.clientInFlightMax,
+      recordMax: this.#limits.recordBytesMax,
+    });
+    peer.port?.due(peer.outbox, peer.routingId);
   }
 
   #onRecord(peer: Peer): void {
     const { kind } = this.#reader;
     const isClient = peer.role === "client";
+    const isWorker = peer.role === "worker";
     switch (kind) {
       case Kind.REQUEST:
         return isClient ? this.#onRequest(peer) : this.#onForbidden();
       case Kind.CANCEL:
         return isClient ? this.#onCancel(peer) : this.#onForbidden();
       case Kind.REPLY:
-        return isClient ? this.#onForbidden() : this.#onReply(peer);
+        return isWorker ? this.#onReply(peer) : this.#onForbidden();
       case Kind.FAILURE:
-        return isClient ? this.#onForbidden() : this.#onFailure(peer);
+        return isWorker ? this.#onFailure(peer) : this.#onForbidden();
       case Kind.CREDIT:
-        return isClient ? this.#onForbidden() : this.#onCredit(peer);
+        return isWorker ? this.#onCredit(peer) : this.#onForbidden();
       case Kind.DRAIN:
-        return isClient ? this.#onForbidden() : this.#step({ kind: "drain", peer: peer.index });
+        return isWorker ? this.#step({ kind: "drain", peer: peer.index }) : this.#onForbidden();
       case Kind.WELCOME:
       case Kind.ERROR:
         return this.#onForbidden();
@@ -317,7 +325,10 @@ export class Exchange {
   #onReply(peer: Peer): void {
     const record = this.#reply;
     const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#malformed(fault);
+    if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
+    if (record.bytes > this.#limits.recordBytesMax) {
+      return this.#onBadAnswer(peer, record, "REPLY larger than the broker takes");
+    }
     record.peer = peer.index;
     this.#delivery.current = record.held;
     this.#step(record);
@@ -326,9 +337,26 @@ export class Exchange {
   #onFailure(peer: Peer): void {
     const record = this.#failure;
     const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#malformed(fault);
+    if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
     record.peer = peer.index;
     this.#step(record);
+  }
+
+  /** An answer that cannot be passed on ends its attempt, or its credit would never come back. */
+  #onBadAnswer(peer: Peer, { hasId, slot, generation }: ReplyRecord | FailureRecord, why: string) {
+    if (hasId) {
+      this.#step({
+        kind: "failure",
+        peer: peer.index,
+        slot,
+        generation,
+        status: Status.INTERNAL,
+        reason: `the worker's answer cannot be passed on: ${why}`,
+        retryAfterMs: 0,
+        untouched: false,
+      });
+    }
+    this.#malformed(why);
   }
 
   #onCredit(peer: Peer): void {

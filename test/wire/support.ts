@@ -1,6 +1,6 @@
 // The test vectors (test/vectors/wire.json), and records as plain values.
 import { readFileSync } from "node:fs";
-import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
+import { BatchReader, type BatchWriter } from "../../build/wire/batch.js";
 import { decodeHeaders, encodeHeaders } from "../../build/wire/headers.js";
 import { Kind } from "../../build/wire/layout.js";
 import {
