@@ -173,3 +173,29 @@ export function seedOfRun(): number {
   console.log(`WASMQ_SEED=${seed}`);
   return seed;
 }
+
+/** What a flood came to (fixtures/flood-process.mjs). */
+export interface FloodSummary {
+  sent: number;
+  replies: number;
+  /** Answers that are none, of any kind. */
+  wrong: number;
+  unknown: number;
+  twice: number;
+  never: number;
+  /** Failures by status. */
+  statuses: Record<number, number>;
+  isWelcome: boolean;
+  sendingMs: number;
+  refusalMs: { p50: number; p99: number; most: number };
+}
+
+export class FloodProcess extends Child {
+  /** Starts at once; `summary` resolves when each request has ended. */
+  readonly summary: Promise<FloodSummary>;
+
+  constructor(frontend: string, count: number, bodySize: number, timeoutMs: number) {
+    super("flood-process.mjs", [frontend, ...[count, bodySize, timeoutMs].map(String)]);
+    this.summary = this.answer();
+  }
+}
