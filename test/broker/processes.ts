@@ -14,22 +14,25 @@ class Child {
   /** How it ended, once it has. */
   ended: string | undefined;
   #asking: Promise<unknown> = Promise.resolve();
+  readonly #gone: Promise<never>;
 
   protected constructor(fixture: string, args: string[], execArgv: string[] = []) {
     const path = fileURLToPath(new URL(`fixtures/${fixture}`, import.meta.url));
     this.process = fork(path, args, { execArgv, serialization: "advanced" });
-    this.process.on("exit", (code, signal) => {
-      this.ended = `exit ${code} ${signal}`;
+    this.#gone = new Promise((_, reject) => {
+      this.process.on("exit", (code, signal) => {
+        this.ended = `exit ${code} ${signal}`;
+        reject(new Error(`the process is gone: ${this.ended}`));
+      });
     });
+    this.#gone.catch(() => {});
   }
 
   protected async answer<T>(): Promise<T> {
-    const gone = once(this.process, "exit").then(() => {
-      throw new Error(`the process is gone: ${this.ended}`);
+    const message = new Promise<T>((resolve) => {
+      this.process.once("message", (value) => resolve(value as T));
     });
-    gone.catch(() => {});
-    const [first] = (await Promise.race([once(this.process, "message"), gone])) as [T];
-    return first;
+    return Promise.race([message, this.#gone]);
   }
 
   protected ask<T>(what: string): Promise<T> {
