@@ -456,6 +456,7 @@ export class Client {
         return;
       }
       default: // A kind of a later version, which this client did not ask for.
+        reader.skip();
     }
   }
 

@@ -275,6 +275,7 @@ export class Worker {
         return;
       }
       default: // A kind of a later version, which this worker did not ask for.
+        reader.skip();
     }
   }
 
@@ -355,7 +356,8 @@ export class Worker {
         this.#waitingHead = 0;
       }
       if (job.isAborted || job.timeLeftMs <= 0) {
-        this.#answer(job, { status: "CANCELLED", reason: "over before it began" });
+        const status = job.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
+        this.#answer(job, { status, reason: "over before it began" });
         continue;
       }
       void this.#run(job);
