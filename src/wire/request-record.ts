@@ -264,7 +264,8 @@ export function writeFailure(
   writeCommon(writer, start, Kind.FAILURE, flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = status;
-  view.setUint32(start + at.AT_RETRY_AFTER, Math.min(Math.ceil(retryAfterMs), 0xffffffff), true);
+  const retryAfter = Math.min(Math.max(Math.ceil(retryAfterMs), 0), 0xffffffff);
+  view.setUint32(start + at.AT_RETRY_AFTER, retryAfter, true);
   view.setUint16(start + at.AT_REASON_SIZE, reasonBytes.length, true);
   view.setUint16(start + at.AT_HEADERS_SIZE, 0, true);
   bytes.set(reasonBytes, start + at.FAILURE_SIZE);
