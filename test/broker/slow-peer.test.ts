@@ -88,7 +88,9 @@ describe("a client that stops reading", () => {
     const stuck = stuckPeer();
     await stuck.say(clientHello());
     // Nobody may ask for this: each is refused at once.
-    const refused = message(...Array.from({ length: 500 }, (_, i) => request(i + 1, { priority: 9 })));
+    const refused = message(
+      ...Array.from({ length: 500 }, (_, i) => request(i + 1, { priority: 9 })),
+    );
     let stats = await broker.stats();
     for (let i = 0; i < 4000 && stats.faults.stranger === 0; i++) {
       await stuck.send(refused);
@@ -129,7 +131,9 @@ describe("a worker that stops", () => {
 
     stopped.kill("SIGCONT");
     await broker.until(({ workers }) => workers === 2);
-    const again = Array.from({ length: 40 }, (_, i) => client.request("echo", `${i}`, { raw: true }));
+    const again = Array.from({ length: 40 }, (_, i) =>
+      client.request("echo", `${i}`, { raw: true }),
+    );
     await Promise.all(again);
     expect(client.stats).toMatchObject({ replies: count + 40, failures: 0, late: 0 });
     expect((await broker.stats()).requests).toBe(0);
