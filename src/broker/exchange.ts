@@ -6,6 +6,7 @@ import { PRIORITY_DEFAULT } from "../core/limits.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
 import { BATCH_HEADER_SIZE, DEFAULT_SERVICE, Flag, Kind, NO_RECORD, Role } from "../wire/layout.js";
 import {
+  bytesOf,
   CancelRecord,
   type ExchangeId,
   FailureRecord,
@@ -430,7 +431,7 @@ export class Exchange {
       timeoutMs: 0,
       attempts: 0,
       priority: PRIORITY_DEFAULT,
-      bytes: held.size + writer.frameBytes,
+      bytes: bytesOf(held),
     });
   }
 

@@ -64,6 +64,8 @@ export const AT_HEADERS_SIZE = 38;
 export const PRIORITY_MAX = 7;
 /** A body of this many bytes and more travels as a frame of its own. */
 export const FRAME_BYTES_MIN = 8 * 1024;
+/** PROTOCOL 2.2: what a frame counts for beside its bytes, if it is not the only one. */
+export const FRAME_COST = 512;
 /** PROTOCOL 3.2. */
 export const HEADERS_BYTES_MAX = 8 * 1024;
 /** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */

@@ -43,10 +43,7 @@ class ExchangeRecord {
 
   /** Bytes that the record occupies, its frames included. */
   get bytes(): number {
-    const { size, frames } = this.held;
-    let bytes = size;
-    for (const frame of frames) bytes += frame.length;
-    return bytes;
+    return bytesOf(this.held);
   }
 }
 
@@ -345,6 +342,13 @@ export interface HeldRecord {
   at: number;
   size: number;
   frames: readonly Uint8Array[];
+}
+
+/** What a record counts for (PROTOCOL 2.2): empty frames too take memory, though not their own. */
+export function bytesOf({ size, frames }: HeldRecord): number {
+  let bytes = size;
+  for (const frame of frames) bytes += frame.length;
+  return frames.length > 1 ? bytes + (frames.length - 1) * at.FRAME_COST : bytes;
 }
 
 /** The body of a REQUEST, as one or more parts. */

@@ -155,6 +155,20 @@ describe("requests", () => {
     expect(taken).toMatchObject([{ timeoutMs: 20_000 }, { timeoutMs: 20_000 }]);
   });
 
+  it("of many frames count for what these cost, native and plain alike", () => {
+    stage.send("frontend", "c", clientHello());
+    stage.send("frontend", "c", request(1, { body: Array(255).fill("") }));
+    expect(stage.exchange.core.requests.bytesHeld).toBeGreaterThan(254 * 512);
+    const empty = Buffer.alloc(0);
+    stage.receive("frontend", "p", Array(256).fill(empty));
+    expect(stage.exchange.core.requests.bytesHeld).toBeGreaterThan(2 * 254 * 512);
+    // One frame, as large bodies have, counts for its bytes.
+    stage.send("frontend", "c", { kind: "BYE" });
+    stage.receive("frontend", "p", [empty]);
+    stage.send("frontend", "c", clientHello(), request(1, { body: ["61*9000"] }));
+    expect(stage.exchange.core.requests.bytesHeld).toBe(40 + 4 + 9000);
+  });
+
   it("of a plain client that is gone leave nothing behind but the worker's attempt", () => {
     stage.send("backend", "w", workerHello(["default"]));
     stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);

@@ -123,6 +123,7 @@ describe("numbers", () => {
     expect(text).toContain(`\`version\` is ${layout.VERSION}.`);
     expect(text).toContain("a body of 8 KiB and more a frame of its own");
     expect(layout.FRAME_BYTES_MIN).toBe(8192);
+    expect(text).toContain(`each frame but one counted as ${layout.FRAME_COST} more`);
     expect(text).toContain("8 KiB at most");
     expect(layout.HEADERS_BYTES_MAX).toBe(8192);
     expect(text).toContain(`\`priority\`: 0 first, ${layout.PRIORITY_MAX} last`);
