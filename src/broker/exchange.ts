@@ -21,6 +21,7 @@ import {
   readHello,
   writeDrain,
   writeError,
+  writePing,
   writeWelcome,
 } from "../wire/session-record.js";
 import { NameCache } from "../wire/text.js";
@@ -279,6 +280,7 @@ export class Exchange {
         return isWorker ? this.#step({ kind: "drain", peer: peer.index }) : this.#onForbidden();
       case Kind.WELCOME:
       case Kind.ERROR:
+      case Kind.PING:
         return this.#onForbidden();
       default:
         this.faults.unknown++;
@@ -506,6 +508,20 @@ export class Exchange {
     for (const port of this.#ports) port.flush();
     if (this.core.requests.count === 0) this.#onEmpty?.();
     if (this.core.needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+  }
+
+  /**
+   * Sends each native peer that is owed nothing a PING, so that who is gone is found out. ZeroMQ's
+   * notice of it is lost when the peer's pipe is full at that moment.
+   */
+  probe(): void {
+    this.#delivery.nowMs = this.#now();
+    for (const { role, outbox, port, routingId } of this.peers) {
+      if ((role !== "client" && role !== "worker") || !outbox.isEmpty) continue;
+      writePing(outbox.writer);
+      port?.due(outbox, routingId);
+    }
+    this.onTurn();
   }
 
   /** A peer cannot be reached or does not read; perhaps in the middle of a step. */

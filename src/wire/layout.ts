@@ -14,6 +14,7 @@ export const Kind = {
   CREDIT: 4,
   DRAIN: 5,
   BYE: 6,
+  PING: 7,
   REQUEST: 16,
   REPLY: 17,
   FAILURE: 18,
@@ -34,6 +35,7 @@ export const ERROR_SIZE = 16;
 export const CREDIT_SIZE = 16;
 export const DRAIN_SIZE = 16;
 export const BYE_SIZE = 8;
+export const PING_SIZE = 8;
 export const ID_END = 32;
 export const REQUEST_SIZE = 40;
 export const REPLY_SIZE = 40;

@@ -111,6 +111,7 @@ describe("numbers", () => {
       ["CREDIT", l.CREDIT_SIZE],
       ["DRAIN", l.DRAIN_SIZE],
       ["BYE", l.BYE_SIZE],
+      ["PING", l.PING_SIZE],
     ]) {
       expect(text).toMatch(new RegExp(`^${kind} +\\| \\d+ \\| flags .* size u32 = ${size} `, "m"));
     }

@@ -54,7 +54,7 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
   }),
   fc.record({ kind: fc.constant("ERROR"), status, record: u32, reason: text }),
   fc.record({ kind: fc.constant("CREDIT"), credit: u32 }),
-  fc.record({ kind: fc.constantFrom("DRAIN", "BYE") }),
+  fc.record({ kind: fc.constantFrom("DRAIN", "BYE", "PING") }),
   fc.record({
     kind: fc.constant("REQUEST"),
     ...common,
