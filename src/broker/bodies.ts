@@ -1,3 +1,4 @@
+import { FRAME_BYTES_MIN } from "../wire/layout.js";
 import type { HeldRecord } from "../wire/request-record.js";
 import { type Cell, Cells } from "./cells.js";
 
@@ -7,7 +8,8 @@ const NO_FRAMES: readonly Uint8Array[] = [];
 /**
  * The bytes of the requests that the broker holds, by slot. A request in flight is found in the batch that
  * took it to its worker; one that waits is copied into a cell of its own, so that it does not pin the
- * frame it came in. Large bodies are frames of their own and are kept as they are.
+ * frame it came in. Large bodies are frames of their own and are kept as they are; small frames are
+ * copied too, since ZeroMQ cuts them out of what it read.
  */
 export class Bodies {
   readonly #held: (HeldRecord | undefined)[] = [];
@@ -50,7 +52,7 @@ export class Bodies {
     if (this.#cells[slot] !== undefined) return;
     const cell = this.#store.allocate(record.size);
     cell.bytes.set(record.bytes.subarray(record.at, record.at + record.size), cell.at);
-    this.set(slot, cell.bytes, cell.at, record.size, record.frames);
+    this.set(slot, cell.bytes, cell.at, record.size, ownFrames(record.frames));
     this.#cells[slot] = cell;
   }
 
@@ -66,4 +68,24 @@ export class Bodies {
     held.size = 0;
     held.frames = NO_FRAMES;
   }
+}
+
+/** `frames`, the small ones copied into memory of their own, all into one piece. */
+function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
+  let size = 0;
+  let smallCount = 0;
+  for (const { length } of frames) {
+    if (length >= FRAME_BYTES_MIN) continue;
+    size += length;
+    smallCount++;
+  }
+  if (smallCount === 0) return frames;
+  const bytes = Buffer.allocUnsafeSlow(size);
+  let at = 0;
+  return frames.map((frame) => {
+    if (frame.length >= FRAME_BYTES_MIN) return frame;
+    bytes.set(frame, at);
+    at += frame.length;
+    return bytes.subarray(at - frame.length, at);
+  });
 }

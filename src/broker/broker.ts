@@ -23,6 +23,8 @@ export interface BrokerOptions {
   heartbeatTimeoutMs?: number;
   /** How long a connection may take to say what it is. Default 5000. */
   handshakeTimeoutMs?: number;
+  /** How often peers are looked for whose end ZeroMQ did not tell of. Default 10000. */
+  probeIntervalMs?: number;
   /** Connections at each backend endpoint. Default 10000. */
   connectionsMax?: number;
 }
@@ -59,6 +61,7 @@ export class Broker {
   readonly #backend: RouterPort;
   readonly #acceptors: readonly Acceptor[];
   readonly #folder: string;
+  readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
 
   private constructor(
@@ -66,7 +69,9 @@ export class Broker {
     frontend: { port: RouterPort; endpoints: readonly string[] },
     backend: { port: RouterPort; acceptors: readonly Acceptor[] },
     folder: string,
+    probeIntervalMs: number,
   ) {
+    this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
     this.#frontend = frontend.port;
     this.frontend = frontend.endpoints;
@@ -99,6 +104,7 @@ export class Broker {
         `heartbeatTimeoutMs (${times.heartbeatTimeoutMs}) must be more than heartbeatIntervalMs (${times.heartbeatIntervalMs})`,
       );
     }
+    const probeIntervalMs = timeMs("probeIntervalMs", options.probeIntervalMs ?? 10_000);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
@@ -141,6 +147,7 @@ export class Broker {
         { port: frontend, endpoints: bound },
         { port: backend, acceptors },
         folder,
+        probeIntervalMs,
       );
     } catch (error) {
       frontend.close(0);
@@ -193,6 +200,7 @@ export class Broker {
 
   async #close(timeoutMs: number): Promise<boolean> {
     const isEmpty = await this.#exchange.shutdown(timeoutMs);
+    clearInterval(this.#probing);
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
     await Promise.all([this.#frontend.settle(lingerMs), this.#backend.settle(lingerMs)]);

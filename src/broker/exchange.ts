@@ -7,6 +7,7 @@ import { PRIORITY_DEFAULT } from "../core/limits.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
 import { BATCH_HEADER_SIZE, DEFAULT_SERVICE, Flag, Kind, NO_RECORD, Role } from "../wire/layout.js";
 import {
+  bytesOf,
   CancelRecord,
   type ExchangeId,
   FailureRecord,
@@ -21,6 +22,7 @@ import {
   readHello,
   writeDrain,
   writeError,
+  writePing,
   writeWelcome,
 } from "../wire/session-record.js";
 import { NameCache } from "../wire/text.js";
@@ -279,6 +281,7 @@ export class Exchange {
         return isWorker ? this.#step({ kind: "drain", peer: peer.index }) : this.#onForbidden();
       case Kind.WELCOME:
       case Kind.ERROR:
+      case Kind.PING:
         return this.#onForbidden();
       default:
         this.faults.unknown++;
@@ -431,7 +434,7 @@ export class Exchange {
       timeoutMs: 0,
       attempts: 0,
       priority: PRIORITY_DEFAULT,
-      bytes: held.size + writer.frameBytes,
+      bytes: bytesOf(held),
     });
   }
 
@@ -506,6 +509,20 @@ export class Exchange {
     for (const port of this.#ports) port.flush();
     if (this.core.requests.count === 0) this.#onEmpty?.();
     if (this.core.needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+  }
+
+  /**
+   * Sends each native peer that is owed nothing a PING, so that who is gone is found out. ZeroMQ's
+   * notice of it is lost when the peer's pipe is full at that moment.
+   */
+  probe(): void {
+    this.#delivery.nowMs = this.#now();
+    for (const { role, outbox, port, routingId } of this.peers) {
+      if ((role !== "client" && role !== "worker") || !outbox.isEmpty) continue;
+      writePing(outbox.writer);
+      port?.due(outbox, routingId);
+    }
+    this.onTurn();
   }
 
   /** A peer cannot be reached or does not read; perhaps in the middle of a step. */

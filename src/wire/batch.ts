@@ -115,6 +115,8 @@ export class BatchReader {
 }
 
 const CAPACITY_MIN = 512;
+/** More than a batch of small records comes to; a larger one says nothing about the next. */
+const CAPACITY_EXPECTED_MAX = 80 * 1024;
 
 /**
  * Builds messages of records. Each message gets memory of its own, since ZeroMQ sends from it
@@ -129,7 +131,7 @@ export class BatchWriter {
   /** Bytes of the frames beside the batch. */
   frameBytes = 0;
   #frames: Uint8Array[] = [];
-  /** The size of the last batch: the next is likely to be like it. */
+  /** A little more than the last batch took: the next is likely to be like it. */
   #sizeExpected = CAPACITY_MIN;
 
   get isEmpty(): boolean {
@@ -156,7 +158,7 @@ export class BatchWriter {
     view.setUint16(0, MAGIC, true);
     view.setUint16(2, VERSION, true);
     view.setUint32(4, this.count, true);
-    this.#sizeExpected = this.size;
+    this.#sizeExpected = this.size + (this.size >> 2);
     const message = [this.bytes.subarray(0, this.size), ...this.#frames];
     this.bytes = EMPTY;
     this.size = 0;
@@ -172,7 +174,7 @@ export class BatchWriter {
     const least = used + size;
     const capacity = Math.max(
       least,
-      this.count === 0 ? this.#sizeExpected + (this.#sizeExpected >> 2) : old.length * 2,
+      this.count === 0 ? Math.min(this.#sizeExpected, CAPACITY_EXPECTED_MAX) : old.length * 2,
     );
     this.bytes = Buffer.allocUnsafe(Math.max(capacity, CAPACITY_MIN));
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);

@@ -14,6 +14,7 @@ export const Kind = {
   CREDIT: 4,
   DRAIN: 5,
   BYE: 6,
+  PING: 7,
   REQUEST: 16,
   REPLY: 17,
   FAILURE: 18,
@@ -34,6 +35,7 @@ export const ERROR_SIZE = 16;
 export const CREDIT_SIZE = 16;
 export const DRAIN_SIZE = 16;
 export const BYE_SIZE = 8;
+export const PING_SIZE = 8;
 export const ID_END = 32;
 export const REQUEST_SIZE = 40;
 export const REPLY_SIZE = 40;
@@ -64,6 +66,8 @@ export const AT_HEADERS_SIZE = 38;
 export const PRIORITY_MAX = 7;
 /** A body of this many bytes and more travels as a frame of its own. */
 export const FRAME_BYTES_MIN = 8 * 1024;
+/** PROTOCOL 2.2: what a frame counts for beside its bytes, if it is not the only one. */
+export const FRAME_COST = 512;
 /** PROTOCOL 3.2. */
 export const HEADERS_BYTES_MAX = 8 * 1024;
 /** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */

@@ -43,10 +43,7 @@ class ExchangeRecord {
 
   /** Bytes that the record occupies, its frames included. */
   get bytes(): number {
-    const { size, frames } = this.held;
-    let bytes = size;
-    for (const frame of frames) bytes += frame.length;
-    return bytes;
+    return bytesOf(this.held);
   }
 }
 
@@ -264,7 +261,8 @@ export function writeFailure(
   writeCommon(writer, start, Kind.FAILURE, flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = status;
-  view.setUint32(start + at.AT_RETRY_AFTER, Math.min(Math.ceil(retryAfterMs), 0xffffffff), true);
+  const retryAfter = Math.min(Math.max(Math.ceil(retryAfterMs), 0), 0xffffffff);
+  view.setUint32(start + at.AT_RETRY_AFTER, retryAfter, true);
   view.setUint16(start + at.AT_REASON_SIZE, reasonBytes.length, true);
   view.setUint16(start + at.AT_HEADERS_SIZE, 0, true);
   bytes.set(reasonBytes, start + at.FAILURE_SIZE);
@@ -355,6 +353,13 @@ export interface HeldRecord {
   at: number;
   size: number;
   frames: readonly Uint8Array[];
+}
+
+/** What a record counts for (PROTOCOL 2.2): empty frames too take memory, though not their own. */
+export function bytesOf({ size, frames }: HeldRecord): number {
+  let bytes = size;
+  for (const frame of frames) bytes += frame.length;
+  return frames.length > 1 ? bytes + (frames.length - 1) * at.FRAME_COST : bytes;
 }
 
 /** The body of a REQUEST, as one or more parts. */

@@ -143,6 +143,10 @@ export function writeBye(writer: BatchWriter): void {
   begin(writer, Kind.BYE, at.BYE_SIZE, 0, 0);
 }
 
+export function writePing(writer: BatchWriter): void {
+  begin(writer, Kind.PING, at.PING_SIZE, 0, 0);
+}
+
 function begin(writer: BatchWriter, kind: Kind, size: number, a: number, b: number): number {
   const start = writer.reserve(size);
   const { bytes, view } = writer;

@@ -58,6 +58,16 @@ describe("sessions", () => {
     expect(stage.take("backend", "w")).toMatchObject([{ kind: "REQUEST", sequence: "2" }]);
   });
 
+  it("are probed: a PING for native peers that are owed nothing, nothing for plain ones", () => {
+    greet();
+    stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);
+    stage.exchange.probe();
+    expect(stage.take("frontend", "c")).toEqual([{ kind: "PING" }]);
+    expect(stage.take("backend", "w")).toEqual([{ kind: "PING" }]);
+    expect(stage.takeMessages("frontend", "p")).toEqual([]);
+    expect(stage.exchange.peers.count).toBe(3);
+  });
+
   it("does not take a plain client for a worker", () => {
     greet();
     stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);
@@ -153,6 +163,20 @@ describe("requests", () => {
     );
     const taken = stage.take("backend", "w");
     expect(taken).toMatchObject([{ timeoutMs: 20_000 }, { timeoutMs: 20_000 }]);
+  });
+
+  it("of many frames count for what these cost, native and plain alike", () => {
+    stage.send("frontend", "c", clientHello());
+    stage.send("frontend", "c", request(1, { body: Array(255).fill("") }));
+    expect(stage.exchange.core.requests.bytesHeld).toBeGreaterThan(254 * 512);
+    const empty = Buffer.alloc(0);
+    stage.receive("frontend", "p", Array(256).fill(empty));
+    expect(stage.exchange.core.requests.bytesHeld).toBeGreaterThan(2 * 254 * 512);
+    // One frame, as large bodies have, counts for its bytes.
+    stage.send("frontend", "c", { kind: "BYE" });
+    stage.receive("frontend", "p", [empty]);
+    stage.send("frontend", "c", clientHello(), request(1, { body: ["61*9000"] }));
+    expect(stage.exchange.core.requests.bytesHeld).toBe(40 + 4 + 9000);
   });
 
   it("of a plain client that is gone leave nothing behind but the worker's attempt", () => {

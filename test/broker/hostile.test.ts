@@ -95,9 +95,9 @@ describe("who can be told is told, with the status and the reason", () => {
   it("unknown", async () => {
     const raw = await greeted("worker");
     const [bytes] = message({ kind: "BYE" });
-    bytes[8] = 7;
+    bytes[8] = 8;
     await raw.send([bytes]);
-    const reason = "kind 7 is not known here";
+    const reason = "kind 8 is not known here";
     expect(await raw.receive()).toEqual({ kind: "ERROR", status: 3, record: 0, reason });
     expect(await faults()).toEqual({ unknown: 1 });
   });

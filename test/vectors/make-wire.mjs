@@ -51,6 +51,7 @@ const error = ({ status, record: index, reason }) =>
 const credit = ({ credit: value }) => record(4, 0, 0, 0, [u32(value), u32(0)]);
 const drain = () => record(5, 0, 0, 0, [u64(0)]);
 const bye = () => record(6, 0, 0, 0, []);
+const ping = () => record(7, 0, 0, 0, []);
 
 // --- PROTOCOL 3 ---
 
@@ -95,7 +96,7 @@ function failure(r) {
 
 const cancel = (r) => record(19, 0, r.status, 0, id(r));
 
-const makers = { HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye,
+const makers = { HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye, PING: ping,
   REQUEST: request, REPLY: reply, FAILURE: failure, CANCEL: cancel };
 
 /** A record as the file shows it: u64 as 16 hexadecimal digits, sequences in decimal, bodies in hex. */
@@ -139,6 +140,7 @@ const records = [
   valid("CREDIT, the most", "broker -> client", [["CREDIT", { credit: 0xffffffff }]]),
   valid("DRAIN", "worker -> broker", [["DRAIN", {}]]),
   valid("BYE", "peer -> broker", [["BYE", {}]]),
+  valid("PING", "broker -> peer", [["PING", {}]]),
   valid("REQUEST", "client -> broker", [["REQUEST", basic]]),
   valid("REQUEST with an empty body", "client -> broker", [["REQUEST", { ...basic, body: [Buffer.alloc(0)] }]]),
   valid("REQUEST with all its fields", "client -> broker", [
@@ -279,6 +281,8 @@ const malformed = [
   bad("kind 0", client, [batch([record(0, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),
   bad("a reserved kind behind a good record", client, [batch([cancel({ ...basic, status: 1 }), record(32, 0, 0, 0, [])])], [err(3, 1)], { unknown: 1 }),
   bad("WELCOME from a client", client, [batch([welcome({ version: 1, broker: 1n, inFlightMax: 1, recordMax: 1 })])], [err(7, 0)], { role: 1 }),
+  bad("PING from a client", client, [batch([ping()])], [err(7, 0)], { role: 1 }),
+  bad("PONG from a client, reserved", client, [batch([record(8, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),
   bad("ERROR from a worker", worker, [batch([error({ status: 3, record: 0, reason: "" })])], [err(7, 0)], { role: 1 }),
   bad("an unknown kind before a bad request: the others are taken", client, [batch([record(200, 0, 0, 0, []), seq(4n, { service: "" })])], [fail(4), err(3, 0)], { unknown: 1, malformed: 1 }),
   bad("an unknown kind that may claim frames: nothing behind it is taken", client, [batch([record(40, 0, 0, 0, []), seq(4n, { body: [large] })]), large, large], [err(3, 0)], { unknown: 1 }),

@@ -23,6 +23,7 @@ import {
   writeDrain,
   writeError,
   writeHello,
+  writePing,
   writeWelcome,
 } from "../../build/wire/session-record.js";
 import { NameCache } from "../../build/wire/text.js";
@@ -225,6 +226,8 @@ export function writeRecord(writer: BatchWriter, shown: Shown): void {
       return writeDrain(writer);
     case "BYE":
       return writeBye(writer);
+    case "PING":
+      return writePing(writer);
     case "REQUEST": {
       const headers = encodeHeaders(Object.fromEntries(r.headers));
       return writeRequest(writer, id, { ...r, service: Buffer.from(r.service), headers }, body);

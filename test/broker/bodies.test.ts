@@ -1,0 +1,99 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Bodies } from "../../build/broker/bodies.js";
+import type { HeldRecord } from "../../build/wire/request-record.js";
+
+const NO_FRAMES: readonly Uint8Array[] = [];
+
+/** A record of `size` bytes of `mark`, in the middle of a message. */
+function recordOf(size: number, mark: number, frames = NO_FRAMES): HeldRecord {
+  const bytes = Buffer.alloc(size + 200, 0xee);
+  bytes.fill(mark, 100, 100 + size);
+  return { bytes, at: 100, size, frames };
+}
+
+function contentOf({ bytes, at, size }: HeldRecord): Buffer {
+  return Buffer.from(bytes.subarray(at, at + size));
+}
+
+describe("bodies", () => {
+  it("are found as they were, wherever they are held", () => {
+    const step = fc.record({
+      what: fc.constantFrom("hold", "set", "release"),
+      slot: fc.nat(9),
+      size: fc.integer({ min: 40, max: 9000 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const bodies = new Bodies();
+        const model = new Map<number, { size: number; mark: number }>();
+        let mark = 0;
+        for (const { what, slot, size } of steps) {
+          const known = model.get(slot);
+          if (what === "release") {
+            if (known === undefined) continue;
+            bodies.release(slot);
+            model.delete(slot);
+          } else {
+            // As the broker does: what is held already is held, or sent, again.
+            const next = known ?? { size, mark: ++mark % 200 };
+            const record = bodies.get(slot) ?? recordOf(next.size, next.mark);
+            if (what === "hold") {
+              bodies.hold(slot, record);
+              // The message it came in is gone.
+              if (known === undefined) record.bytes.fill(0xdd);
+            } else {
+              const sent = recordOf(record.size, 0);
+              contentOf(record).copy(sent.bytes as Buffer, sent.at);
+              bodies.set(slot, sent.bytes, sent.at, sent.size, record.frames);
+            }
+            model.set(slot, next);
+          }
+          for (let each = 0; each < 10; each++) {
+            const expected = model.get(each);
+            const held = bodies.get(each);
+            expect(held === undefined).toBe(expected === undefined);
+            if (held === undefined || expected === undefined) continue;
+            expect(contentOf(held).equals(Buffer.alloc(expected.size, expected.mark))).toBe(true);
+          }
+        }
+        for (const slot of model.keys()) bodies.release(slot);
+        expect(bodies.cellBytes).toBeLessThanOrEqual(15 * 64 * 1024);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it("that wait do not keep the message they came in", () => {
+    const bodies = new Bodies();
+    const record = recordOf(300, 1, [Buffer.alloc(10_000, 2)]);
+    bodies.hold(0, record);
+    const held = bodies.get(0) as HeldRecord;
+    expect(held.bytes.buffer).not.toBe(record.bytes.buffer);
+    // A large frame is not copied.
+    expect(held.frames[0]).toBe(record.frames[0]);
+  });
+
+  it("that wait do not keep what a small frame was cut from", () => {
+    const bodies = new Bodies();
+    const message = Buffer.alloc(64 * 1024, 3);
+    const frames = [message.subarray(100, 200), Buffer.alloc(8192, 4), message.subarray(0, 0)];
+    bodies.hold(0, recordOf(60, 1, frames));
+    const held = bodies.get(0) as HeldRecord;
+    expect(held.frames.map((frame) => frame.length)).toEqual([100, 8192, 0]);
+    expect(held.frames[0].buffer.byteLength).toBeLessThan(200);
+    expect(held.frames[0].every((byte) => byte === 3)).toBe(true);
+    expect(held.frames[1]).toBe(frames[1]);
+  });
+
+  it("give memory back after a burst, and refer to nothing", () => {
+    const bodies = new Bodies();
+    for (let slot = 0; slot < 10_000; slot++) bodies.hold(slot, recordOf(300, slot & 0xff));
+    const most = bodies.cellBytes;
+    expect(most).toBeGreaterThan(3_000_000);
+    expect(most).toBeLessThan(10_000 * 300 * 1.6);
+    for (let slot = 0; slot < 10_000; slot++) bodies.release(slot);
+    expect(bodies.cellBytes).toBe(64 * 1024);
+    for (let slot = 0; slot < 10_000; slot++) expect(bodies.get(slot)).toBeUndefined();
+  });
+});
