@@ -139,6 +139,7 @@ async function runScenario(scenario, options, { parties, progress }) {
   const steps = options.depths.map((depth) => ({ depth, workers: 1 }));
   if (scenario.hasManyWorkers) steps.push({ depth: DEPTH_OF_MANY, workers: WORKERS_MANY });
 
+  /** @type {any[]} */
   const rows = [];
   for (const { depth, workers } of steps) {
     progress(`broker: ${scenario.name}, depth ${depth}, ${workers} worker(s)`);
