@@ -7,7 +7,7 @@ import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
-import { listenError, parseEndpoint } from "./listen-endpoint.js";
+import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 
 /** Where a broker listens and what it bears. */
@@ -193,9 +193,10 @@ export class Broker {
 
   async #close(timeoutMs: number): Promise<boolean> {
     const isEmpty = await this.#exchange.shutdown(timeoutMs);
-    this.#exchange.close();
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
+    await Promise.all([this.#frontend.settle(lingerMs), this.#backend.settle(lingerMs)]);
+    this.#exchange.close();
     this.#frontend.close(lingerMs);
     this.#backend.close(lingerMs);
     for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
@@ -219,8 +220,9 @@ function makePort(
 }
 
 async function bindRouter(port: RouterPort, endpoint: string): Promise<string> {
-  parseEndpoint("frontend", endpoint);
+  const parsed = parseEndpoint("frontend", endpoint);
   try {
+    if (parsed.kind === "ipc") await claimPath(parsed.path);
     return await port.bind(endpoint);
   } catch (error) {
     throw listenError(endpoint, error);

@@ -1,8 +1,9 @@
 // ZeroMQ endpoint names for node:net: parsing, resolving, listening.
 import { promises as dns } from "node:dns";
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, isIP, type NetConnectOpts, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
+import { dirname } from "node:path";
 
 export type Endpoint = { kind: "tcp"; host: string; port: number } | { kind: "ipc"; path: string };
 
@@ -84,18 +85,29 @@ async function resolveHost(host: string): Promise<string> {
 }
 
 async function listenOnPath(server: Server, path: string): Promise<void> {
-  try {
-    await listenOnce(server, { path, backlog });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EADDRINUSE") throw error;
-    if (!(await isStaleSocket(path))) throw error;
-    unlinkSync(path);
-    await listenOnce(server, { path, backlog });
-  }
+  await claimPath(path);
+  await listenOnce(server, { path, backlog });
   chmodSync(path, 0o600);
 }
 
-/** True for a socket file that nobody listens on, left by a process that was killed. */
+/**
+ * Makes way for a socket at `path`: one that nobody listens on, left by a process that was killed,
+ * is removed. Rejects where the path is in use or cannot be had. ZeroMQ itself removes whatever is
+ * there: a socket that is listened on, or a file.
+ */
+export async function claimPath(path: string): Promise<void> {
+  const folder = dirname(path);
+  if (!existsSync(folder)) throw withCode("ENOENT", `the folder ${folder} does not exist`);
+  if (!existsSync(path)) return;
+  if (!(await isStaleSocket(path))) throw withCode("EADDRINUSE", "the path is in use");
+  unlinkSync(path);
+}
+
+function withCode(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}
+
+/** True for a socket file that nobody listens on. */
 async function isStaleSocket(path: string): Promise<boolean> {
   // Connecting to a regular file is refused too, and that one must not be removed.
   if (!lstatSync(path).isSocket()) return false;

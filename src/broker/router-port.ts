@@ -8,8 +8,9 @@ const ZMQ_NOTIFY_DISCONNECT = 2;
 /** Messages in a row from one socket before timers and other sockets get a turn. */
 const MESSAGES_PER_TURN = 16;
 const MESSAGES_QUEUED_MAX = 64;
-/** How soon to try a peer again whose pipe was full. */
+/** How soon to try a peer again whose pipe was full; later and later while it stays so. */
 const RETRY_MS = 5;
+const RETRY_TURNS_MAX = 16;
 
 class NotifyingRouter extends Router {
   /** Asks for a notice, `[routingId, ""]`, when a peer is gone. */
@@ -53,6 +54,8 @@ export class RouterPort {
   readonly #blocked = new Set<Outbox>();
   #retry: NodeJS.Timeout | undefined;
   #isClosed = false;
+  #sentCount = 0;
+  #onSettled: (() => void) | undefined;
 
   constructor(options: RouterPortOptions, events: RouterPortEvents) {
     this.#events = events;
@@ -89,6 +92,19 @@ export class RouterPort {
     this.#socket.close();
   }
 
+  /** Resolves when all that is due is sent, or when nothing has moved for `stallMs`. */
+  async settle(stallMs: number): Promise<void> {
+    for (let before = -1; this.#routingIds.size > 0 && before !== this.#sentCount; ) {
+      before = this.#sentCount;
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        this.#onSettled = resolve;
+        timer = setTimeout(resolve, stallMs);
+      });
+      clearTimeout(timer);
+    }
+  }
+
   async #receive(): Promise<void> {
     let messageCount = 0;
     const socket = this.#socket;
@@ -115,11 +131,12 @@ export class RouterPort {
 
   /** Says that `outbox` has something for the peer of this routing id. */
   due(outbox: Outbox, routingId: Buffer): void {
+    if (outbox.isDue || outbox.isGivenUp) return;
     if (outbox.isOverdue) {
+      outbox.isGivenUp = true;
       this.#events.onUnreachable(outbox, true);
       return;
     }
-    if (outbox.isDue) return;
     outbox.isDue = true;
     this.#routingIds.set(outbox, routingId);
     this.#due.push(outbox);
@@ -135,6 +152,7 @@ export class RouterPort {
   drop(outbox: Outbox): void {
     this.#routingIds.delete(outbox);
     this.#blocked.delete(outbox);
+    if (this.#routingIds.size === 0) this.#onSettled?.();
   }
 
   /** Sends what is due, as far as the peers' pipes take it. */
@@ -150,17 +168,19 @@ export class RouterPort {
 
   /** Sends the next message of `outbox`, one at a time, so that they arrive in order. */
   #send(outbox: Outbox): void {
-    if (outbox.isSending || this.#isClosed) return;
+    if (outbox.isSending || outbox.isGivenUp || this.#isClosed) return;
     const routingId = this.#routingIds.get(outbox);
     const message = routingId === undefined ? undefined : outbox.peek();
     if (message === undefined) {
       this.#routingIds.delete(outbox);
+      if (this.#routingIds.size === 0) this.#onSettled?.();
       return;
     }
     outbox.isSending = true;
     this.#socket.send([routingId as Buffer, ...message]).then(
       () => {
         outbox.isSending = false;
+        this.#sentCount++;
         outbox.shift();
         this.#send(outbox);
       },
@@ -174,12 +194,18 @@ export class RouterPort {
   }
 
   #block(outbox: Outbox): void {
+    outbox.retryTurns = Math.min(2 ** outbox.refusedCount++, RETRY_TURNS_MAX);
     this.#blocked.add(outbox);
-    this.#retry ??= setTimeout(() => {
-      this.#retry = undefined;
-      const blocked = [...this.#blocked];
-      this.#blocked.clear();
-      for (const each of blocked) this.#send(each);
-    }, RETRY_MS);
+    this.#retry ??= setTimeout(this.#onRetry, RETRY_MS);
   }
+
+  #onRetry = (): void => {
+    this.#retry = undefined;
+    for (const outbox of this.#blocked) {
+      if (--outbox.retryTurns > 0) continue;
+      this.#blocked.delete(outbox);
+      this.#send(outbox);
+    }
+    if (this.#blocked.size > 0) this.#retry ??= setTimeout(this.#onRetry, RETRY_MS);
+  };
 }

@@ -7,7 +7,7 @@ import { Link, type LinkOptions } from "../link/link.js";
 import { connectionDefaults, randomSession, type Session } from "../link/session.js";
 import { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
-import { Flag, Kind, Role } from "../wire/layout.js";
+import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
   type ExchangeId,
   FailureRecord,
@@ -89,7 +89,6 @@ export interface ClientStats {
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
-const IN_FLIGHT_BEFORE_WELCOME = 1024;
 
 interface Broker {
   link: Link;
@@ -134,7 +133,10 @@ export class Client {
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
     for (const endpoint of new Set(options.brokers)) {
-      this.#brokers.push(this.#connectTo({ ...connectionDefaults(options), endpoint }));
+      const isReadToEnd = true;
+      this.#brokers.push(
+        this.#connectTo({ ...connectionDefaults(options), endpoint, isReadToEnd }),
+      );
     }
   }
 
@@ -270,6 +272,7 @@ export class Client {
       headers,
       body: [bytes],
       link: undefined,
+      isUnsent: false,
       next: undefined,
       previous: undefined,
       signal,
@@ -300,9 +303,7 @@ export class Client {
   #pick(): Broker | undefined {
     let best: Broker | undefined;
     for (const broker of this.#brokers) {
-      if (!broker.link.isOpen || broker.isDraining || broker.inFlight >= broker.inFlightMax) {
-        continue;
-      }
+      if (!broker.isWelcome || broker.isDraining || broker.inFlight >= broker.inFlightMax) continue;
       if (best === undefined || broker.inFlight < best.inFlight) best = broker;
     }
     return best;
@@ -310,6 +311,13 @@ export class Client {
 
   #send(pending: Pending, broker: Broker): void {
     const { link } = broker;
+    const bytes = requestBytes(pending);
+    if (bytes > link.recordMax) {
+      // Beyond it by far, the broker's socket would drop the connection and all that is on it.
+      const reason = `request of ${bytes} bytes; the broker takes ${link.recordMax}`;
+      this.#fail(pending, new RequestError("INVALID_ARGUMENT", reason));
+      return;
+    }
     pending.link = link;
     broker.inFlight++;
     this.#stats.sent++;
@@ -348,7 +356,7 @@ export class Client {
       isWelcome: false,
       isDraining: false,
       inFlight: 0,
-      inFlightMax: IN_FLIGHT_BEFORE_WELCOME,
+      inFlightMax: 0,
       lastReason: "did not answer",
     };
     broker.link = new Link(options, {
@@ -366,8 +374,7 @@ export class Client {
       concurrency: 0,
       services: [],
     });
-    broker.link.flushSoon(true);
-    this.#sendWaiting();
+    broker.link.flush();
   }
 
   #onDown(broker: Broker, reason: string): void {
@@ -376,7 +383,6 @@ export class Client {
     broker.isWelcome = false;
     broker.isDraining = false;
     broker.inFlight = 0;
-    broker.inFlightMax = IN_FLIGHT_BEFORE_WELCOME;
     for (const pending of this.#pending) {
       if (pending.link !== broker.link) continue;
       pending.link = undefined;
@@ -430,7 +436,7 @@ export class Client {
         if (typeof welcome === "string") return;
         broker.isWelcome = true;
         broker.inFlightMax = Math.max(1, welcome.inFlightMax);
-        broker.link.proved();
+        broker.link.welcomed(welcome.recordMax);
         this.#onWelcome?.();
         this.#onConnection({ endpoint: broker.link.endpoint, state: "up", reason: "welcome" });
         return;
@@ -453,6 +459,7 @@ export class Client {
         return;
       }
       default: // A kind of a later version, which this client did not ask for.
+        reader.skip();
     }
   }
 
@@ -540,8 +547,8 @@ export class Client {
   #end(pending: Pending): void {
     this.#deadlines.clear(placeOf(pending.sequence));
     this.#pending.delete(pending);
-    if (pending.link === undefined) this.#unsent.remove(pending);
-    else for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
+    if (pending.isUnsent) this.#unsent.remove(pending);
+    for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }
@@ -566,6 +573,11 @@ export class Client {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+
+/** What a request occupies on the wire, its frames included. */
+function requestBytes({ serviceBytes, headers, body }: Pending): number {
+  return REQUEST_SIZE + serviceBytes.length + headers.length + body[0].length;
+}
 
 function rawBytes(body: unknown): Uint8Array {
   if (typeof body === "string") return Buffer.from(body);

@@ -67,7 +67,8 @@ export const defaultLimits: Limits = {
 export function resolveLimits(overrides: Partial<Limits> = {}): Limits {
   const limits = { ...defaultLimits };
   for (const [name, value] of Object.entries(overrides) as [keyof Limits, unknown][]) {
-    if (!(name in defaultLimits)) throw new RangeError(`limits: unknown limit "${name}"`);
+    if (!Object.hasOwn(defaultLimits, name))
+      throw new RangeError(`limits: unknown limit "${name}"`);
     if (value === undefined) continue;
     const least = name === "lookAheadMs" || name === "lookAheadMax" ? 0 : 1;
     if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > 2 ** 31) {

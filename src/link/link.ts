@@ -9,11 +9,13 @@ export interface LinkOptions {
   endpoint: string;
   heartbeatIntervalMs: number;
   heartbeatTimeoutMs: number;
-  /** How long to wait for a connection and its handshake. */
+  /** How long to wait for a connection, its handshake and WELCOME. */
   handshakeTimeoutMs: number;
   /** The first wait before connecting again; doubled up to the second, with jitter. */
   reconnectMsMin: number;
   reconnectMsMax: number;
+  /** Whether what has come in already is still delivered when the peer disconnects. */
+  isReadToEnd?: boolean;
 }
 
 export interface LinkEvents {
@@ -36,12 +38,16 @@ const BATCHES_QUEUED_MAX = 64;
 export class Link {
   /** What the owner writes; `flush` or `flushSoon` sends it. */
   readonly writer = new BatchWriter();
+  /** The largest record with its frames that the broker takes, in bytes. */
+  recordMax = 0;
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   #socket: Dealer | undefined;
   #isOpen = false;
   #isClosed = false;
   #isSending = false;
+  /** The peer is gone, and something of it is left to read. */
+  #isEnding = false;
   #isFlushDue = false;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -61,9 +67,11 @@ export class Link {
     return this.#isOpen;
   }
 
-  /** The peer is of use: the next wait before connecting again starts small. */
-  proved(): void {
+  /** The broker said WELCOME: it is one, and the next wait before connecting again starts small. */
+  welcomed(recordMax: number): void {
+    clearTimeout(this.#timer);
     this.#failures = 0;
+    this.recordMax = recordMax;
   }
 
   /** Sends what is written, at the latest when the present turn of the event loop ends. */
@@ -123,8 +131,8 @@ export class Link {
     const { endpoint, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs } = this.#options;
     const socket = new Dealer({
       linger: 0,
-      // Reconnecting is ours, see above.
-      reconnectInterval: -1,
+      // Reconnecting is ours, see above. Not -1: libzmq then drops what has come in at a disconnect.
+      reconnectInterval: 3_600_000,
       sendHighWaterMark: BATCHES_QUEUED_MAX,
       receiveHighWaterMark: BATCHES_QUEUED_MAX,
       heartbeatInterval: heartbeatIntervalMs,
@@ -134,8 +142,9 @@ export class Link {
     });
     this.#socket = socket;
     this.#isSending = false;
+    this.#isEnding = false;
     this.#timer = setTimeout(
-      () => this.#lost(socket, `no connection within ${handshakeTimeoutMs} ms`),
+      () => this.#lost(socket, `no ${this.#isOpen ? "WELCOME" : "connection"} in time`),
       handshakeTimeoutMs,
     );
     void this.#watch(socket);
@@ -155,11 +164,16 @@ export class Link {
         if (this.#socket !== socket) return;
         switch (event.type) {
           case "handshake":
-            clearTimeout(this.#timer);
             this.#isOpen = true;
             this.#events.onOpen();
             break;
           case "disconnect":
+            this.#isOpen = false;
+            // The notice overtakes the messages: a broker that drains sends its last replies and
+            // closes.
+            this.#isEnding = this.#options.isReadToEnd === true && socket.readable;
+            if (!this.#isEnding) this.#lost(socket, event.type);
+            return;
           case "close":
           case "handshake:error:protocol":
           case "handshake:error:auth":
@@ -181,6 +195,7 @@ export class Link {
         const frames = await socket.receive();
         if (this.#socket !== socket) return;
         this.#events.onMessage(frames);
+        if (this.#isEnding && !socket.readable) return this.#lost(socket, "disconnect");
         if (++messageCount % MESSAGES_PER_TURN === 0) {
           await new Promise<void>((resolve) => setImmediate(resolve));
         }

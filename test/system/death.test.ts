@@ -168,3 +168,20 @@ test("a broker drains: what it holds is answered, then it leaves", async () => {
   expect(await asking).toEqual(new Array(8).fill("w"));
   expect(await broker.exit()).toBe(0);
 });
+
+test("a broker lost: what may not be tried again ends, what waits its turn goes on", async () => {
+  const options = { ...loopback, limits: { clientInFlightMax: 2 } };
+  const first = await Party.start("broker", options);
+  const [frontend] = (await first.until("frontend")) as string[];
+  const [backend] = (await first.until("backend")) as string[];
+  await using client = await Client.connect({ brokers: [frontend] });
+  // Nobody serves it: two are in flight, the others wait in the client.
+  const once = [1, 2].map((i) => client.request("work", i, { attempts: 1 }).catch((e) => e.code));
+  const others = [3, 4, 5].map((i) => client.request<{ echo: number }>("work", i));
+  await eventually("it has two", async () => (await first.stats()).stats.requests === 2);
+  await first.kill();
+  expect(await Promise.all(once)).toEqual(["UNAVAILABLE", "UNAVAILABLE"]);
+  await Party.start("broker", { ...options, frontend, backend });
+  await Party.start("worker", { brokers: [backend], name: "w" });
+  expect((await Promise.all(others)).map(({ echo }) => echo)).toEqual([3, 4, 5]);
+});

@@ -120,6 +120,34 @@ test("bodies of every size arrive as they were", async () => {
   }
 });
 
+test("what is larger than the broker takes is refused alone", async () => {
+  const broker = await Broker.start({ ...loopback, limits: { recordBytesMax: 100_000 } });
+  const services = { size: (bytes: Uint8Array) => bytes.length, grow: (n: number) => noise(n) };
+  const worker = await Worker.start({ brokers: broker.backend, services });
+  const client = await Client.connect({ brokers: broker.frontend });
+  const large = failure(client.request("size", noise(5_000_000)));
+  expect(await client.request("size", noise(90_000))).toBe(90_000);
+  expect(await large).toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect((await large).reason).toMatch(/^request of 50000\d\d bytes; the broker takes 100000$/);
+  const grown = await failure(client.request("grow", 5_000_000));
+  expect(grown).toMatchObject({ code: "INTERNAL" });
+  expect(grown.reason).toMatch(/^reply of 50000\d\d bytes; the broker takes 100000$/);
+  expect(await client.request("grow", 10)).toHaveLength(10);
+  expect(client.stats.resent).toBe(0);
+  await client.close();
+  await worker.drain();
+  await broker.close();
+});
+
+/** Bytes that do not compress. */
+function noise(size: number): Uint8Array {
+  let state = 1;
+  return Uint8Array.from({ length: size }, () => {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    return state >>> 16;
+  });
+}
+
 test("a deadline ends the request, and the handler's signal", async () => {
   let signal: AbortSignal | undefined;
   await using all = await trio({
