@@ -10,6 +10,8 @@ const WASMQ = { name: "wasmq", module: new URL("wasmq.mjs", import.meta.url) };
 const NAIVE = { name: "naive", module: new URL("../naive-broker.mjs", import.meta.url) };
 const WORKERS_MANY = 4;
 const DEPTH_OF_MANY = 256;
+const WARMUP_DEPTH = 64;
+const WARMUP_SECONDS_MAX = 0.5;
 const REQUESTS_MAX = 50_000_000;
 const QUICK_SECONDS_MAX = 5;
 /** How long after its time a measurement may still wait for its last replies. */
@@ -126,9 +128,18 @@ async function runScenario(scenario, options, { parties, progress }) {
     (contender) => new Fleet(contender, parties, scenario.name, secret, options),
   );
   for (const fleet of fleets) await fleet.start();
+  // At a depth of 1 the first figures would be those of code not compiled yet.
+  const warmup = extentOf(WARMUP_DEPTH, {
+    ...options,
+    seconds: Math.min(options.seconds, WARMUP_SECONDS_MAX),
+  });
+  for (const fleet of fleets) {
+    await fleet.measure({ payload: scenario.payload, depth: WARMUP_DEPTH, ...warmup });
+  }
   const steps = options.depths.map((depth) => ({ depth, workers: 1 }));
   if (scenario.hasManyWorkers) steps.push({ depth: DEPTH_OF_MANY, workers: WORKERS_MANY });
 
+  /** @type {any[]} */
   const rows = [];
   for (const { depth, workers } of steps) {
     progress(`broker: ${scenario.name}, depth ${depth}, ${workers} worker(s)`);

@@ -18,6 +18,8 @@ export class RecentReplies {
   readonly #view: DataView;
   /** Where entries begin, counted from the first byte ever written; -1 for none. */
   readonly #index = new Float64Array(INDEX_SIZE).fill(-1);
+  /** What else is known of the id at each place: tells a new request without a look at its entry. */
+  readonly #tags = new Uint16Array(INDEX_SIZE);
   readonly #ageMsMax: number;
   /** Bytes ever written: those before the last `#bytes.length` of them are overwritten. */
   #written = 0;
@@ -53,7 +55,9 @@ export class RecentReplies {
     view.setUint32(at + 24, body.length, true);
     view.setUint32(at + 28, flags, true);
     this.#bytes.set(body, at + HEADER_SIZE);
-    this.#index[placeOf(sessionLow, sequence)] = this.#written;
+    const mixed = mix(sessionLow, sequence);
+    this.#index[placeOf(mixed)] = this.#written;
+    this.#tags[placeOf(mixed)] = tagOf(mixed);
     this.#written += size;
   }
 
@@ -64,7 +68,9 @@ export class RecentReplies {
     sequence: number,
     nowMs: number,
   ): { flags: number; body: Uint8Array } | undefined {
-    const start = this.#index[placeOf(sessionLow, sequence)];
+    const mixed = mix(sessionLow, sequence);
+    if (this.#tags[placeOf(mixed)] !== tagOf(mixed)) return undefined;
+    const start = this.#index[placeOf(mixed)];
     const capacity = this.#bytes.length;
     if (start === -1 || this.#written - start > capacity) return undefined;
     const at = start % capacity;
@@ -84,9 +90,16 @@ export class RecentReplies {
   }
 }
 
-function placeOf(sessionLow: number, sequence: number): number {
+function mix(sessionLow: number, sequence: number): number {
   const low = sequence | 0;
   const high = (sequence / 2 ** 32) | 0;
-  const mixed = Math.imul(low ^ Math.imul(high, 0x9e3779b1) ^ sessionLow, 0x85ebca6b);
+  return Math.imul(low ^ Math.imul(high, 0x9e3779b1) ^ sessionLow, 0x85ebca6b);
+}
+
+function placeOf(mixed: number): number {
   return (mixed ^ (mixed >>> 15)) & (INDEX_SIZE - 1);
+}
+
+function tagOf(mixed: number): number {
+  return mixed >>> 16;
 }
