@@ -29,8 +29,12 @@ export class Deadlines {
     this.#nowMs = Math.floor(startMs);
   }
 
-  /** Sets the timer of `slot`, which has none, to go off at `atMs`. */
-  set(slot: number, atMs: number): void {
+  /**
+   * Sets the timer of `slot`, which has none, to go off at `atMs`. Given the present time, a wheel
+   * that stood still while it was empty has nothing to catch up with.
+   */
+  set(slot: number, atMs: number, nowMs = this.#nowMs): void {
+    if (this.count === 0 && nowMs > this.#nowMs) this.#nowMs = Math.floor(nowMs);
     if (slot >= this.#at.length) this.#grow(slot + 1);
     this.#at[slot] = Math.max(Math.ceil(Math.min(atMs, this.#nowMs + SPAN_MS - 1)), this.#nowMs);
     this.count++;

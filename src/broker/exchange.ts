@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";
 import { Core } from "../core/core.js";
@@ -87,7 +88,7 @@ export class Exchange {
   constructor(limits: Limits, brokerId: { brokerLow: number; brokerHigh: number }) {
     this.#limits = limits;
     this.#brokerId = brokerId;
-    this.core = new Core(this.#delivery, limits, performance.now());
+    this.core = new Core(this.#delivery, limits, performance.now(), randomInt(2 ** 32));
     this.#delivery.requests = this.core.requests;
   }
 
@@ -174,6 +175,7 @@ export class Exchange {
 
   #onStranger(): void {
     this.faults.stranger++;
+    this.#reader.skip();
     this.#refuse(Status.UNAUTHENTICATED, "say HELLO first");
   }
 
@@ -198,8 +200,13 @@ export class Exchange {
   }
 
   #malformed(reason: string): void {
-    this.faults.malformed++;
+    this.#countMalformed();
     this.#refuse(Status.INVALID_ARGUMENT, reason);
+  }
+
+  /** Frames that are not there are the fault of the message, which counts when it ends. */
+  #countMalformed(): void {
+    if (this.#reader.fault === undefined) this.faults.malformed++;
   }
 
   // --- records -> commands ---
@@ -223,14 +230,13 @@ export class Exchange {
       return known;
     }
     const { sessionLow, sessionHigh } = hello;
-    if (known?.sessionLow === sessionLow && known.sessionHigh === sessionHigh) return known;
+    if (known?.sessionLow === sessionLow && known.sessionHigh === sessionHigh) {
+      this.#welcome(known);
+      return known;
+    }
     if (known !== undefined) this.#leave(known);
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
-    writeWelcome(peer.outbox.writer, {
-      ...this.#brokerId,
-      inFlightMax: this.#limits.clientInFlightMax,
-      recordMax: this.#limits.recordBytesMax,
-    });
+    this.#welcome(peer);
     const { index } = peer;
     if (role === "client") {
       this.#step({ kind: "join-client", peer: index });
@@ -242,34 +248,48 @@ export class Exchange {
       this.peers.delete(peer);
       return undefined;
     }
-    port.due(peer.outbox, routingId);
     return peer;
+  }
+
+  #welcome(peer: Peer): void {
+    writeWelcome(peer.outbox.writer, {
+      ...this.#brokerId,
+      inFlightMax: this.#limits.clientInFlightMax,
+      recordMax: this.#limits.recordBytesMax,
+    });
+    peer.port?.due(peer.outbox, peer.routingId);
   }
 
   #onRecord(peer: Peer): void {
     const { kind } = this.#reader;
     const isClient = peer.role === "client";
+    const isWorker = peer.role === "worker";
     switch (kind) {
       case Kind.REQUEST:
         return isClient ? this.#onRequest(peer) : this.#onForbidden();
       case Kind.CANCEL:
         return isClient ? this.#onCancel(peer) : this.#onForbidden();
       case Kind.REPLY:
-        return isClient ? this.#onForbidden() : this.#onReply(peer);
+        return isWorker ? this.#onReply(peer) : this.#onForbidden();
       case Kind.FAILURE:
-        return isClient ? this.#onForbidden() : this.#onFailure(peer);
+        return isWorker ? this.#onFailure(peer) : this.#onForbidden();
       case Kind.CREDIT:
-        return isClient ? this.#onForbidden() : this.#onCredit(peer);
+        return isWorker ? this.#onCredit(peer) : this.#onForbidden();
       case Kind.DRAIN:
-        return isClient ? this.#onForbidden() : this.#step({ kind: "drain", peer: peer.index });
+        return isWorker ? this.#step({ kind: "drain", peer: peer.index }) : this.#onForbidden();
+      case Kind.WELCOME:
+      case Kind.ERROR:
+        return this.#onForbidden();
       default:
         this.faults.unknown++;
+        this.#reader.skip();
         this.#refuse(Status.INVALID_ARGUMENT, `kind ${kind} is not known here`);
     }
   }
 
   #onForbidden(): void {
     this.faults.role++;
+    this.#reader.skip();
     this.#refuse(Status.PERMISSION_DENIED, `kind ${this.#reader.kind} is not for this role`);
   }
 
@@ -282,7 +302,7 @@ export class Exchange {
       return this.#refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
     }
     if (fault !== undefined) {
-      this.faults.malformed++;
+      this.#countMalformed();
       this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0);
       return;
     }
@@ -306,7 +326,10 @@ export class Exchange {
   #onReply(peer: Peer): void {
     const record = this.#reply;
     const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#malformed(fault);
+    if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
+    if (record.bytes > this.#limits.recordBytesMax) {
+      return this.#onBadAnswer(peer, record, "REPLY larger than the broker takes");
+    }
     record.peer = peer.index;
     this.#delivery.current = record.held;
     this.#step(record);
@@ -315,9 +338,26 @@ export class Exchange {
   #onFailure(peer: Peer): void {
     const record = this.#failure;
     const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#malformed(fault);
+    if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
     record.peer = peer.index;
     this.#step(record);
+  }
+
+  /** An answer that cannot be passed on ends its attempt, or its credit would never come back. */
+  #onBadAnswer(peer: Peer, { hasId, slot, generation }: ReplyRecord | FailureRecord, why: string) {
+    if (hasId) {
+      this.#step({
+        kind: "failure",
+        peer: peer.index,
+        slot,
+        generation,
+        status: Status.INTERNAL,
+        reason: `the worker's answer cannot be passed on: ${why}`,
+        retryAfterMs: 0,
+        untouched: false,
+      });
+    }
+    this.#malformed(why);
   }
 
   #onCredit(peer: Peer): void {
@@ -327,7 +367,11 @@ export class Exchange {
   }
 
   #step(command: Parameters<Core["step"]>[0]): void {
+    this.#delivery.refusal = undefined;
     this.core.step(command, this.#delivery.nowMs);
+    // What the core refuses as out of range is as malformed as what the wire does.
+    const refusal = this.#delivery.refusal as Refusal;
+    if (refusal?.status === Status.INVALID_ARGUMENT) this.faults.malformed++;
   }
 
   #leave(peer: Peer): undefined {
@@ -346,6 +390,9 @@ export class Exchange {
   ): void {
     if (known !== undefined && known.role !== "plain-client") {
       this.faults.role++;
+      const reason = "one that said HELLO sends batches";
+      const status = Status.PERMISSION_DENIED;
+      this.#tell(port, routingId, known, { status, reason, record: NO_RECORD });
       return;
     }
     const size = body.reduce((sum, part) => sum + part.length, 0);

@@ -2,7 +2,7 @@ import { BatchWriter } from "../wire/batch.js";
 
 /** A batch of this many bytes is closed and the next begun. */
 const BATCH_BYTES_MAX = 64 * 1024;
-/** What a peer that does not read may be owed before it is given up. */
+/** What a peer that does not read may be owed behind its next message before it is given up. */
 const OWED_BYTES_MAX = 8 * 1024 * 1024;
 
 /**
@@ -16,6 +16,12 @@ export class Outbox {
   isDue = false;
   /** Whether ZeroMQ has a message of it that it has not yet accepted or refused. */
   isSending = false;
+  /** How often in a row ZeroMQ refused its next message: the peer does not read. */
+  refusedCount = 0;
+  /** Turns of the port's retry timer until that message is tried again. */
+  retryTurns = 0;
+  /** The peer is given up: nothing more is sent. */
+  isGivenUp = false;
 
   constructor(
     /** The peer it belongs to. */
@@ -30,9 +36,13 @@ export class Outbox {
     return this.#readyBytes + this.writer.size + this.writer.frameBytes;
   }
 
-  /** Whether more is owed than a peer that reads would ever be. */
+  /**
+   * Whether the peer is to be given up. One that reads may be owed as much in one turn, so only what
+   * gathers behind a message that ZeroMQ refuses counts, not its size: that may be large by itself.
+   */
   get isOverdue(): boolean {
-    return this.#ready.length > 1 && this.owedBytes > OWED_BYTES_MAX;
+    if (this.refusedCount === 0 || this.owedBytes <= OWED_BYTES_MAX) return false;
+    return this.owedBytes - sizeOf(this.#ready[0]) > OWED_BYTES_MAX;
   }
 
   /** Closes the batch being written if it is large enough to go; true when it did. */
@@ -54,8 +64,9 @@ export class Outbox {
     return this.#ready[0];
   }
 
-  /** Takes the message that `peek` gave. */
+  /** Takes the message that `peek` gave, which is sent. */
   shift(): void {
+    this.refusedCount = 0;
     const message = this.#ready.shift() as Uint8Array[];
     this.#readyBytes -= sizeOf(message);
   }

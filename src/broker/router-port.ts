@@ -8,17 +8,21 @@ const ZMQ_NOTIFY_DISCONNECT = 2;
 /** Messages in a row from one socket before timers and other sockets get a turn. */
 const MESSAGES_PER_TURN = 16;
 const MESSAGES_QUEUED_MAX = 64;
-/** How soon to try a peer again whose pipe was full. */
+/** How soon to try a peer again whose pipe was full; later and later while it stays so. */
 const RETRY_MS = 5;
+const RETRY_TURNS_MAX = 16;
 
 class NotifyingRouter extends Router {
-  /** Asks for a notice, `[routingId, ""]`, when a peer is gone; false where libzmq cannot. */
-  notifyDisconnects(): boolean {
+  /** Asks for a notice, `[routingId, ""]`, when a peer is gone. */
+  notifyDisconnects(): void {
     try {
       this.setInt32Option(ZMQ_ROUTER_NOTIFY, ZMQ_NOTIFY_DISCONNECT);
-      return true;
     } catch {
-      return false;
+      // Without it a death would go unseen, and what the dead had be lost: better not to start.
+      this.close();
+      throw new Error(
+        "this build of libzmq lacks ZMQ_ROUTER_NOTIFY; the one in the package has it",
+      );
     }
   }
 }
@@ -41,7 +45,6 @@ export interface RouterPortEvents {
 
 /** One ROUTER socket: its reader, and its one writer, which no stuck peer holds up. */
 export class RouterPort {
-  readonly hasNotices: boolean;
   readonly #socket: NotifyingRouter;
   readonly #events: RouterPortEvents;
   /** Outboxes with something to send, and their routing ids. */
@@ -69,7 +72,7 @@ export class RouterPort {
       maxMessageSize: options.messageBytesMax,
       backlog: 1024,
     });
-    this.hasNotices = this.#socket.notifyDisconnects();
+    this.#socket.notifyDisconnects();
   }
 
   async bind(endpoint: string): Promise<string> {
@@ -128,11 +131,12 @@ export class RouterPort {
 
   /** Says that `outbox` has something for the peer of this routing id. */
   due(outbox: Outbox, routingId: Buffer): void {
+    if (outbox.isDue || outbox.isGivenUp) return;
     if (outbox.isOverdue) {
+      outbox.isGivenUp = true;
       this.#events.onUnreachable(outbox, true);
       return;
     }
-    if (outbox.isDue) return;
     outbox.isDue = true;
     this.#routingIds.set(outbox, routingId);
     this.#due.push(outbox);
@@ -164,7 +168,7 @@ export class RouterPort {
 
   /** Sends the next message of `outbox`, one at a time, so that they arrive in order. */
   #send(outbox: Outbox): void {
-    if (outbox.isSending || this.#isClosed) return;
+    if (outbox.isSending || outbox.isGivenUp || this.#isClosed) return;
     const routingId = this.#routingIds.get(outbox);
     const message = routingId === undefined ? undefined : outbox.peek();
     if (message === undefined) {
@@ -190,12 +194,18 @@ export class RouterPort {
   }
 
   #block(outbox: Outbox): void {
+    outbox.retryTurns = Math.min(2 ** outbox.refusedCount++, RETRY_TURNS_MAX);
     this.#blocked.add(outbox);
-    this.#retry ??= setTimeout(() => {
-      this.#retry = undefined;
-      const blocked = [...this.#blocked];
-      this.#blocked.clear();
-      for (const each of blocked) this.#send(each);
-    }, RETRY_MS);
+    this.#retry ??= setTimeout(this.#onRetry, RETRY_MS);
   }
+
+  #onRetry = (): void => {
+    this.#retry = undefined;
+    for (const outbox of this.#blocked) {
+      if (--outbox.retryTurns > 0) continue;
+      this.#blocked.delete(outbox);
+      this.#send(outbox);
+    }
+    if (this.#blocked.size > 0) this.#retry ??= setTimeout(this.#onRetry, RETRY_MS);
+  };
 }

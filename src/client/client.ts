@@ -7,12 +7,12 @@ import { Link, type LinkOptions } from "../link/link.js";
 import { connectionDefaults, randomSession, type Session } from "../link/session.js";
 import { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
-import { Flag, Kind, Role } from "../wire/layout.js";
+import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
   type ExchangeId,
   FailureRecord,
   ReplyRecord,
-  requestIdBytes,
+  RequestIdScratch,
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
@@ -89,7 +89,6 @@ export interface ClientStats {
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
-const IN_FLIGHT_BEFORE_WELCOME = 1024;
 
 interface Broker {
   link: Link;
@@ -107,6 +106,9 @@ export class Client {
   readonly #codec: Codec;
   readonly #ownsCodec: boolean;
   readonly #session: Session = randomSession();
+  // Written over for each request: to make three of each anew was a third of a request's time.
+  readonly #exchangeId: ExchangeId = { ...this.#session, sequence: 0, slot: 0, generation: 0 };
+  readonly #idBytes = new RequestIdScratch();
   readonly #brokers: Broker[] = [];
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
@@ -250,14 +252,15 @@ export class Client {
         : this.#codec.seal(body, {
             service,
             direction: "request",
-            requestId: requestIdBytes(this.#id(sequence)),
+            requestId: this.#idBytes.of(this.#id(sequence)),
             headers,
           });
     } catch (error) {
       this.#pending.unreserve(sequence);
       throw asRequestError(error);
     }
-    const deadlineMs = performance.now() + timeoutMs;
+    const nowMs = performance.now();
+    const deadlineMs = nowMs + timeoutMs;
     const pending: Pending = {
       sequence,
       service,
@@ -269,6 +272,7 @@ export class Client {
       headers,
       body: [bytes],
       link: undefined,
+      isUnsent: false,
       next: undefined,
       previous: undefined,
       signal,
@@ -277,7 +281,7 @@ export class Client {
       reject,
     };
     this.#pending.add(pending);
-    this.#deadlines.set(placeOf(sequence), deadlineMs);
+    this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
     this.#tick ??= setTimeout(this.#onTick, TICK_MS);
     if (signal !== undefined) {
       pending.onAbort = () => this.#cancel(pending, abortReason(signal));
@@ -289,17 +293,17 @@ export class Client {
     else this.#unsent.push(pending);
   }
 
+  /** The id of one of our requests; the next call overwrites it. */
   #id(sequence: number): ExchangeId {
-    return { ...this.#session, sequence, slot: 0, generation: 0 };
+    this.#exchangeId.sequence = sequence;
+    return this.#exchangeId;
   }
 
   /** The broker with the fewest of our requests that may have another. */
   #pick(): Broker | undefined {
     let best: Broker | undefined;
     for (const broker of this.#brokers) {
-      if (!broker.link.isOpen || broker.isDraining || broker.inFlight >= broker.inFlightMax) {
-        continue;
-      }
+      if (!broker.isWelcome || broker.isDraining || broker.inFlight >= broker.inFlightMax) continue;
       if (best === undefined || broker.inFlight < best.inFlight) best = broker;
     }
     return best;
@@ -307,6 +311,13 @@ export class Client {
 
   #send(pending: Pending, broker: Broker): void {
     const { link } = broker;
+    const bytes = requestBytes(pending);
+    if (bytes > link.recordMax) {
+      // Beyond it by far, the broker's socket would drop the connection and all that is on it.
+      const reason = `request of ${bytes} bytes; the broker takes ${link.recordMax}`;
+      this.#fail(pending, new RequestError("INVALID_ARGUMENT", reason));
+      return;
+    }
     pending.link = link;
     broker.inFlight++;
     this.#stats.sent++;
@@ -345,7 +356,7 @@ export class Client {
       isWelcome: false,
       isDraining: false,
       inFlight: 0,
-      inFlightMax: IN_FLIGHT_BEFORE_WELCOME,
+      inFlightMax: 0,
       lastReason: "did not answer",
     };
     broker.link = new Link(options, {
@@ -363,8 +374,7 @@ export class Client {
       concurrency: 0,
       services: [],
     });
-    broker.link.flushSoon(true);
-    this.#sendWaiting();
+    broker.link.flush();
   }
 
   #onDown(broker: Broker, reason: string): void {
@@ -373,7 +383,6 @@ export class Client {
     broker.isWelcome = false;
     broker.isDraining = false;
     broker.inFlight = 0;
-    broker.inFlightMax = IN_FLIGHT_BEFORE_WELCOME;
     for (const pending of this.#pending) {
       if (pending.link !== broker.link) continue;
       pending.link = undefined;
@@ -427,7 +436,7 @@ export class Client {
         if (typeof welcome === "string") return;
         broker.isWelcome = true;
         broker.inFlightMax = Math.max(1, welcome.inFlightMax);
-        broker.link.proved();
+        broker.link.welcomed(welcome.recordMax);
         this.#onWelcome?.();
         this.#onConnection({ endpoint: broker.link.endpoint, state: "up", reason: "welcome" });
         return;
@@ -450,6 +459,7 @@ export class Client {
         return;
       }
       default: // A kind of a later version, which this client did not ask for.
+        reader.skip();
     }
   }
 
@@ -480,7 +490,7 @@ export class Client {
     return this.#codec.open(parts[0], {
       service: pending.service,
       direction: "reply",
-      requestId: requestIdBytes(this.#id(pending.sequence)),
+      requestId: this.#idBytes.of(this.#id(pending.sequence)),
     });
   }
 
@@ -537,8 +547,8 @@ export class Client {
   #end(pending: Pending): void {
     this.#deadlines.clear(placeOf(pending.sequence));
     this.#pending.delete(pending);
-    if (pending.link === undefined) this.#unsent.remove(pending);
-    else for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
+    if (pending.isUnsent) this.#unsent.remove(pending);
+    for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }
@@ -563,6 +573,11 @@ export class Client {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+
+/** What a request occupies on the wire, its frames included. */
+function requestBytes({ serviceBytes, headers, body }: Pending): number {
+  return REQUEST_SIZE + serviceBytes.length + headers.length + body[0].length;
+}
 
 function rawBytes(body: unknown): Uint8Array {
   if (typeof body === "string") return Buffer.from(body);

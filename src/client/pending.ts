@@ -14,7 +14,8 @@ export interface Pending {
   body: readonly Uint8Array[];
   /** The connection it was sent over; undefined while it waits to be sent. */
   link: Link | undefined;
-  /** Neighbours in the line of those that wait to be sent. */
+  /** Whether it stands in the line of those that wait to be sent, and between which. */
+  isUnsent: boolean;
   next: Pending | undefined;
   previous: Pending | undefined;
   signal: AbortSignal | undefined;
@@ -90,6 +91,7 @@ export class UnsentLine {
   #tail: Pending | undefined;
 
   push(pending: Pending): void {
+    pending.isUnsent = true;
     pending.previous = this.#tail;
     pending.next = undefined;
     if (this.#tail !== undefined) this.#tail.next = pending;
@@ -103,6 +105,7 @@ export class UnsentLine {
     else this.#tail = previous;
     if (previous !== undefined) previous.next = next;
     else this.head = next;
+    pending.isUnsent = false;
     pending.next = undefined;
     pending.previous = undefined;
   }

@@ -74,7 +74,10 @@ export interface Failure {
   status: StatusCode;
   reason: string;
   retryAfterMs: number;
-  /** The worker never started on it, so it may go to another without counting. */
+  /**
+   * The worker never started on it: from one that drains, it goes to another and this attempt does
+   * not count; from any other it is a failure like the rest.
+   */
   untouched: boolean;
 }
 
@@ -110,7 +113,10 @@ export interface Shutdown {
 export interface Effects {
   /** Send the request in `slot` to `worker`, under the slot's present generation. */
   dispatch(worker: number, slot: number): void;
-  /** The request in `slot` waits: its bytes must outlive this step. */
+  /**
+   * The request in `slot` waits, from its arrival on or because its worker will not answer it. Its bytes
+   * are needed until `release`, as they are from `dispatch` on.
+   */
   hold(slot: number): void;
   /** The request in `slot` is over: its bytes may go. */
   release(slot: number): void;

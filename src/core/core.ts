@@ -75,12 +75,13 @@ export class Core {
   #idleClock = 0;
   #nowMs = 0;
 
-  constructor(effects: Effects, limits: Limits, nowMs = 0) {
+  /** `salt`: a random number, against request numbers chosen to collide in the index. */
+  constructor(effects: Effects, limits: Limits, nowMs = 0, salt = 0) {
     this.#effects = effects;
     this.#limits = limits;
     this.requests = new Requests(limits.requestsMax);
     this.registry = new Registry(this.requests, limits.servicesMax);
-    this.#index = new RequestIndex(this.requests);
+    this.#index = new RequestIndex(this.requests, salt);
     this.#deadlines = new Deadlines(nowMs);
   }
 
@@ -176,13 +177,13 @@ export class Core {
 
     const worker = bestWorker(service);
     if (worker !== undefined) {
-      this.#deadlines.set(slot, requests.deadlineMs[slot]);
+      this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
       this.#dispatch(service, worker, slot);
       return;
     }
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
-    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot));
+    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot), this.#nowMs);
     service.queue.push(slot);
     if (service.queue.count === 1) this.registry.updateHunger(service);
     this.#effects.hold(slot);
@@ -210,7 +211,7 @@ export class Core {
     ) {
       return this.#reject(command, Status.RESOURCE_EXHAUSTED, "broker is full", 100);
     }
-    const service = this.registry.requireService(command.service);
+    const service = this.registry.requireAsked(command.service);
     if (service === undefined) {
       return this.#reject(command, Status.NOT_FOUND, "no worker serves it; too many unknown names");
     }
@@ -298,7 +299,7 @@ export class Core {
       this.#effects.reply(this.requests.client[slot], slot);
       this.#detach(slot);
     }
-    this.#finish(service, slot);
+    this.#finish(slot);
   }
 
   #onFailure(command: Failure): void {
@@ -319,7 +320,7 @@ export class Core {
       this.#failed(slot, command.status, command.reason, command.retryAfterMs);
       this.#detach(slot);
     }
-    this.#finish(service, slot);
+    this.#finish(slot);
   }
 
   /** Whether an answer is that of the attempt which `slot` stands for now. */
@@ -335,13 +336,13 @@ export class Core {
   }
 
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
-  #finish(service: Service, slot: number): void {
+  #finish(slot: number): void {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
     this.#unlinkWorker(worker, slot);
     this.requests.free(slot);
-    this.registry.forgetIfStray(service);
     worker.idleSince = ++this.#idleClock;
-    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs);
+    const tookMs = this.#nowMs - this.requests.sinceMs[slot];
+    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     if (worker.state === "ready") {
       worker.pool.place(worker);
       this.#feed(worker);
@@ -399,7 +400,7 @@ export class Core {
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
     this.#deadlines.clear(slot);
-    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot));
+    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot), this.#nowMs);
     service.queue.pushReturned(slot);
     this.registry.updateHunger(service);
     this.#effects.hold(slot);
@@ -428,6 +429,13 @@ export class Core {
   #dispatchNext(service: Service, worker: Worker): void {
     const slot = service.queue.take();
     if (service.queue.count === 0) this.registry.updateHunger(service);
+    // `tick` may be late, after a long turn of the event loop: what is past is not worked on.
+    if (this.#nowMs >= this.requests.deadlineMs[slot]) {
+      this.#expired(slot, "while it waited");
+      this.#detach(slot);
+      this.requests.free(slot);
+      return;
+    }
     this.#dispatch(service, worker, slot);
   }
 
@@ -451,9 +459,10 @@ export class Core {
     const { requests } = this;
     const nowMs = this.#nowMs;
     if (nowMs >= requests.deadlineMs[slot]) {
-      this.counts.expired++;
-      const where = requests.state[slot] === QUEUED ? "while it waited" : "while a worker had it";
-      this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${where}`, 0);
+      this.#expired(
+        slot,
+        requests.state[slot] === QUEUED ? "while it waited" : "while a worker had it",
+      );
       this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
       return;
     }
@@ -463,7 +472,7 @@ export class Core {
         ? this.#queueExpiryMs(service, slot)
         : requests.deadlineMs[slot];
     if (dueMs > nowMs) {
-      this.#deadlines.set(slot, dueMs);
+      this.#deadlines.set(slot, dueMs, this.#nowMs);
       return;
     }
     this.counts.expired++;
@@ -486,6 +495,11 @@ export class Core {
   }
 
   // --- the ends of a request ---
+
+  #expired(slot: number, when: string): void {
+    this.counts.expired++;
+    this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${when}`, 0);
+  }
 
   #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
     const { requests } = this;
@@ -530,7 +544,8 @@ export class Core {
     service.replyCount++;
     const elapsedMs = this.#nowMs - service.rateSinceMs;
     if (elapsedMs < RATE_WINDOW_MS) return;
-    service.ratePerMs = service.replyCount / elapsedMs;
+    // A window with a long idle stretch in it says nothing of the rate: it begins anew.
+    if (elapsedMs < RATE_WINDOW_MS * 10) service.ratePerMs = service.replyCount / elapsedMs;
     service.replyCount = 0;
     service.rateSinceMs = this.#nowMs;
   }

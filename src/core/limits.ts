@@ -6,7 +6,7 @@ export interface Limits {
   readonly requestsMax: number;
   /** Bytes of all requests the broker holds at once. */
   readonly requestBytesMax: number;
-  /** Requests that may wait for one service. */
+  /** Requests that may wait for one service; those given back by a lost worker come on top. */
   readonly queueCountMax: number;
   /** Bytes that may wait for one service. */
   readonly queueBytesMax: number;
@@ -24,7 +24,7 @@ export interface Limits {
   readonly clientInFlightMax: number;
   /** One request or reply, with its header. */
   readonly recordBytesMax: number;
-  /** Services the broker knows at once, served or asked for. */
+  /** Services the broker knows at once; half of them may be names that only clients asked for. */
   readonly servicesMax: number;
   /** Services one worker may serve. */
   readonly workerServicesMax: number;

@@ -11,6 +11,8 @@ export class Registry {
   readonly #pools = new Map<string, Pool>();
   /** Services that were served and are not now, longest absent first. */
   readonly #absent = new Set<Service>();
+  /** Services that nobody ever served. */
+  #strayCount = 0;
 
   constructor(
     private readonly requests: Requests,
@@ -19,6 +21,17 @@ export class Registry {
 
   at(index: number): Service {
     return this.#byIndex[index] as Service;
+  }
+
+  /**
+   * The service of this name for a client, known from now on; undefined when too many are. Names that
+   * only clients know take half the places at most, so that they cannot keep workers out.
+   */
+  requireAsked(name: string): Service | undefined {
+    const known = this.services.get(name);
+    if (known !== undefined) return known;
+    if (this.#strayCount * 2 >= this.servicesMax) return undefined;
+    return this.requireService(name);
   }
 
   /** The service of this name, known from now on; undefined when too many are known. */
@@ -30,6 +43,7 @@ export class Registry {
     const service = new Service(index, name, this.requests);
     this.#byIndex[index] = service;
     this.services.set(name, service);
+    this.#strayCount++;
     return service;
   }
 
@@ -41,20 +55,22 @@ export class Registry {
   /** The pool for workers of exactly these services; undefined when too many are known. */
   requirePool(names: readonly string[]): Pool | undefined {
     const unique = [...new Set(names)].sort();
-    const key = unique.join("\0");
+    // A name may hold any character: no separator would do.
+    const key = JSON.stringify(unique);
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     const services: Service[] = [];
     for (const name of unique) {
       const service = this.requireService(name);
-      if (service === undefined) {
-        for (const stray of services) this.forgetIfStray(stray);
-        return undefined;
-      }
+      if (service === undefined) break;
       services.push(service);
     }
     // With the table all but full, making room for one name may have cost another of these.
-    if (services.some((service) => this.services.get(service.name) !== service)) return undefined;
+    const kept = services.filter((service) => this.services.get(service.name) === service);
+    if (kept.length < unique.length) {
+      for (const service of kept) this.forgetIfStray(service);
+      return undefined;
+    }
     const pool = new Pool(key, services);
     this.#pools.set(key, pool);
     return pool;
@@ -66,6 +82,7 @@ export class Registry {
     if (pool.workerCount++ > 0) return;
     for (const service of pool.services) {
       service.pools.push(pool);
+      if (!service.wasServed) this.#strayCount--;
       service.wasServed = true;
       this.#absent.delete(service);
       pool.setHungry(service, service.queue.count > 0);
@@ -100,6 +117,7 @@ export class Registry {
 
   #forget(service: Service): void {
     this.services.delete(service.name);
+    if (!service.wasServed) this.#strayCount--;
     this.#absent.delete(service);
     this.#byIndex[service.index] = undefined;
     this.#freeIndexes.push(service.index);

@@ -7,12 +7,14 @@ import { NONE, type Requests } from "./requests.js";
  */
 export class RequestIndex {
   readonly #requests: Requests;
+  readonly #salt: number;
   #table = new Int32Array(2048).fill(NONE);
   #mask = 2047;
   #count = 0;
 
-  constructor(requests: Requests) {
+  constructor(requests: Requests, salt = 0) {
     this.#requests = requests;
+    this.#salt = salt;
   }
 
   get count(): number {
@@ -21,7 +23,7 @@ export class RequestIndex {
 
   find(client: number, sequence: number): number {
     const { client: clients, sequence: sequences } = this.#requests;
-    let at = hash(client, sequence) & this.#mask;
+    let at = hash(client, sequence, this.#salt) & this.#mask;
     for (;;) {
       const slot = this.#table[at];
       if (slot === NONE) return NONE;
@@ -54,7 +56,8 @@ export class RequestIndex {
   }
 
   #home(slot: number): number {
-    return hash(this.#requests.client[slot], this.#requests.sequence[slot]) & this.#mask;
+    const { client, sequence } = this.#requests;
+    return hash(client[slot], sequence[slot], this.#salt) & this.#mask;
   }
 
   #place(slot: number): void {
@@ -71,13 +74,15 @@ export class RequestIndex {
   }
 }
 
-/** Mixes both numbers, since clients count up: the finalizer of MurmurHash3 (Appleby). */
-function hash(client: number, sequence: number): number {
-  let h = (sequence | 0) ^ Math.imul((sequence / 4294967296) | 0, 0x9e3779b1);
-  h ^= Math.imul(client, 0x85ebca6b);
-  h ^= h >>> 16;
-  h = Math.imul(h, 0x85ebca6b);
+/**
+ * Mixes what names a request, since clients count up, in rounds like those of MurmurHash3 (Appleby).
+ * The salt goes in before the parts meet, so that nobody outside can choose numbers that collide.
+ */
+function hash(client: number, sequence: number, salt: number): number {
+  let h = Math.imul((sequence | 0) ^ salt, 0x85ebca6b);
+  h ^= h >>> 15;
+  h = Math.imul(h ^ ((sequence / 4294967296) | 0) ^ Math.imul(client, 0x9e3779b1), 0xc2b2ae35);
   h ^= h >>> 13;
-  h = Math.imul(h, 0xc2b2ae35);
+  h = Math.imul(h ^ salt, 0x27d4eb2f);
   return (h ^ (h >>> 16)) >>> 0;
 }

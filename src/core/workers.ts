@@ -32,6 +32,7 @@ export class Worker {
   /** Measures for look-ahead.ts. */
   windowStartMs = 0;
   windowCount = 0;
+  answeredMs = -1;
 
   constructor(
     readonly peer: number,

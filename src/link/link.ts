@@ -9,7 +9,7 @@ export interface LinkOptions {
   endpoint: string;
   heartbeatIntervalMs: number;
   heartbeatTimeoutMs: number;
-  /** How long to wait for a connection and its handshake. */
+  /** How long to wait for a connection, its handshake and WELCOME. */
   handshakeTimeoutMs: number;
   /** The first wait before connecting again; doubled up to the second, with jitter. */
   reconnectMsMin: number;
@@ -38,6 +38,8 @@ const BATCHES_QUEUED_MAX = 64;
 export class Link {
   /** What the owner writes; `flush` or `flushSoon` sends it. */
   readonly writer = new BatchWriter();
+  /** The largest record with its frames that the broker takes, in bytes. */
+  recordMax = 0;
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   #socket: Dealer | undefined;
@@ -65,9 +67,11 @@ export class Link {
     return this.#isOpen;
   }
 
-  /** The peer is of use: the next wait before connecting again starts small. */
-  proved(): void {
+  /** The broker said WELCOME: it is one, and the next wait before connecting again starts small. */
+  welcomed(recordMax: number): void {
+    clearTimeout(this.#timer);
     this.#failures = 0;
+    this.recordMax = recordMax;
   }
 
   /** Sends what is written, at the latest when the present turn of the event loop ends. */
@@ -140,7 +144,7 @@ export class Link {
     this.#isSending = false;
     this.#isEnding = false;
     this.#timer = setTimeout(
-      () => this.#lost(socket, `no connection within ${handshakeTimeoutMs} ms`),
+      () => this.#lost(socket, `no ${this.#isOpen ? "WELCOME" : "connection"} in time`),
       handshakeTimeoutMs,
     );
     void this.#watch(socket);
@@ -160,7 +164,6 @@ export class Link {
         if (this.#socket !== socket) return;
         switch (event.type) {
           case "handshake":
-            clearTimeout(this.#timer);
             this.#isOpen = true;
             this.#events.onOpen();
             break;

@@ -11,6 +11,7 @@ import {
 export type BatchFault = "alien" | "version" | "malformed";
 
 const NO_BYTES = new Uint8Array(0);
+const NO_VIEW = new DataView(NO_BYTES.buffer);
 
 /**
  * Walks the records of one message (PROTOCOL 1). Reused from message to message:
@@ -19,7 +20,7 @@ const NO_BYTES = new Uint8Array(0);
  */
 export class BatchReader {
   bytes: Uint8Array = NO_BYTES;
-  view: DataView = new DataView(NO_BYTES.buffer);
+  view: DataView = NO_VIEW;
   kind = 0;
   at = 0;
   size = 0;
@@ -30,6 +31,7 @@ export class BatchReader {
   #count = 0;
   #frames: readonly Uint8Array[] = [];
   #framesUsed = 0;
+  #isCut = false;
 
   /** Starts on the message in `frames`, from the one at `first` on. */
   open(frames: readonly Uint8Array[], first: number): boolean {
@@ -39,6 +41,7 @@ export class BatchReader {
     this.at = 0;
     this.size = 0;
     this.fault = undefined;
+    this.#isCut = false;
     this.#frames = frames;
     this.#framesUsed = first + 1;
     if (bytes.length < BATCH_HEADER_SIZE) return this.#fail("alien", "not a batch");
@@ -56,7 +59,7 @@ export class BatchReader {
 
   /** Moves to the next record; false at the end or at a fault. */
   next(): boolean {
-    if (this.fault !== undefined) return false;
+    if (this.fault !== undefined || this.#isCut) return false;
     const at = this.at + this.size;
     const left = this.bytes.length - at;
     if (this.index + 1 === this.#count) {
@@ -89,9 +92,18 @@ export class BatchReader {
     return frames;
   }
 
+  /**
+   * Passes over a record that is not read. It may claim frames, nobody knows how many: while any
+   * are left, what stands behind it cannot be told from its own and is not read either (3.1).
+   */
+  skip(): void {
+    if (this.#framesUsed < this.#frames.length) this.#isCut = true;
+  }
+
   /** Lets go of the message. */
   close(): void {
     this.bytes = NO_BYTES;
+    this.view = NO_VIEW;
     this.#frames = [];
   }
 

@@ -60,6 +60,8 @@ export const AT_REASON_SIZE = 36;
 export const AT_FRAME_COUNT = 37;
 export const AT_HEADERS_SIZE = 38;
 
+/** PROTOCOL 3.2: 0 is first. */
+export const PRIORITY_MAX = 7;
 /** A body of this many bytes and more travels as a frame of its own. */
 export const FRAME_BYTES_MIN = 8 * 1024;
 /** PROTOCOL 3.2. */

@@ -17,6 +17,8 @@ class ExchangeRecord {
   slot = 0;
   generation = 0;
   flags = 0;
+  /** Whether the id and the attempt can be read, so that what else is wrong can be answered. */
+  hasId = false;
   readonly held: HeldRecord = { bytes: new Uint8Array(0), at: 0, size: 0, frames: NO_FRAMES };
 
   /** PROTOCOL 3.1. False where the sequence is not one. */
@@ -35,7 +37,8 @@ class ExchangeRecord {
     this.sequence = view.getUint32(start + at.AT_SEQUENCE, true) + high * 2 ** 32;
     this.slot = view.getUint32(start + at.AT_SLOT, true);
     this.generation = view.getUint32(start + at.AT_GENERATION, true);
-    return this.sequence >= 1 && high < 2 ** 21;
+    this.hasId = this.sequence >= 1 && high < 2 ** 21;
+    return this.hasId;
   }
 
   /** Bytes that the record occupies, its frames included. */
@@ -58,14 +61,15 @@ export class RequestRecord extends ExchangeRecord implements Request {
   priority = 0;
   serviceSize = 0;
   headersSize = 0;
-  /** Whether the id can be read, so that a FAILURE can answer what else is wrong. */
-  hasId = false;
 
   /** Reads the present record; returns what is wrong with it, or undefined. */
   read(reader: BatchReader, names: NameCache): string | undefined {
     this.hasId = false;
-    if (reader.size < at.REQUEST_SIZE) return "REQUEST too short";
-    this.hasId = this.readCommon(reader);
+    if (reader.size < at.REQUEST_SIZE) {
+      reader.skip();
+      return "REQUEST too short";
+    }
+    this.readCommon(reader);
     const { bytes, view } = reader;
     const start = reader.at;
     this.priority = bytes[start + at.AT_A];
@@ -84,6 +88,7 @@ export class RequestRecord extends ExchangeRecord implements Request {
     if (bodyAt > reader.size) return "service or headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
+    if (this.priority > at.PRIORITY_MAX) return "priority must be 0..7";
     const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
     if (service === undefined)
       return "service must be 1..255 bytes of UTF-8, no control characters";
@@ -108,8 +113,12 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
   serviceTimeUs = 0;
 
   read(reader: BatchReader): string | undefined {
-    if (reader.size < at.REPLY_SIZE) return "REPLY too short";
-    const hasId = this.readCommon(reader);
+    this.hasId = false;
+    if (reader.size < at.REPLY_SIZE) {
+      reader.skip();
+      return "REPLY too short";
+    }
+    this.readCommon(reader);
     const { bytes, view } = reader;
     const start = reader.at;
     this.serviceTimeUs = view.getUint32(start + at.AT_SERVICE_TIME, true);
@@ -119,10 +128,12 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
       if (frames === undefined) return reader.reason;
       this.held.frames = frames;
     }
-    if (!hasId) return "sequence must be 1..2^53-1";
-    const bodyAt = at.REPLY_SIZE + headersSize(bytes, start);
+    if (!this.hasId) return "sequence must be 1..2^53-1";
+    const headers = headersSize(bytes, start);
+    const bodyAt = at.REPLY_SIZE + headers;
     if (bodyAt > reader.size) return "headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
+    if (headers > at.HEADERS_BYTES_MAX) return "headers too long";
     return undefined;
   }
 
@@ -141,6 +152,7 @@ export class FailureRecord extends ExchangeRecord implements Failure {
   untouched = false;
 
   read(reader: BatchReader): string | undefined {
+    this.hasId = false;
     if (reader.size < at.FAILURE_SIZE) return "FAILURE too short";
     if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
     const { bytes, view } = reader;
@@ -324,6 +336,17 @@ export function requestIdBytes(id: ExchangeId): Uint8Array {
   const view = new DataView(bytes.buffer);
   writeId(view, -at.AT_SESSION, id.sessionLow, id.sessionHigh, id.sequence);
   return bytes;
+}
+
+/** `requestIdBytes` of one request after another in the same memory: what `of` gave, it overwrites. */
+export class RequestIdScratch {
+  readonly #bytes = new Uint8Array(16);
+  readonly #view = new DataView(this.#bytes.buffer);
+
+  of(id: ExchangeId): Uint8Array {
+    writeId(this.#view, -at.AT_SESSION, id.sessionLow, id.sessionHigh, id.sequence);
+    return this.#bytes;
+  }
 }
 
 /** A record as the broker holds it: a range of some bytes, and the body's frames beside it. */

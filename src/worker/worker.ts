@@ -5,7 +5,7 @@ import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
 import { Link, type LinkOptions } from "../link/link.js";
 import { connectionDefaults, randomSession, type Session } from "../link/session.js";
 import { BatchReader } from "../wire/batch.js";
-import { Flag, Kind, Role } from "../wire/layout.js";
+import { Flag, Kind, REPLY_SIZE, Role } from "../wire/layout.js";
 import {
   CancelRecord,
   type ExchangeId,
@@ -250,16 +250,7 @@ export class Worker {
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
         return;
       case Kind.WELCOME:
-        if (typeof readWelcome(reader) === "string") return;
-        broker.isWelcome = true;
-        broker.link.proved();
-        this.#onProgress?.();
-        this.#options.onConnection?.({
-          endpoint: broker.link.endpoint,
-          state: "up",
-          reason: "welcome",
-        });
-        return;
+        return this.#onWelcome(broker);
       case Kind.BYE:
         broker.isDrained = true;
         this.#onProgress?.();
@@ -275,7 +266,18 @@ export class Worker {
         return;
       }
       default: // A kind of a later version, which this worker did not ask for.
+        reader.skip();
     }
+  }
+
+  #onWelcome(broker: Broker): void {
+    const welcome = readWelcome(this.#reader);
+    if (typeof welcome === "string") return;
+    broker.isWelcome = true;
+    broker.link.welcomed(welcome.recordMax);
+    this.#onProgress?.();
+    const { endpoint } = broker.link;
+    this.#options.onConnection?.({ endpoint, state: "up", reason: "welcome" });
   }
 
   // --- a request: in, run, out ---
@@ -355,7 +357,8 @@ export class Worker {
         this.#waitingHead = 0;
       }
       if (job.isAborted || job.timeLeftMs <= 0) {
-        this.#answer(job, { status: "CANCELLED", reason: "over before it began" });
+        const status = job.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
+        this.#answer(job, { status, reason: "over before it began" });
         continue;
       }
       void this.#run(job);
@@ -374,6 +377,11 @@ export class Worker {
     }
     if (link?.isOpen) {
       if (failed !== undefined) return this.#refuse(link, id, failed);
+      const bytes = REPLY_SIZE + job.reply.length;
+      if (bytes > link.recordMax) {
+        const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
+        return this.#refuse(link, id, { status: "INTERNAL", reason });
+      }
       writeReply(link.writer, id, job.replyFlags, job.serviceTimeUs, [job.reply]);
       link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
     }

@@ -1,0 +1,51 @@
+// wasmq by its public face alone, with its defaults: deadlines, credits, limits and retries on.
+import { Broker, Client, Worker } from "../../build/index.js";
+import { importKey } from "../../build/codec/index.js";
+
+const SERVICE = "bench.echo";
+const TIMEOUT_MS = 10_000;
+
+export async function startBroker() {
+  const broker = await Broker.start({
+    frontend: "tcp://127.0.0.1:0",
+    backend: "tcp://127.0.0.1:0",
+  });
+  return {
+    frontend: broker.frontend[0],
+    backend: broker.backend[0],
+    counts() {
+      const { counts, requests, faults } = broker.stats;
+      const faultCount = Object.values(faults).reduce((sum, count) => sum + count, 0);
+      return { ...counts, held: requests, faults: faultCount };
+    },
+    stop: () => broker.close({ timeoutMs: 500 }),
+  };
+}
+
+/** @param {import("./party.mjs").WorkerOptions} options */
+export async function startWorker({ backend, secret }) {
+  const worker = await Worker.start({
+    brokers: [backend],
+    keys: await keysOf(secret),
+    services: { [SERVICE]: (/** @type {unknown} */ request) => request },
+  });
+  return { stop: () => worker.close() };
+}
+
+/** @param {import("./party.mjs").ClientOptions} options */
+export async function startClient({ frontend, secret }) {
+  const client = await Client.connect({
+    brokers: [frontend],
+    keys: await keysOf(secret),
+    timeoutMs: TIMEOUT_MS,
+  });
+  return {
+    request: (/** @type {unknown} */ body) => client.request(SERVICE, body),
+    stop: () => client.close({ timeoutMs: 0 }),
+  };
+}
+
+/** @param {string | undefined} secret */
+async function keysOf(secret) {
+  return secret === undefined ? undefined : [await importKey(Buffer.from(secret, "base64"))];
+}

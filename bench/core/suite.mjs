@@ -1,0 +1,187 @@
+import { Core } from "../../build/core/core.js";
+import { resolveLimits } from "../../build/core/limits.js";
+import { interleave, median, medianRatio } from "../lib/rounds.mjs";
+import { figure, times } from "../lib/table.mjs";
+
+/** The share of `--seconds` that one figure takes. */
+const TIME_SHARE = 1 / 2;
+const CYCLES_PER_LOOK = 4096;
+/** Requests a worker works on at once. */
+const CONCURRENCY = 64;
+const CLIENT = 0;
+/** As if the broker did a million cycles a second, and looked at its deadlines each 5 ms. */
+const CYCLE_MS = 0.001;
+const CYCLES_PER_TICK = 5000;
+
+/** What the core is to bear; the last is what the others are compared with. */
+const SCENARIOS = [
+  { workers: 1000, services: 1, queued: 0 },
+  { workers: 1, services: 1000, queued: 0 },
+  { workers: 1000, services: 1000, queued: 0 },
+  { workers: 1, services: 1, queued: 100_000 },
+  { workers: 1000, services: 1, queued: 100_000 },
+  { workers: 1000, services: 1000, queued: 100_000 },
+  { workers: 1, services: 1, queued: 0 },
+];
+
+/** The production core between a client that asks without end and workers that answer in order. */
+class Traffic {
+  #core;
+  #services;
+  #nowMs = 0;
+  #cycles = 0;
+  #next = 0;
+  /** Slots dispatched and not answered, oldest first: a ring. */
+  #dispatched = new Int32Array(1 << 18);
+  #head = 0;
+  #tail = 0;
+  #replies = 0;
+  #failed = 0;
+  // Reused from step to step, as the broker does.
+  #request = {
+    kind: /** @type {const} */ ("request"),
+    peer: CLIENT,
+    sequence: 0,
+    service: "",
+    timeoutMs: 60_000,
+    attempts: 0,
+    priority: 4,
+    bytes: 128,
+  };
+  #reply = { kind: /** @type {const} */ ("reply"), peer: 0, slot: 0, generation: 0 };
+
+  /** @param {(typeof SCENARIOS)[number]} scenario */
+  constructor({ workers, services, queued }) {
+    const limits = resolveLimits({
+      requestsMax: 262_144,
+      queueCountMax: 262_144,
+      clientInFlightMax: 262_144,
+      queueWaitMsMax: 3_600_000,
+      // Else what is queued would depend on how fast this machine is.
+      lookAheadMax: 0,
+    });
+    const effects = {
+      dispatch: (/** @type {number} */ _worker, /** @type {number} */ slot) => {
+        this.#dispatched[this.#tail++ & (this.#dispatched.length - 1)] = slot;
+      },
+      reply: () => {
+        this.#replies++;
+      },
+      fail: () => {
+        this.#failed++;
+      },
+      refuse: () => {
+        this.#failed++;
+      },
+      hold() {},
+      release() {},
+      abort() {},
+      drained() {},
+    };
+    this.#core = new Core(effects, limits);
+    this.#services = Array.from({ length: services }, (_, index) => `service.${index}`);
+    this.#core.step({ kind: "join-client", peer: CLIENT }, 0);
+    for (let index = 0; index < workers; index++) {
+      // One worker serves all there are, many serve one each.
+      const own = this.#services[index % services];
+      this.#core.step(
+        {
+          kind: "join-worker",
+          peer: CLIENT + 1 + index,
+          concurrency: CONCURRENCY,
+          services: workers === 1 ? this.#services : [own],
+          lookAhead: true,
+        },
+        0,
+      );
+    }
+    // With nothing queued half of what the workers could take is under way; else all, and the rest.
+    const room = workers * CONCURRENCY;
+    const held = queued === 0 ? Math.max(1, Math.min(room / 2, 1024)) : room + queued;
+    for (let count = 0; count < held; count++) this.#ask();
+  }
+
+  /** One request comes in, and the oldest in flight is answered, for about this long. */
+  run(/** @type {number} */ durationMs) {
+    const startMs = performance.now();
+    const endMs = startMs + durationMs;
+    let nowMs = startMs;
+    let count = 0;
+    while (nowMs < endMs) {
+      for (let cycle = 0; cycle < CYCLES_PER_LOOK; cycle++) {
+        this.#ask();
+        this.#answer();
+      }
+      count += CYCLES_PER_LOOK;
+      nowMs = performance.now();
+    }
+    return (count / (nowMs - startMs)) * 1000;
+  }
+
+  #ask() {
+    const request = this.#request;
+    request.sequence++;
+    request.service = this.#services[this.#next];
+    if (++this.#next === this.#services.length) this.#next = 0;
+    this.#core.step(request, this.#nowMs);
+  }
+
+  #answer() {
+    const { requests } = this.#core;
+    const slot = this.#dispatched[this.#head++ & (this.#dispatched.length - 1)];
+    const reply = this.#reply;
+    reply.slot = slot;
+    reply.peer = requests.worker[slot];
+    reply.generation = requests.generation[slot];
+    this.#core.step(reply, this.#nowMs);
+    this.#nowMs += CYCLE_MS;
+    if (++this.#cycles % CYCLES_PER_TICK === 0) this.#core.tick(this.#nowMs);
+  }
+
+  /** Answers all that is left; what was asked and what was answered must be the same then. */
+  finish() {
+    while (this.#head < this.#tail) this.#answer();
+    const { counts, requests } = this.#core;
+    const sent = this.#request.sequence;
+    if (this.#replies !== sent || this.#failed > 0 || requests.count > 0 || counts.stale > 0) {
+      throw new Error(`core: asked ${sent}, answered ${this.#replies}, failed ${this.#failed}`);
+    }
+    return { sent, answered: this.#replies, failed: this.#failed };
+  }
+}
+
+/**
+ * @param {import("../lib/options.mjs").Options} options
+ * @param {{ progress(text: string): void }} run
+ */
+export async function runCoreSuite(options, { progress }) {
+  progress("core: all scenarios, in turn");
+  const contenders = SCENARIOS.map((scenario) => ({ scenario, traffic: new Traffic(scenario) }));
+  const durationMs = options.seconds * 1000 * TIME_SHARE;
+  for (const { traffic } of contenders) traffic.run(durationMs / 2);
+  const rates = await interleave(contenders, options.rounds, async ({ traffic }) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return traffic.run(durationMs);
+  });
+  const baseline = rates[rates.length - 1];
+  const rows = contenders.map(({ scenario, traffic }, index) => ({
+    suite: "core",
+    scenario: `${scenario.workers} workers, ${scenario.services} services, ${scenario.queued} queued`,
+    ...scenario,
+    contender: "wasmq",
+    cyclesPerSecond: median(rates[index]),
+    ratio: medianRatio(rates[index], baseline),
+    ...traffic.finish(),
+  }));
+  return [...rows.slice(-1), ...rows.slice(0, -1)];
+}
+
+/** @type {import("../lib/table.mjs").Column[]} */
+export const coreColumns = [
+  { title: "workers", value: (row) => figure(row.workers) },
+  { title: "services", value: (row) => figure(row.services) },
+  { title: "queued", value: (row) => figure(row.queued) },
+  { title: "cycles/s", value: (row) => figure(row.cyclesPerSecond) },
+  { title: "ns/cycle", value: (row) => figure(1e9 / row.cyclesPerSecond) },
+  { title: "x first row", value: (row) => times(row.ratio) },
+];

@@ -1,0 +1,36 @@
+/**
+ * Runs every contender once a round, one after the other, and the next round in reverse: what else
+ * the machine does meanwhile falls on all of them alike. Only figures of one call may be compared.
+ * @template C, R
+ * @param {readonly C[]} contenders
+ * @param {number} rounds
+ * @param {(contender: C, round: number) => R | Promise<R>} run
+ * @returns {Promise<R[][]>} by contender, then by round
+ */
+export async function interleave(contenders, rounds, run) {
+  /** @type {R[][]} */
+  const results = contenders.map(() => []);
+  for (let round = 0; round < rounds; round++) {
+    const order = [...contenders.keys()];
+    if (round % 2 === 1) order.reverse();
+    for (const index of order) results[index].push(await run(contenders[index], round));
+  }
+  return results;
+}
+
+/** @param {readonly number[]} values */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * How much faster than the baseline: the median of the ratios of each round, whose figures were
+ * taken side by side.
+ * @param {readonly number[]} rates of one contender, by round
+ * @param {readonly number[]} baseline
+ */
+export function medianRatio(rates, baseline) {
+  return median(rates.map((rate, round) => rate / baseline[round]));
+}

@@ -1,0 +1,79 @@
+// The bench suites: how fast wasmq is beside what else a team would use, on this machine, now.
+// Contenders take turns, each party of a broker is a process of its own, figures are medians of
+// rounds, and every reply is compared with what was asked.
+import { brokerColumns, runBrokerSuite } from "./broker/suite.mjs";
+import { codecColumns, codecLines, runCodecSuite } from "./codec/suite.mjs";
+import { coreColumns, runCoreSuite } from "./core/suite.mjs";
+import { describeMachine } from "./lib/machine.mjs";
+import { readOptions, USAGE } from "./lib/options.mjs";
+import { Parties } from "./lib/parties.mjs";
+import { formatTable } from "./lib/table.mjs";
+
+/** @typedef {import("./lib/options.mjs").Options} Options */
+
+/** Goes up when a row's fields change their meaning. */
+const JSON_VERSION = 1;
+
+/** @type {Record<string, { run: (options: Options, run: any) => Promise<any[]>, table: (rows: any[]) => string }>} */
+const suites = {
+  broker: { run: runBrokerSuite, table: (rows) => formatTable(brokerColumns, rows) },
+  codec: { run: runCodecSuite, table: (rows) => formatTable(codecColumns, codecLines(rows)) },
+  core: { run: runCoreSuite, table: (rows) => formatTable(coreColumns, rows) },
+};
+
+/** @param {Options} options */
+async function main(options) {
+  const parties = new Parties();
+  let isStopping = false;
+  for (const [signal, code] of /** @type {const} */ ([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ])) {
+    process.on(signal, async () => {
+      isStopping = true;
+      await parties.endAll();
+      process.exit(code);
+    });
+  }
+  const progress = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
+  const { suites: names, seconds, rounds, depths, isQuick } = options;
+  const machine = await describeMachine();
+  const rows = [];
+  try {
+    if (!options.isJson) {
+      console.log(`wasmq ${machine.wasmq} (${machine.commit}) on Node ${machine.node}, libzmq`);
+      console.log(`${machine.libzmq}, ${machine.cores} x ${machine.cpu}, ${machine.takenAt}\n`);
+    }
+    for (const name of names) {
+      const { run, table } = suites[name];
+      const suiteRows = await run(options, { parties, progress });
+      rows.push(...suiteRows);
+      if (!options.isJson) console.log(`${name}\n\n${table(suiteRows)}\n`);
+    }
+  } catch (error) {
+    // Parties that were let go of fail what was under way.
+    if (isStopping) return;
+    throw error;
+  } finally {
+    await parties.endAll();
+  }
+  if (options.isJson) {
+    const settings = { suites: names, seconds, rounds, depths, isQuick };
+    console.log(JSON.stringify({ version: JSON_VERSION, machine, settings, rows }, null, 2));
+  }
+  for (const { scenario, contender, depth, sent, answered, failure, wrong } of rows) {
+    if (sent === answered && !wrong) continue;
+    const what = `${contender}, ${scenario}, depth ${depth}: ${sent} sent, ${answered} answered`;
+    console.error(`bench: ${what}, ${wrong} of them wrongly; ${failure ?? ""}`);
+    process.exitCode = 1;
+  }
+}
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options === undefined) console.log(USAGE);
+  else await main(options);
+} catch (error) {
+  console.error(`bench: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,41 @@
+import { type Codec, readEnvelope } from "../codec/index.js";
+
+/** Bytes of the same bodies in three forms. */
+export interface ByteCounts {
+  json: number;
+  messagePack: number;
+  sealed: number;
+}
+
+/** What went out through a codec as requests and came in as replies. */
+export interface CodecMeter {
+  request: ByteCounts;
+  reply: ByteCounts;
+}
+
+/** Counts, from now on, the bodies that `codec` seals and opens: the real ones, not a sample. */
+export function meterCodec(codec: Codec): CodecMeter {
+  const meter: CodecMeter = {
+    request: { json: 0, messagePack: 0, sealed: 0 },
+    reply: { json: 0, messagePack: 0, sealed: 0 },
+  };
+  const count = (value: unknown, envelope: Uint8Array, direction: "request" | "reply") => {
+    const counts = meter[direction];
+    counts.json += Buffer.byteLength(JSON.stringify(value));
+    counts.messagePack += readEnvelope(envelope).plainSize;
+    counts.sealed += envelope.length;
+  };
+  const seal = codec.seal.bind(codec);
+  const open = codec.open.bind(codec);
+  codec.seal = (value, context) => {
+    const envelope = seal(value, context);
+    count(value, envelope, context.direction);
+    return envelope;
+  };
+  codec.open = (envelope, context) => {
+    const value = open(envelope, context);
+    count(value, envelope, context.direction);
+    return value;
+  };
+  return meter;
+}

@@ -1,0 +1,188 @@
+// The exchange without sockets: what the vectors cannot show, since it takes several messages.
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { clientHello, message, reply, request, Stage, session, workerHello } from "./fake-port.js";
+
+let stage: Stage;
+
+beforeEach(() => {
+  stage = new Stage();
+});
+
+afterEach(() => stage.close());
+
+/** A client "c" and a worker "w" of service echo, both welcome. */
+function greet(): void {
+  stage.send("frontend", "c", clientHello());
+  stage.send("backend", "w", workerHello());
+  expect(stage.take("frontend", "c")).toMatchObject([{ kind: "WELCOME" }]);
+  expect(stage.take("backend", "w")).toMatchObject([{ kind: "WELCOME" }]);
+}
+
+function faults(): Record<string, number> {
+  return Object.fromEntries(Object.entries(stage.exchange.faults).filter(([, n]) => n > 0));
+}
+
+describe("sessions", () => {
+  it("welcomes again who says HELLO again, and changes nothing", () => {
+    greet();
+    stage.send("frontend", "c", request(1));
+    stage.send("frontend", "c", clientHello());
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "WELCOME" }]);
+    const [taken] = stage.take("backend", "w");
+    stage.send("backend", "w", workerHello());
+    expect(stage.take("backend", "w")).toMatchObject([{ kind: "WELCOME" }]);
+    stage.send("backend", "w", reply(taken));
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "REPLY", sequence: "1" }]);
+  });
+
+  it("takes a HELLO with another session for another peer, the first gone", () => {
+    greet();
+    stage.send("frontend", "c", request(1));
+    const [taken] = stage.take("backend", "w");
+    stage.send("frontend", "c", clientHello("00000000000000aa"));
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "WELCOME" }]);
+    expect(stage.take("backend", "w")).toMatchObject([{ kind: "CANCEL", status: 1 }]);
+    stage.send("backend", "w", reply(taken));
+    expect(stage.take("frontend", "c")).toEqual([]);
+    expect(stage.exchange.core.clientCount).toBe(1);
+    expect(stage.exchange.peers.count).toBe(2);
+  });
+
+  it("knows one that said BYE no more, and takes it on again", () => {
+    greet();
+    stage.send("frontend", "c", { kind: "BYE" }, request(1), clientHello(), request(2));
+    expect(stage.take("frontend", "c")).toMatchObject([
+      { kind: "WELCOME" },
+      { kind: "ERROR", status: 16, record: 1 },
+    ]);
+    expect(stage.take("backend", "w")).toMatchObject([{ kind: "REQUEST", sequence: "2" }]);
+  });
+
+  it("does not take a plain client for a worker", () => {
+    greet();
+    stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);
+    const [nothing] = stage.take("backend", "w");
+    expect(nothing).toBeUndefined();
+    stage.send("frontend", "p", reply(request(1)));
+    expect(faults()).toEqual({ role: 1 });
+    expect(stage.take("frontend", "p")).toMatchObject([{ kind: "ERROR", status: 7, record: 0 }]);
+  });
+});
+
+describe("a worker's bad answer", () => {
+  const cases: [string, (taken: Record<string, unknown>) => Uint8Array[]][] = [
+    [
+      "of headers longer than the record",
+      (taken) => {
+        const [bytes] = message(reply(taken as never));
+        bytes[8 + 38] = 200;
+        return [bytes];
+      },
+    ],
+    [
+      "of a status that is none",
+      (taken) => message({ ...taken, kind: "FAILURE", status: 12, retryAfterMs: 0, reason: "" }),
+    ],
+    [
+      "with frames that are not there",
+      (taken) => message(reply(taken as never, ["a5*9000"])).slice(0, 1),
+    ],
+    [
+      "larger than the broker takes",
+      (taken) => message(reply(taken as never, ["61*6000", "62*6000"])),
+    ],
+  ];
+  for (const [name, answer] of cases) {
+    it(`${name} ends its request and frees its credit`, () => {
+      stage = new Stage({ recordBytesMax: 10_000 });
+      greet();
+      stage.send("frontend", "c", request(1));
+      const [taken] = stage.take("backend", "w");
+      stage.receive("backend", "w", answer(taken));
+      stage.exchange.onTurn();
+      expect(stage.take("frontend", "c")).toMatchObject([
+        { kind: "FAILURE", sequence: "1", status: 13 },
+      ]);
+      expect(stage.take("backend", "w")).toMatchObject([{ kind: "ERROR", status: 3 }]);
+      expect(faults()).toEqual({ malformed: 1 });
+      expect(stage.exchange.core.requests.count).toBe(0);
+      expect(stage.exchange.core.worker(1)?.inFlight).toBe(0);
+    });
+  }
+
+  it("for an attempt of another worker ends nothing", () => {
+    greet();
+    stage.send("frontend", "c", request(1));
+    const [taken] = stage.take("backend", "w");
+    stage.send("backend", "x", workerHello(["other"], 1, "00000000000000bb"));
+    stage.take("backend", "x");
+    stage.send("backend", "x", {
+      ...taken,
+      kind: "FAILURE",
+      status: 12,
+      retryAfterMs: 0,
+      reason: "",
+    });
+    expect(stage.take("frontend", "c")).toEqual([]);
+    stage.send("backend", "w", reply(taken));
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "REPLY", sequence: "1" }]);
+  });
+});
+
+describe("requests", () => {
+  it("are taken before and behind a malformed one in the same batch", () => {
+    greet();
+    stage.send("frontend", "c", request(1), request(2, { service: "" }), request(3));
+    expect(stage.take("frontend", "c")).toMatchObject([
+      { kind: "FAILURE", sequence: "2", status: 3 },
+    ]);
+    const taken = stage.take("backend", "w");
+    expect(taken).toMatchObject([{ sequence: "1" }, { sequence: "3" }]);
+    stage.send("backend", "w", ...taken.map((each) => reply(each)));
+    expect(stage.take("frontend", "c").map(({ sequence }) => sequence)).toEqual(["1", "3"]);
+  });
+
+  it("with the longest deadline on the wire get the longest that the broker allows", () => {
+    stage = new Stage({ timeoutMsMax: 20_000 });
+    greet();
+    stage.send(
+      "frontend",
+      "c",
+      request(1, { timeoutMs: 0xffffffff }),
+      request(2, { timeoutMs: 0 }),
+    );
+    const taken = stage.take("backend", "w");
+    expect(taken).toMatchObject([{ timeoutMs: 20_000 }, { timeoutMs: 20_000 }]);
+  });
+
+  it("of a plain client that is gone leave nothing behind but the worker's attempt", () => {
+    stage.send("backend", "w", workerHello(["default"]));
+    stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);
+    stage.exchange.onTurn();
+    const [, taken] = stage.take("backend", "w");
+    stage.receive("frontend", "p", [Buffer.alloc(0)]);
+    stage.exchange.onTurn();
+    expect(stage.take("backend", "w")).toMatchObject([{ kind: "CANCEL", status: 1 }]);
+    expect(stage.exchange.core.clientCount).toBe(0);
+    expect(stage.exchange.core.requests.bytesHeld).toBe(0);
+    stage.send("backend", "w", reply(taken));
+    expect(stage.exchange.core.requests.count).toBe(0);
+    expect(stage.takeMessages("frontend", "p")).toEqual([]);
+  });
+
+  it("that went to a worker which is gone go to the next as they were", () => {
+    greet();
+    const body = ["61*9000"];
+    const headers = [["k", "Ποιος 誰"]];
+    stage.send("frontend", "c", request(1, { headers }), request(2, { body, headers }));
+    stage.take("backend", "w");
+    stage.receive("backend", "w", [Buffer.alloc(0)]);
+    stage.exchange.onTurn();
+    stage.send("backend", "v", workerHello());
+    const [, ...taken] = stage.take("backend", "v");
+    expect(taken).toMatchObject([
+      { sequence: "1", session, headers, body: ["abcd"], attempts: 2, flags: 2 },
+      { sequence: "2", session, headers, body, attempts: 2, flags: 2 },
+    ]);
+  });
+});

@@ -1,0 +1,137 @@
+// An exchange without sockets: messages go in and out by hand.
+import { Exchange, type Side } from "../../build/broker/exchange.js";
+import type { Outbox } from "../../build/broker/outbox.js";
+import type { RouterPort } from "../../build/broker/router-port.js";
+import { type Limits, resolveLimits } from "../../build/core/limits.js";
+import { BatchWriter } from "../../build/wire/batch.js";
+import { readMessage, type Shown, writeRecord } from "../wire/support.js";
+
+/** Stands in for a RouterPort whose peers take everything at once. */
+class FakePort {
+  readonly sent: { to: string; message: Uint8Array[] }[] = [];
+  readonly #due = new Map<Outbox, Buffer>();
+
+  due(outbox: Outbox, routingId: Buffer): void {
+    this.#due.set(outbox, routingId);
+  }
+
+  sendOnce(routingId: Buffer, message: Uint8Array[]): void {
+    this.sent.push({ to: routingId.toString("latin1"), message });
+  }
+
+  drop(outbox: Outbox): void {
+    this.#due.delete(outbox);
+  }
+
+  flush(): void {
+    for (const [outbox, routingId] of this.#due) {
+      for (let next = outbox.peek(); next !== undefined; next = outbox.peek()) {
+        this.sendOnce(routingId, next);
+        outbox.shift();
+      }
+    }
+    this.#due.clear();
+  }
+}
+
+/** One exchange, its two ports, and peers by name. */
+export class Stage {
+  readonly exchange: Exchange;
+  readonly ports: Record<Side, FakePort>;
+
+  constructor(limits: Partial<Limits> = {}) {
+    this.exchange = new Exchange(resolveLimits(limits), { brokerLow: 1, brokerHigh: 2 });
+    this.ports = { frontend: new FakePort(), backend: new FakePort() };
+    for (const side of ["frontend", "backend"] as const) this.exchange.addPort(this.port(side));
+  }
+
+  port(side: Side): RouterPort {
+    return this.ports[side] as unknown as RouterPort;
+  }
+
+  /** `frames` come from `peer`; the turn is not ended. */
+  receive(side: Side, peer: string, frames: readonly Uint8Array[]): void {
+    const all = [Buffer.from(peer, "latin1"), ...frames.map((frame) => Buffer.from(frame))];
+    this.exchange.onMessage(side, this.port(side), all);
+  }
+
+  /** `peer` sends these records in one message, and the turn ends. */
+  send(side: Side, peer: string, ...records: Shown[]): void {
+    this.receive(side, peer, message(...records));
+    this.exchange.onTurn();
+  }
+
+  /** The messages for `peer` since they were last taken. */
+  takeMessages(side: Side, peer: string): Uint8Array[][] {
+    const { sent } = this.ports[side];
+    const mine = sent.filter(({ to }) => to === peer);
+    for (const each of mine) sent.splice(sent.indexOf(each), 1);
+    return mine.map(({ message }) => message);
+  }
+
+  /** The records for `peer` since they were last taken. */
+  take(side: Side, peer: string): Shown[] {
+    return this.takeMessages(side, peer).flatMap((frames) => {
+      const { records, fault } = readMessage(frames);
+      if (fault !== undefined) throw new Error(`the broker sent nonsense: ${fault}`);
+      return records.map((record) => {
+        if (typeof record === "string") throw new Error(`the broker sent nonsense: ${record}`);
+        return record;
+      });
+    });
+  }
+
+  close(): void {
+    this.exchange.close();
+  }
+}
+
+export function message(...records: Shown[]): Uint8Array[] {
+  const writer = new BatchWriter();
+  for (const record of records) writeRecord(writer, record);
+  return writer.finish();
+}
+
+export const session = "1122334455667788";
+
+export function clientHello(of = session): Shown {
+  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [] };
+}
+
+export function workerHello(services = ["echo"], concurrency = 4, of = session): Shown {
+  return { kind: "HELLO", role: 2, session: of, concurrency, services };
+}
+
+/** A REQUEST to "echo" with `change` laid over it. */
+export function request(sequence: number | string, change: Record<string, unknown> = {}): Shown {
+  return {
+    kind: "REQUEST",
+    slot: 0,
+    generation: 0,
+    flags: 0,
+    session,
+    sequence: String(sequence),
+    priority: 4,
+    attempts: 0,
+    timeoutMs: 60_000,
+    service: "echo",
+    headers: [],
+    body: ["abcd"],
+    ...change,
+  };
+}
+
+/** The REPLY to a REQUEST as a worker got it. */
+export function reply(to: Shown, body: string[] = to.body as string[]): Shown {
+  const { slot, generation, session: of, sequence } = to;
+  return {
+    kind: "REPLY",
+    slot,
+    generation,
+    session: of,
+    sequence,
+    flags: 0,
+    serviceTimeUs: 0,
+    body,
+  };
+}

@@ -1,0 +1,93 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import {
+  type CodecContext,
+  type CodecErrorCode,
+  ExtData,
+  createCodec,
+  parseKey,
+} from "../../build/codec/index.js";
+import { expectCode, hex, toHex } from "./support.js";
+
+// Made by test/vectors/make-codec.mjs from the specification, without the codec.
+const vectors = JSON.parse(readFileSync(new URL("../vectors/codec.json", import.meta.url), "utf8"));
+const key = await parseKey(vectors.key.text);
+const plain = await createCodec();
+
+interface ContextVector {
+  service: string;
+  direction: "request" | "reply";
+  requestId: string;
+  headers: string;
+}
+
+function contextOf(vector: ContextVector): CodecContext {
+  return { ...vector, requestId: hex(vector.requestId), headers: hex(vector.headers) };
+}
+
+interface OpenVector {
+  name: string;
+  value: unknown;
+  packed: string;
+  isSealed: boolean;
+  context: ContextVector;
+  header: string;
+  envelope: string;
+}
+
+test("the key's id", () => {
+  expect(key.id).toBe(vectors.key.id);
+});
+
+describe("opens", () => {
+  test.each(vectors.opens as OpenVector[])("$name", async (vector) => {
+    const codec = await createCodec(vector.isSealed ? { keys: [key] } : {});
+    const context = contextOf(vector.context);
+    expect(codec.open(hex(vector.envelope), context)).toStrictEqual(vector.value);
+    // Sealed again it has the same header; where nothing is random, the same bytes.
+    const again = codec.seal(vector.value, context);
+    expect(toHex(again.subarray(0, 20))).toBe(vector.header);
+    if (!vector.isSealed && !vector.name.includes("compressed")) {
+      expect(toHex(again)).toBe(vector.envelope);
+    }
+  });
+});
+
+interface RefusalVector {
+  name: string;
+  code: CodecErrorCode;
+  context: ContextVector;
+  envelope: string;
+}
+
+describe("refuses", () => {
+  test.each(vectors.refusals as RefusalVector[])("$name: $code", async (vector) => {
+    const codec = await createCodec({ keys: [key] });
+    expectCode(vector.code, () => codec.open(hex(vector.envelope), contextOf(vector.context)));
+  });
+
+  test.each(vectors.messagepack as { bytes: string; code: CodecErrorCode }[])(
+    "MessagePack $bytes: $code",
+    ({ bytes, code }) => {
+      expectCode(code, () => plain.unpack(hex(bytes)));
+    },
+  );
+});
+
+test("packs", () => {
+  for (const vector of vectors.packs) {
+    let value = vector.value;
+    if (vector.ext !== undefined) value = new ExtData(vector.ext.type, hex(vector.ext.data));
+    if (vector.date !== undefined) value = new Date(vector.date);
+    expect(toHex(plain.pack(value))).toBe(vector.bytes);
+    expect(plain.unpack(hex(vector.bytes))).toStrictEqual(value);
+  }
+});
+
+test("blocks", () => {
+  for (const vector of vectors.blocks) {
+    const run = () => plain.decompress(hex(vector.bytes), { maxSize: 1000 });
+    if (vector.code !== undefined) expectCode(vector.code, run);
+    else expect(toHex(run())).toBe(vector.plain);
+  }
+});

@@ -1,0 +1,154 @@
+// A stage for the core: a recording Effects sink, and commands in one line each.
+// An effect reads like `dispatch w10 c1#7`: peer 10 is handed request 7 of client 1.
+import type { Command, Effects } from "../../build/core/command.js";
+import { Core } from "../../build/core/core.js";
+import { type Limits, PRIORITY_DEFAULT, resolveLimits } from "../../build/core/limits.js";
+import { type StatusCode, statusName } from "../../build/base/status.js";
+
+/** One attempt of one request, as the worker that has it knows it. */
+export interface Attempt {
+  worker: number;
+  slot: number;
+  generation: number;
+}
+
+export interface Ask {
+  service?: string;
+  timeoutMs?: number;
+  attempts?: number;
+  priority?: number;
+  bytes?: number;
+}
+
+export class Scene {
+  readonly core: Core;
+  nowMs = 0;
+  /** retryAfterMs and reason of the latest `fail`. */
+  lastRetryAfterMs = 0;
+  lastReason = "";
+  readonly #names = new Map<number, string>();
+  readonly #attempts = new Map<string, Attempt>();
+  readonly #released = new Set<number>();
+  #asking = "";
+  #effects: string[] = [];
+
+  constructor(limits: Partial<Limits> = {}, nowMs = 0) {
+    this.nowMs = nowMs;
+    this.core = new Core(this.#sink(), resolveLimits(limits), nowMs);
+  }
+
+  // --- commands; each returns the effects it had ---
+
+  do(command: Command): string[] {
+    this.#effects = [];
+    this.core.step(command, this.nowMs);
+    return this.#effects;
+  }
+
+  /** Lets time pass and tells the core. */
+  pass(ms: number): string[] {
+    this.nowMs += ms;
+    this.#effects = [];
+    this.core.tick(this.nowMs);
+    return this.#effects;
+  }
+
+  client(...peers: number[]): void {
+    for (const peer of peers) this.do({ kind: "join-client", peer });
+  }
+
+  worker(peer: number, concurrency = 1, services = ["echo"], lookAhead = false): string[] {
+    return this.do({ kind: "join-worker", peer, concurrency, services, lookAhead });
+  }
+
+  ask(peer: number, sequence: number, ask: Ask = {}): string[] {
+    const { service = "echo", timeoutMs = 0, attempts = 0, bytes = 10 } = ask;
+    const { priority = PRIORITY_DEFAULT } = ask;
+    const request = { peer, sequence, service, timeoutMs, attempts, priority, bytes };
+    this.#asking = `c${peer}#${sequence}`;
+    return this.do({ kind: "request", ...request });
+  }
+
+  /** The present worker of a request answers it. */
+  reply(peer: number, sequence: number): string[] {
+    return this.replyFor(this.attempt(peer, sequence));
+  }
+
+  replyFor({ worker, slot, generation }: Attempt): string[] {
+    return this.do({ kind: "reply", peer: worker, slot, generation });
+  }
+
+  failure(peer: number, sequence: number, status: StatusCode, untouched = false): string[] {
+    const { worker, slot, generation } = this.attempt(peer, sequence);
+    return this.do({
+      kind: "failure",
+      peer: worker,
+      slot,
+      generation,
+      status,
+      reason: "no",
+      retryAfterMs: 0,
+      untouched,
+    });
+  }
+
+  cancel(peer: number, sequence: number): string[] {
+    return this.do({ kind: "cancel", peer, sequence });
+  }
+
+  leave(peer: number): string[] {
+    return this.do({ kind: "leave", peer });
+  }
+
+  drain(peer: number): string[] {
+    return this.do({ kind: "drain", peer });
+  }
+
+  /** The latest attempt of a request. */
+  attempt(peer: number, sequence: number): Attempt {
+    const attempt = this.#attempts.get(`c${peer}#${sequence}`);
+    if (attempt === undefined) throw new Error(`c${peer}#${sequence} was never dispatched`);
+    return { ...attempt };
+  }
+
+  // --- effects ---
+
+  #sink(): Effects {
+    const add = (effect: string) => this.#effects.push(effect);
+    return {
+      dispatch: (worker, slot) => {
+        const name = this.#name(slot);
+        const generation = this.core.requests.generation[slot];
+        this.#attempts.set(name, { worker, slot, generation });
+        add(`dispatch w${worker} ${name}`);
+      },
+      hold: (slot) => add(`hold ${this.#name(slot)}`),
+      release: (slot) => {
+        add(`release ${this.#name(slot)}`);
+        this.#released.add(slot);
+      },
+      reply: (client, slot) => {
+        if (!this.#name(slot).startsWith(`c${client}#`)) throw new Error("to the wrong client");
+        add(`reply ${this.#name(slot)}`);
+      },
+      fail: (client, sequence, status, reason, retryAfterMs) => {
+        this.lastRetryAfterMs = retryAfterMs;
+        this.lastReason = reason;
+        add(`fail c${client}#${sequence} ${statusName(status)}`);
+      },
+      abort: (worker, slot, status) =>
+        add(`abort w${worker} ${this.#name(slot)} ${statusName(status)}`),
+      drained: (worker) => add(`drained w${worker}`),
+      refuse: (peer, status) => add(`refuse p${peer} ${statusName(status)}`),
+    };
+  }
+
+  /** Whose request stands in `slot`: the one asked for last, if the slot was free. */
+  #name(slot: number): string {
+    if (this.#released.delete(slot)) this.#names.delete(slot);
+    const known = this.#names.get(slot);
+    if (known !== undefined) return known;
+    this.#names.set(slot, this.#asking);
+    return this.#asking;
+  }
+}

@@ -1,0 +1,39 @@
+import { expect, test } from "vitest";
+import { simulate } from "./driver.ts";
+
+// WASMQ_SEED=42 replays one run; WASMQ_SEEDS=5000 runs as many. Each seed is a broker with
+// small limits and a mixture of events of its own, so that limits are met.
+const { WASMQ_SEED, WASMQ_SEEDS = "400" } = process.env;
+const STEPS = 500;
+
+const seeds =
+  WASMQ_SEED === undefined
+    ? Array.from({ length: Number(WASMQ_SEEDS) }, (_, index) => index + 1)
+    : [Number(WASMQ_SEED)];
+
+const EVENTS = [
+  ...["dispatch", "hold", "release", "reply", "drained", "look-ahead", "redelivery"],
+  ...["abort CANCELLED", "abort DEADLINE_EXCEEDED"],
+  ...["fail DEADLINE_EXCEEDED", "fail RESOURCE_EXHAUSTED", "fail UNAVAILABLE", "fail NOT_FOUND"],
+  ...["fail INVALID_ARGUMENT", "fail INTERNAL"],
+  ...["refuse UNAUTHENTICATED", "refuse INVALID_ARGUMENT", "refuse PERMISSION_DENIED"],
+];
+
+test(`the core keeps its promises over ${seeds.length} seeds`, { timeout: 600_000 }, () => {
+  const met = new Map<string, number>();
+  for (const seed of seeds) {
+    for (const [event, count] of simulate(seed, STEPS).met) {
+      met.set(event, (met.get(event) ?? 0) + count);
+    }
+  }
+  if (seeds.length < 100) return;
+  for (const event of EVENTS) expect(met.get(event) ?? 0, event).toBeGreaterThan(seeds.length / 10);
+});
+
+test("the same seed has the same effects", () => {
+  for (const seed of seeds.slice(0, 10)) {
+    expect(simulate(seed, STEPS).digest).toBe(simulate(seed, STEPS).digest);
+  }
+  const digests = seeds.slice(0, 50).map((seed) => simulate(seed, STEPS).digest);
+  expect(new Set(digests).size).toBe(digests.length);
+});

@@ -1,0 +1,327 @@
+// Writes wire.json from the specification (src/wire/PROTOCOL.md) and none of the project's code, so
+// that the vectors are a second implementation: node test/vectors/make-wire.mjs
+import { writeFileSync } from "node:fs";
+
+const bytesOf = (text) => Buffer.from(text, "utf8");
+
+/** Hexadecimal; runs of one byte as `a5*8192`, that byte so many times. */
+function hex(bytes) {
+  const text = Buffer.from(bytes).toString("hex");
+  if (bytes.length < 64 || !bytes.every((byte) => byte === bytes[0])) return text;
+  return `${text.slice(0, 2)}*${bytes.length}`;
+}
+
+function u(width, value) {
+  const bytes = Buffer.alloc(width);
+  let rest = BigInt(value);
+  for (let i = 0; i < width; i++, rest >>= 8n) bytes[i] = Number(rest & 0xffn);
+  return bytes;
+}
+const u8 = (value) => u(1, value);
+const u16 = (value) => u(2, value);
+const u32 = (value) => u(4, value);
+const u64 = (value) => u(8, value);
+
+/** PROTOCOL 1.2. `size` tells a lie when given. */
+function record(kind, flags, a, b, parts, size) {
+  const rest = Buffer.concat(parts);
+  return Buffer.concat([u8(kind), u8(flags), u8(a), u8(b), u32(size ?? 8 + rest.length), rest]);
+}
+
+/** PROTOCOL 1.1. */
+function batch(records, { magic = "WQ", version = 1, flags = 0, count = records.length } = {}) {
+  return Buffer.concat([bytesOf(magic), u8(version), u8(flags), u32(count), ...records]);
+}
+
+const session = 0x1122334455667788n;
+const plain = { slot: 0, generation: 0, flags: 0 };
+
+// --- PROTOCOL 2 ---
+
+function hello({ role, version = 1, session, concurrency = 0, services = [], serviceCount, tail = "" }) {
+  const names = services.map((name) => Buffer.concat([u8(bytesOf(name).length), bytesOf(name)]));
+  return record(1, 0, role, version, [
+    u64(session), u32(concurrency), u16(serviceCount ?? names.length), u16(0), ...names, bytesOf(tail),
+  ]);
+}
+const welcome = ({ version, broker, inFlightMax, recordMax }) =>
+  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u16(0), u16(0), u32(0)]);
+const error = ({ status, record: index, reason }) =>
+  record(3, 0, status, 0, [u32(index), u16(bytesOf(reason).length), u16(0), bytesOf(reason)]);
+const credit = ({ credit: value }) => record(4, 0, 0, 0, [u32(value), u32(0)]);
+const drain = () => record(5, 0, 0, 0, [u64(0)]);
+const bye = () => record(6, 0, 0, 0, []);
+
+// --- PROTOCOL 3 ---
+
+const id = ({ session, sequence, slot, generation }) => [u64(session), u64(sequence), u32(slot), u32(generation)];
+
+function headerBytes(headers) {
+  return Buffer.concat(
+    headers.flatMap(([key, value]) => [
+      u8(bytesOf(key).length), bytesOf(key), u16(bytesOf(value).length), bytesOf(value),
+    ]),
+  );
+}
+
+/** `body` are the parts; those of more than one, and of 8 KiB and more, are frames of their own. */
+const isInline = (body) => body.length === 1 && body[0].length < 8192;
+
+function request(r) {
+  const headers = headerBytes(r.headers ?? []);
+  const inline = r.inline ?? isInline(r.body);
+  const service = r.serviceBytes ?? bytesOf(r.service);
+  return record(16, r.flags, r.priority, r.attempts, [
+    ...id(r), u32(r.timeoutMs), u8(r.serviceSize ?? service.length), u8(r.frameCount ?? (inline ? 0 : r.body.length)),
+    u16(r.headersSize ?? headers.length), service, headers, ...(inline ? r.body : []),
+  ]);
+}
+
+function reply(r) {
+  const headers = headerBytes(r.headers ?? []);
+  const inline = r.inline ?? isInline(r.body);
+  return record(17, r.flags, 0, 0, [
+    ...id(r), u32(r.serviceTimeUs), u8(0), u8(r.frameCount ?? (inline ? 0 : r.body.length)),
+    u16(r.headersSize ?? headers.length), headers, ...(inline ? r.body : []),
+  ]);
+}
+
+function failure(r) {
+  const reason = r.reasonBytes ?? bytesOf(r.reason);
+  return record(18, r.flags, r.status, 0, [
+    ...id(r), u32(r.retryAfterMs), u16(r.reasonSize ?? reason.length), u16(0), reason,
+  ]);
+}
+
+const cancel = (r) => record(19, 0, r.status, 0, id(r));
+
+const makers = { HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye,
+  REQUEST: request, REPLY: reply, FAILURE: failure, CANCEL: cancel };
+
+/** A record as the file shows it: u64 as 16 hexadecimal digits, sequences in decimal, bodies in hex. */
+function shown(kind, fields) {
+  const u64Text = (value) => value.toString(16).padStart(16, "0");
+  const out = { kind };
+  for (const [name, value] of Object.entries(fields)) {
+    if (["inline", "tail"].includes(name)) continue;
+    if (name === "session" || name === "broker") out[name] = u64Text(value);
+    else if (name === "sequence") out[name] = String(value);
+    else if (name === "body") out[name] = value.map(hex);
+    else out[name] = value;
+  }
+  return out;
+}
+
+/** `canonical` vectors are what a sender of version 1 writes; the others it must still read. */
+function valid(name, direction, records, canonical = true) {
+  const frames = [batch(records.map(([kind, fields]) => makers[kind](fields)))];
+  for (const [, { body, inline }] of records) {
+    if (body !== undefined && !(inline ?? isInline(body))) frames.push(...body);
+  }
+  return { name, direction, canonical, frames: frames.map(hex), records: records.map(([k, f]) => shown(k, f)) };
+}
+
+const basic = { ...plain, session, sequence: 1n, priority: 4, attempts: 0, timeoutMs: 500,
+  service: "orders.price", headers: [], body: [bytesOf("hello")] };
+const answer = { ...plain, session, sequence: 1n, serviceTimeUs: 0, headers: [], body: [bytesOf("42")] };
+const large = Buffer.alloc(8192, 0xa5);
+const unicode = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["кто", "Ποιος 誰 🦉"], ["empty", ""]];
+
+const records = [
+  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [] }]]),
+  valid("HELLO of a worker", "worker -> broker", [
+    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)] }]]),
+  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [] }]], false),
+  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216 }]]),
+  valid("ERROR about a record", "broker -> peer", [["ERROR", { status: 3, record: 2, reason: "kind 99 is not known here" }]]),
+  valid("ERROR about the connection", "broker -> peer", [["ERROR", { status: 16, record: 0xffffffff, reason: "" }]]),
+  valid("CREDIT", "worker -> broker", [["CREDIT", { credit: 12 }]]),
+  valid("CREDIT, the most", "broker -> client", [["CREDIT", { credit: 0xffffffff }]]),
+  valid("DRAIN", "worker -> broker", [["DRAIN", {}]]),
+  valid("BYE", "peer -> broker", [["BYE", {}]]),
+  valid("REQUEST", "client -> broker", [["REQUEST", basic]]),
+  valid("REQUEST with an empty body", "client -> broker", [["REQUEST", { ...basic, body: [Buffer.alloc(0)] }]]),
+  valid("REQUEST with all its fields", "client -> broker", [
+    ["REQUEST", { ...basic, flags: 1, sequence: 2n ** 53n - 1n, priority: 7, attempts: 255, timeoutMs: 0xffffffff, service: "größe.数", headers: unicode, body: [Buffer.from([0, 255, 128])] }]]),
+  valid("REQUEST to a worker, second attempt", "broker -> worker", [
+    ["REQUEST", { ...basic, flags: 2, slot: 77, generation: 0xfffffffe, attempts: 2, timeoutMs: 499 }]]),
+  valid("REQUEST with its body as a frame", "client -> broker", [["REQUEST", { ...basic, headers: unicode, body: [large] }]]),
+  valid("REQUEST with the largest body that travels in the record", "client -> broker", [["REQUEST", { ...basic, body: [large.subarray(1)] }]]),
+  valid("REQUEST with a large body in the record, which is taken too", "client -> broker", [["REQUEST", { ...basic, body: [large], inline: true }]], false),
+  valid("REQUEST with a small body as a frame, which is taken too", "client -> broker", [["REQUEST", { ...basic, body: [bytesOf("small")], inline: false }]], false),
+  valid("REQUEST of a plain client, multipart", "broker -> worker", [
+    ["REQUEST", { ...basic, flags: 1, slot: 3, generation: 4, attempts: 1, service: "default", body: [bytesOf("a"), Buffer.alloc(0), bytesOf("ccc")] }]]),
+  valid("REPLY", "worker -> broker", [["REPLY", { ...answer, slot: 77, generation: 5, serviceTimeUs: 1234 }]]),
+  valid("REPLY to a client", "broker -> client", [["REPLY", answer]]),
+  valid("REPLY with headers and its body as a frame", "broker -> client", [["REPLY", { ...answer, headers: unicode, body: [large] }]], false),
+  valid("REPLY of a plain worker, multipart", "broker -> client", [["REPLY", { ...answer, flags: 1, body: [Buffer.alloc(0), bytesOf("b")] }]]),
+  valid("FAILURE", "broker -> client", [["FAILURE", { ...plain, session, sequence: 9n, status: 8, retryAfterMs: 250, reason: "queue is full" }]]),
+  valid("FAILURE of a request that never began", "worker -> broker", [
+    ["FAILURE", { ...plain, flags: 4, session, sequence: 9n, slot: 1, generation: 2, status: 14, retryAfterMs: 0, reason: "ухожу" }]]),
+  valid("CANCEL of a client", "client -> broker", [["CANCEL", { ...plain, session, sequence: 2n ** 32n, status: 1 }]]),
+  valid("CANCEL to a worker", "broker -> worker", [["CANCEL", { ...plain, session, sequence: 1n, slot: 8, generation: 9, status: 4 }]]),
+  valid("several records, two of them with frames", "client -> broker", [
+    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [] }],
+    ["REQUEST", { ...basic, sequence: 1n, body: [large] }],
+    ["REQUEST", { ...basic, sequence: 2n }],
+    ["CANCEL", { ...plain, session, sequence: 2n, status: 1 }],
+    ["REQUEST", { ...basic, sequence: 3n, flags: 1, body: [bytesOf("x"), large] }],
+    ["BYE", {}],
+  ]),
+  {
+    ...valid("batch flags and record flags that this version does not know are passed over", "client -> broker", [["REQUEST", { ...basic, flags: 0xf1 }]], false),
+    frames: [hex(batch([request({ ...basic, flags: 0xf1 })], { flags: 0xff }))],
+  },
+];
+
+// --- what a broker makes of a record that it passes on (PROTOCOL 3.1, 3.2) ---
+
+const forwards = [
+  {
+    name: "REQUEST, first attempt",
+    to: { slot: 6, generation: 7, attempt: 1, timeoutMs: 480 },
+    from: [hex(batch([request({ ...basic, flags: 0xff, headers: unicode, attempts: 3 })]))],
+    sent: [hex(batch([request({ ...basic, flags: 1, headers: unicode, attempts: 1, slot: 6, generation: 7, timeoutMs: 480 })]))],
+  },
+  {
+    name: "REQUEST, third attempt, body as a frame",
+    to: { slot: 0xfffffffe, generation: 0xffffffff, attempt: 3, timeoutMs: 1 },
+    from: [batch([request({ ...basic, body: [large] })]), large].map(hex),
+    sent: [batch([request({ ...basic, body: [large], flags: 2, attempts: 3, slot: 0xfffffffe, generation: 0xffffffff, timeoutMs: 1 })]), large].map(hex),
+  },
+  {
+    name: "REPLY",
+    to: { session: session.toString(16).padStart(16, "0"), sequence: "5" },
+    from: [hex(batch([reply({ ...answer, flags: 7, session: 99n, sequence: 98n, slot: 6, generation: 7, serviceTimeUs: 12, headers: unicode })]))],
+    sent: [hex(batch([reply({ ...answer, flags: 1, sequence: 5n, serviceTimeUs: 12, headers: unicode })]))],
+  },
+];
+
+// --- PROTOCOL 5 ---
+
+const stranger = "stranger", client = "client", worker = "worker";
+const err = (status, record = 0xffffffff) => ({ kind: "ERROR", status, record });
+const fail = (sequence, status = 3) => ({ kind: "FAILURE", sequence: String(sequence), status });
+
+/**
+ * `frames` sent by one that is a stranger, or has said HELLO as a client or worker with `session`;
+ * `answer` are the records that come back, reasons apart; `counted` what the broker counts.
+ */
+function bad(name, as, frames, answer, counted) {
+  return { name, as, frames: frames.map(hex), answer, counted };
+}
+const good = request({ ...basic, sequence: 8n, service: "nobody.serves" });
+const seq = (n, change = {}) => request({ ...basic, sequence: n, ...change });
+
+const malformed = [
+  bad("one byte", stranger, [bytesOf("x")], [], { alien: 1 }),
+  bad("text", stranger, [bytesOf("GET / HTTP/1.1\r\n\r\n")], [], { alien: 1 }),
+  bad("seven bytes of a batch", client, [batch([bye()]).subarray(0, 7)], [], { alien: 1 }),
+  bad("another magic", client, [batch([bye()], { magic: "QW" })], [], { alien: 1 }),
+  bad("version 0", stranger, [batch([bye()], { version: 0 })], [err(3)], { version: 1 }),
+  bad("version 2", client, [batch([bye()], { version: 2 })], [err(3)], { version: 1 }),
+  bad("no records", client, [batch([])], [err(3)], { malformed: 1 }),
+  bad("no records, of a stranger", stranger, [batch([])], [err(3)], { malformed: 1 }),
+  bad("fewer records than counted", client, [batch([seq(1n, { priority: 8 })], { count: 2 })], [fail(1), err(3)], { malformed: 2 }),
+  bad("4 billion records counted", client, [batch([cancel({ ...basic, status: 1 })], { count: 0xffffffff })], [err(3)], { malformed: 1 }),
+  bad("more records than counted", client, [batch([cancel({ ...basic, status: 1 }), bye()], { count: 1 })], [err(3)], { malformed: 1 }),
+  bad("a byte behind the last record", client, [Buffer.concat([batch([cancel({ ...basic, status: 1 })]), u8(0)])], [err(3)], { malformed: 1 }),
+  bad("record of size 0", client, [batch([record(4, 0, 0, 0, [u64(1)], 0)])], [err(3)], { malformed: 1 }),
+  bad("record of size 7", client, [batch([record(6, 0, 0, 0, [], 7)])], [err(3)], { malformed: 1 }),
+  bad("record longer than the batch", client, [batch([record(6, 0, 0, 0, [], 9)])], [err(3)], { malformed: 1 }),
+  bad("record of 4 GiB", client, [batch([record(16, 0, 0, 0, [u64(1)], 0xffffffff)])], [err(3)], { malformed: 1 }),
+  bad("a record header cut short", client, [batch([bytesOf("\x06\0\0\0\x08\0\0")], { count: 1 })], [err(3)], { malformed: 1 }),
+  bad("frames that no record claims", client, [batch([cancel({ ...basic, status: 1 })]), bytesOf("who?")], [err(3)], { malformed: 1 }),
+  bad("one frame of two", client, [batch([seq(1n, { body: [large, large] })]), large], [fail(1), err(3)], { malformed: 1 }),
+  bad("one frame of two, of a worker's answer", worker, [batch([reply({ ...answer, body: [large, large] })]), large], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("frames of a reply claimed that are not there, behind a good record", worker, [batch([credit({ credit: 1 }), reply({ ...answer, frameCount: 1, body: [] })])], [err(3, 1)], { malformed: 1, stale: 1 }),
+  bad("HELLO too short", stranger, [batch([record(1, 0, 1, 1, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of role 0", stranger, [batch([hello({ role: 0, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of role 3", stranger, [batch([hello({ role: 3, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of version 0", stranger, [batch([hello({ role: 1, version: 0, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of session 0", stranger, [batch([hello({ role: 1, session: 0n })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO with fewer services than counted", stranger, [batch([hello({ role: 2, session, concurrency: 1, services: ["a"], serviceCount: 2 })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO with bytes behind its services", stranger, [batch([hello({ role: 1, session, tail: "x" })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO with a service of no bytes", "stranger worker", [batch([hello({ role: 2, session, concurrency: 1, services: [""] })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO with a control character in a service", "stranger worker", [batch([hello({ role: 2, session, concurrency: 1, services: ["a\u007f"] })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of a worker without services", "stranger worker", [batch([hello({ role: 2, session, concurrency: 1 })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of concurrency 0", "stranger worker", [batch([hello({ role: 2, session, services: ["a"] })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of concurrency 65536", "stranger worker", [batch([hello({ role: 2, session, concurrency: 65536, services: ["a"] })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of a worker at the frontend", stranger, [batch([hello({ role: 2, session, concurrency: 1, services: ["a"] })])], [err(7, 0)], { role: 1 }),
+  bad("HELLO of a client at the backend", "stranger worker", [batch([hello({ role: 1, session })])], [err(7, 0)], { role: 1 }),
+  bad("CREDIT too short", worker, [batch([record(4, 0, 0, 0, [u32(1)])])], [err(3, 0)], { malformed: 1 }),
+  bad("CREDIT of 0", worker, [batch([credit({ credit: 0 })])], [err(3, 0)], { malformed: 1 }),
+  bad("CREDIT of 65536", worker, [batch([credit({ credit: 65536 })])], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST too short for an id", client, [batch([record(16, 0, 4, 0, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST too short for its fixed part", client, [batch([record(16, 0, 4, 0, id(basic))])], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST of sequence 0", client, [batch([seq(0n)])], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST of sequence 2^53", client, [batch([seq(2n ** 53n)])], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST of sequence 2^64-1", client, [batch([seq(2n ** 64n - 1n)])], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST without a service", client, [batch([seq(1n, { service: "" })])], [fail(1)], { malformed: 1 }),
+  bad("REQUEST whose service is no UTF-8", client, [batch([seq(1n, { serviceBytes: Buffer.from([0xc3, 0x28]) })])], [fail(1)], { malformed: 1 }),
+  bad("REQUEST whose service has a control character", client, [batch([seq(1n, { service: "a\nb" })])], [fail(1)], { malformed: 1 }),
+  bad("REQUEST whose service is longer than the record", client, [batch([seq(1n, { serviceSize: 18 })])], [fail(1)], { malformed: 1 }),
+  bad("REQUEST whose headers are longer than the record", client, [batch([seq(1n, { headersSize: 6 })])], [fail(1)], { malformed: 1 }),
+  bad("REQUEST with 8193 bytes of headers", client, [batch([seq(1n, { headers: [["k", "v".repeat(8189)]] })])], [fail(1)], { malformed: 1 }),
+  bad("REQUEST with a body in the record and in a frame", client, [batch([seq(1n, { frameCount: 1 })]), bytesOf("more")], [fail(1)], { malformed: 1 }),
+  bad("REQUEST of priority 8", client, [batch([seq(1n, { priority: 8 })])], [fail(1)], { malformed: 1 }),
+  bad("two bad requests and a cancel: each is told of", client, [batch([seq(1n, { service: "" }), cancel({ ...basic, status: 1 }), seq(2n, { priority: 255 })])], [fail(1), fail(2)], { malformed: 2 }),
+  bad("several bad records: one ERROR, about the first", worker, [batch([credit({ credit: 0 }), record(99, 0, 0, 0, []), credit({ credit: 0 })])], [err(3, 0)], { malformed: 2, unknown: 1 }),
+  bad("CANCEL too short", client, [batch([record(19, 0, 1, 0, [u64(session), u64(1)])])], [err(3, 0)], { malformed: 1 }),
+  bad("CANCEL of sequence 0", client, [batch([cancel({ ...basic, sequence: 0n, status: 1 })])], [err(3, 0)], { malformed: 1 }),
+  bad("REPLY too short", worker, [batch([record(17, 0, 0, 0, id(answer))])], [err(3, 0)], { malformed: 1 }),
+  bad("REPLY whose headers are longer than the record", worker, [batch([reply({ ...answer, headersSize: 3 })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("REPLY with 8193 bytes of headers", worker, [batch([reply({ ...answer, headers: [["k", "v".repeat(8189)]] })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("FAILURE of status OK", worker, [batch([failure({ ...answer, status: 0, retryAfterMs: 0, reason: "" })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("FAILURE of a status that is none", worker, [batch([failure({ ...answer, status: 2, retryAfterMs: 0, reason: "" })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("FAILURE whose reason is longer than the record", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reason: "abc", reasonSize: 4 })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("FAILURE whose reason is no UTF-8", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reasonBytes: Buffer.from([0xff]) })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("kind 0", client, [batch([record(0, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),
+  bad("a reserved kind behind a good record", client, [batch([cancel({ ...basic, status: 1 }), record(32, 0, 0, 0, [])])], [err(3, 1)], { unknown: 1 }),
+  bad("WELCOME from a client", client, [batch([welcome({ version: 1, broker: 1n, inFlightMax: 1, recordMax: 1 })])], [err(7, 0)], { role: 1 }),
+  bad("ERROR from a worker", worker, [batch([error({ status: 3, record: 0, reason: "" })])], [err(7, 0)], { role: 1 }),
+  bad("an unknown kind before a bad request: the others are taken", client, [batch([record(200, 0, 0, 0, []), seq(4n, { service: "" })])], [fail(4), err(3, 0)], { unknown: 1, malformed: 1 }),
+  bad("an unknown kind that may claim frames: nothing behind it is taken", client, [batch([record(40, 0, 0, 0, []), seq(4n, { body: [large] })]), large, large], [err(3, 0)], { unknown: 1 }),
+  bad("an unknown kind behind the record that claims the frame", client, [batch([seq(4n, { body: [large], service: "" }), record(40, 0, 0, 0, [])]), large], [fail(4), err(3, 1)], { unknown: 1, malformed: 1 }),
+  bad("a kind that this role may not send, with a frame: nothing behind it is taken", client, [batch([reply({ ...answer, body: [large] }), seq(4n, { body: [large] })]), large, large], [err(7, 0)], { role: 1 }),
+  bad("REQUEST too short to say its frames: nothing behind it is taken", client, [batch([record(16, 0, 4, 0, id(basic)), seq(4n, { body: [large] })]), large, large], [err(3, 0)], { malformed: 1 }),
+  bad("REQUEST of a stranger, with a frame", stranger, [batch([seq(4n, { body: [large] }), bye()]), large], [err(16, 0)], { stranger: 1 }),
+  bad("REQUEST of a stranger", stranger, [batch([good])], [err(16, 0)], { stranger: 1 }),
+  bad("REPLY of a stranger", "stranger worker", [batch([reply(answer), reply(answer)])], [err(16, 0)], { stranger: 2 }),
+  bad("BYE of a stranger", stranger, [batch([bye()])], [err(16, 0)], { stranger: 1 }),
+  bad("an unknown kind of a stranger", stranger, [batch([record(99, 0, 0, 0, [])])], [err(16, 0)], { stranger: 1 }),
+  bad("records behind BYE", client, [batch([bye(), good])], [err(16, 1)], { stranger: 1 }),
+  bad("REPLY of a client", client, [batch([reply(answer)])], [err(7, 0)], { role: 1 }),
+  bad("FAILURE of a client", client, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reason: "" })])], [err(7, 0)], { role: 1 }),
+  bad("CREDIT of a client", client, [batch([credit({ credit: 1 })])], [err(7, 0)], { role: 1 }),
+  bad("DRAIN of a client", client, [batch([drain()])], [err(7, 0)], { role: 1 }),
+  bad("REQUEST of a worker", worker, [batch([good])], [err(7, 0)], { role: 1 }),
+  bad("CANCEL of a worker", worker, [batch([cancel({ ...basic, status: 1 })])], [err(7, 0)], { role: 1 }),
+  bad("REQUEST of another session", client, [batch([seq(1n, { session: session + 1n })])], [err(7, 0)], { role: 1 }),
+  bad("CANCEL of another session", client, [batch([cancel({ ...basic, session: 1n, status: 1 })])], [err(7, 0)], { role: 1 }),
+  bad("REPLY for an attempt that is none", worker, [batch([reply({ ...answer, slot: 0xffffffff })])], [], { stale: 1 }),
+  bad("FAILURE for an attempt that is none", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reason: "" })])], [], { stale: 1 }),
+  bad("a plain request of one that said HELLO", client, [Buffer.alloc(0), bytesOf("body")], [err(7)], { role: 1 }),
+];
+
+// --- PROTOCOL 4: frames as they are sent, the delimiter included ---
+
+const many = (count) => Array.from({ length: count }, () => bytesOf("a"));
+const plainRequests = [
+  { name: "a body of two frames", sends: ["", "61", ""], isTaken: true, body: ["61", ""] },
+  { name: "an empty body", sends: ["", ""], isTaken: true, body: [""] },
+  { name: "a body of 255 frames", sends: ["", ...many(255).map(hex)], isTaken: true, body: many(255).map(hex) },
+  { name: "a body of 256 frames", sends: ["", ...many(256).map(hex)], isTaken: false, status: "INVALID_ARGUMENT", counted: { malformed: 1 } },
+];
+
+const lines = (list) => `[\n${list.map((each) => JSON.stringify(each)).join(",\n")}\n]`;
+writeFileSync(
+  new URL("wire.json", import.meta.url),
+  `{"protocol":1,"session":"${session.toString(16).padStart(16, "0")}",
+"records":${lines(records)},
+"forwards":${lines(forwards)},
+"malformed":${lines(malformed)},
+"plain":${lines(plainRequests)}}
+`,
+);
+console.log(`${records.length} valid, ${forwards.length} forwarded, ${malformed.length} malformed`);
