@@ -1,5 +1,9 @@
-// `npm run bench`: the bench suites, on a build of what is in src/ now. Arguments are theirs.
-import { buildAll } from "./build.mjs";
+// npm run bench: the bench suite, on whatever it needs.
+import { become, prepare, root } from "./prepare.mjs";
 
-buildAll({ ifStale: true });
-await import("../bench/main.mjs");
+await prepare();
+await become(
+  `${root}bench/main.mjs`,
+  process.argv.slice(2),
+  "npm run bench: there is no bench suite here: bench/main.mjs is missing",
+);

@@ -32,7 +32,9 @@ function inputDigest() {
 
 function run(packageName, script, args) {
   const path = join(root, "node_modules", packageName, script);
-  const result = spawnSync(process.execPath, [path, ...args], { cwd: root, stdio: "inherit" });
+  // stdout is for what was asked for: `npm start` may build first.
+  const stdio = ["ignore", 2, 2];
+  const result = spawnSync(process.execPath, [path, ...args], { cwd: root, stdio });
   if (result.status !== 0) {
     console.error(`build: ${packageName} failed`);
     process.exit(1);
@@ -55,6 +57,8 @@ export function buildAll({ ifStale = false } = {}) {
     "release",
   ]);
   run("typescript", "bin/tsc", ["-p", "tsconfig.json"]);
+  // npm would go by .gitignore, which leaves everything out; the demonstration is for a checkout.
+  writeFileSync(join(build, ".npmignore"), ".*\n/demo\n");
   writeFileSync(stampFile, digest);
   return true;
 }

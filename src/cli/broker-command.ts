@@ -1,0 +1,63 @@
+import type { Command } from "commander";
+import { BACKEND_DEFAULT, Broker, FRONTEND_DEFAULT } from "../broker/broker.js";
+import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
+import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, logReady, openLog } from "./log.js";
+import { collect, messageOf, newCommand, packageVersion, UsageError } from "./program.js";
+import { stopSignal } from "./signals.js";
+
+const STATS_INTERVAL_MS = 10_000;
+
+const HELP = `
+Flags come before the environment (lists separated by commas), that before the config file.
+The config file is a JSON object: frontend, backend, logLevel, limits, heartbeatIntervalMs,
+heartbeatTimeoutMs, handshakeTimeoutMs, connectionsMax.
+
+stdout gets the log, a JSON object a line; "msg":"ready" comes when it listens, with the real
+endpoints. stderr gets one line when it cannot start. SIGTERM and SIGINT drain: no more requests
+are taken, those in flight are answered. A second signal ends it at once.
+Exit codes: 0 drained, 1 a bug, 2 wrong usage or an endpoint that cannot be had.`;
+
+/** `wasmq broker`, and the whole of build/broker.js. */
+export function brokerCommand(name: string, title: string): Command {
+  return newCommand(name, title)
+    .description("run a broker until SIGTERM")
+    .version(packageVersion(), "--version", "show the version")
+    .option(
+      "--frontend <url>",
+      `where clients connect, tcp or ipc; may be given several times (env WASMQ_FRONTEND, default ${FRONTEND_DEFAULT})`,
+      collect,
+    )
+    .option(
+      "--backend <url>",
+      `where workers connect, tcp or ipc; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
+      collect,
+    )
+    .option("--config <file>", "settings as JSON (env WASMQ_CONFIG)")
+    .option(
+      "--log-level <level>",
+      `${LOG_LEVELS.join(", ")} (env WASMQ_LOG_LEVEL, default ${LOG_LEVEL_DEFAULT})`,
+    )
+    .addHelpText("after", HELP)
+    .action((flags: BrokerFlags) => runBroker(flags));
+}
+
+async function runBroker(flags: BrokerFlags): Promise<void> {
+  const { logLevel, ...options } = settleBrokerConfig(flags, process.env);
+  const log = openLog(logLevel);
+  exitOnBug(log);
+  const stop = stopSignal();
+  log.info({ version: packageVersion(), node: process.version }, "starting");
+  const broker = await Broker.start(options).catch((error) => {
+    throw new UsageError(messageOf(error));
+  });
+  logReady(log, { frontend: broker.frontend, backend: broker.backend });
+  if (log.isLevelEnabled("debug")) {
+    setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
+  }
+  const signal = await stop;
+  log.info({ signal, requests: broker.stats.requests }, "draining");
+  const isEmpty = await broker.close();
+  if (isEmpty) log.info({ counts: broker.stats.counts }, "drained");
+  else log.warn({ requests: broker.stats.requests }, "closed with requests unanswered");
+  process.exit(0);
+}

@@ -1,0 +1,104 @@
+import { readFileSync } from "node:fs";
+import type { BrokerOptions } from "../broker/broker.js";
+import { resolveLimits } from "../core/limits.js";
+import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
+import { listFromEnv, messageOf, UsageError } from "./program.js";
+
+/** What a broker's flags, environment variables and config file may say. */
+export interface BrokerConfig extends BrokerOptions {
+  logLevel?: LogLevel;
+}
+
+/** The flags as the command line has them. */
+export interface BrokerFlags {
+  frontend?: string[];
+  backend?: string[];
+  config?: string;
+  logLevel?: string;
+}
+
+/** Reads the value of one key of the config file; throws where it is none. */
+const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: string) => unknown } =
+  {
+    frontend: readEndpoints,
+    backend: readEndpoints,
+    logLevel: (value, key) => logLevelOf(key, value),
+    limits: readLimits,
+    heartbeatIntervalMs: readNumber,
+    heartbeatTimeoutMs: readNumber,
+    handshakeTimeoutMs: readNumber,
+    connectionsMax: readNumber,
+  };
+
+/** Flags over environment over config file; what none of them says is left to the broker. */
+export function settleBrokerConfig(
+  flags: BrokerFlags,
+  env: NodeJS.ProcessEnv,
+): BrokerConfig & { logLevel: LogLevel } {
+  const path = flags.config ?? (env.WASMQ_CONFIG || undefined);
+  const config = path === undefined ? {} : readBrokerConfig(path);
+  let logLevel = config.logLevel ?? LOG_LEVEL_DEFAULT;
+  if (flags.logLevel !== undefined) logLevel = logLevelOf("--log-level", flags.logLevel);
+  else if (env.WASMQ_LOG_LEVEL) logLevel = logLevelOf("WASMQ_LOG_LEVEL", env.WASMQ_LOG_LEVEL);
+  return {
+    ...config,
+    frontend: flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend,
+    backend: flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend,
+    logLevel,
+  };
+}
+
+/** Reads a config file. @throws UsageError of one line that names the file and the key */
+export function readBrokerConfig(path: string): BrokerConfig {
+  const wrong = (what: string) => new UsageError(`config file ${path}: ${what}`);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw wrong(`cannot be read: ${messageOf(error)}`);
+  }
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (error) {
+    throw wrong(`not JSON: ${messageOf(error)}`);
+  }
+  if (!isRecord(parsed)) throw wrong("must hold a JSON object");
+  const config: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(parsed)) {
+    if (!Object.hasOwn(readers, key)) {
+      const known = Object.keys(readers).join(", ");
+      throw wrong(`unknown key ${JSON.stringify(key)}; there are ${known}`);
+    }
+    try {
+      config[key] = readers[key as keyof BrokerConfig](value, key);
+    } catch (error) {
+      throw wrong(messageOf(error));
+    }
+  }
+  return config;
+}
+
+function readEndpoints(value: unknown, key: string): unknown {
+  const list = typeof value === "string" ? [value] : value;
+  if (Array.isArray(list) && list.length > 0 && list.every((each) => typeof each === "string")) {
+    return list;
+  }
+  throw new UsageError(`${key} must be an endpoint or a list of endpoints`);
+}
+
+function readLimits(value: unknown, key: string): unknown {
+  if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
+  resolveLimits(value);
+  return value;
+}
+
+function readNumber(value: unknown, key: string): unknown {
+  // The ranges are the broker's to know.
+  if (typeof value === "number") return value;
+  throw new UsageError(`${key} must be a number, got ${JSON.stringify(value)}`);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

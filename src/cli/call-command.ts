@@ -1,0 +1,126 @@
+import type { Command } from "commander";
+import { RequestError } from "../base/errors.js";
+import { Status } from "../base/status.js";
+import { FRONTEND_DEFAULT } from "../broker/broker.js";
+import { Client, type ClientOptions } from "../client/client.js";
+import { jsonText } from "./json-text.js";
+import { keysFrom } from "./keys-file.js";
+import {
+  collect,
+  listFromEnv,
+  messageOf,
+  newCommand,
+  oneLine,
+  UsageError,
+  wholeNumberFlag,
+} from "./program.js";
+import { stopSignal } from "./signals.js";
+
+const TIMEOUT_MS_DEFAULT = 30_000;
+const CONNECT_MS_MAX = 5_000;
+
+const HELP = `
+The reply is one line of JSON on stdout: 64-bit integers that JSON cannot hold as digits in a
+string, dates in ISO 8601, bytes in base64. With --raw it is the reply's bytes as they are.
+An error is one line on stderr. The exit code is 0, or gRPC's number for how the request failed:
+1 CANCELLED, 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND, 7 PERMISSION_DENIED,
+8 RESOURCE_EXHAUSTED, 10 ABORTED, 13 INTERNAL, 14 UNAVAILABLE, 16 UNAUTHENTICATED. 2 is wrong usage.`;
+
+interface CallFlags {
+  broker?: string[];
+  timeout?: number;
+  raw?: boolean;
+  priority?: number;
+  keys?: string;
+}
+
+/** `wasmq call SERVICE JSON`. */
+export function callCommand(title: string): Command {
+  return newCommand("call", title)
+    .description("send one request and print its reply")
+    .argument("<service>", "the service to ask")
+    .argument("<json>", "the request's body; - reads it from stdin")
+    .option(
+      "--broker <url>",
+      `a broker's frontend; may be given several times (env WASMQ_BROKER, default ${FRONTEND_DEFAULT})`,
+      collect,
+    )
+    .option(
+      "--timeout <ms>",
+      `how long to wait for the reply, milliseconds (default ${TIMEOUT_MS_DEFAULT})`,
+      wholeNumberFlag("--timeout", 1, 86_400_000),
+    )
+    .option("--raw", "send the body as it is, without the codec: for plain REP workers")
+    .option(
+      "--priority <n>",
+      "0 (first) to 7 (last) (default 4)",
+      wholeNumberFlag("--priority", 0, 7),
+    )
+    .option("--keys <file>", "keys that seal and open, a token a line (env WASMQ_KEYS)")
+    .addHelpText("after", HELP)
+    .action(runCall);
+}
+
+async function runCall(service: string, text: string, flags: CallFlags): Promise<void> {
+  const keys = await keysFrom(flags.keys);
+  const body = await readBody(text, flags.raw === true);
+  const timeoutMs = flags.timeout ?? TIMEOUT_MS_DEFAULT;
+  const abortion = new AbortController();
+  let client: Client | undefined;
+  void stopSignal().then((signal) => {
+    if (client === undefined) process.exit(Status.CANCELLED);
+    abortion.abort(`stopped by ${signal}`);
+  });
+  try {
+    client = await connect({
+      brokers: flags.broker ?? listFromEnv(process.env.WASMQ_BROKER) ?? [FRONTEND_DEFAULT],
+      keys,
+      connectTimeoutMs: Math.min(timeoutMs, CONNECT_MS_MAX),
+    });
+    const { raw, priority } = flags;
+    const { signal } = abortion;
+    printReply(await client.request(service, body, { timeoutMs, raw, priority, signal }), raw);
+  } catch (error) {
+    if (!(error instanceof RequestError)) throw error;
+    const { message, retryAfterMs } = error;
+    const retry = retryAfterMs > 0 ? ` (try again in ${retryAfterMs} ms)` : "";
+    process.stderr.write(`wasmq call: ${oneLine(message)}${retry}\n`);
+    process.exitCode = Status[error.code];
+  } finally {
+    await client?.close({ timeoutMs: 0 });
+  }
+}
+
+async function connect(options: ClientOptions): Promise<Client> {
+  try {
+    return await Client.connect(options);
+  } catch (error) {
+    if (error instanceof RequestError) throw error;
+    throw new UsageError(messageOf(error));
+  }
+}
+
+async function readBody(text: string, isRaw: boolean): Promise<unknown> {
+  const given = text === "-" ? await readStdin() : Buffer.from(text);
+  if (isRaw) return given;
+  try {
+    return JSON.parse(given.toString());
+  } catch (error) {
+    const where = text === "-" ? "stdin" : "the body";
+    throw new UsageError(`${where} is not JSON: ${messageOf(error)}`);
+  }
+}
+
+async function readStdin(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function printReply(reply: unknown, isRaw = false): void {
+  if (!isRaw) process.stdout.write(`${jsonText(reply)}\n`);
+  else {
+    process.stdout.write(reply as Uint8Array);
+    if (process.stdout.isTTY) process.stdout.write("\n");
+  }
+}

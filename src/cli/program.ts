@@ -1,0 +1,79 @@
+import { readFileSync } from "node:fs";
+import { Command, CommanderError } from "commander";
+
+/** What the user got wrong, or cannot have: one line on stderr, exit code 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+export const USAGE_EXIT = 2;
+
+/** `text` without its line breaks: whoever reads stderr by lines gets one per error. */
+export function oneLine(text: string): string {
+  return text.trim().replace(/\s*[\r\n]+\s*/g, " ");
+}
+
+/** What a caught error says, in one line. */
+export function messageOf(error: unknown): string {
+  return oneLine(error instanceof Error ? error.message : String(error));
+}
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return JSON.parse(readFileSync(file, "utf8")).version;
+}
+
+/** A command that says what is wrong in one line that begins with `title`, and never exits. */
+export function newCommand(name: string, title: string): Command {
+  return new Command(name)
+    .exitOverride()
+    .helpOption("-h, --help", "show this help")
+    .configureOutput({
+      outputError: (text, write) =>
+        write(`${title}: ${oneLine(text).replace(/^error: |\.$/g, "")}; see ${title} --help\n`),
+    });
+}
+
+/** Collects an option that may be given several times. */
+export function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}
+
+/** The values of a comma-separated environment variable; undefined where it is unset or empty. */
+export function listFromEnv(text: string | undefined): string[] | undefined {
+  const values = (text ?? "").split(",").map((value) => value.trim());
+  const given = values.filter((value) => value !== "");
+  return given.length === 0 ? undefined : given;
+}
+
+/** Reads a flag that is a whole number. */
+export function wholeNumberFlag(flag: string, least: number, most: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+    throw new UsageError(
+      `${flag} must be a whole number ${least}..${most}, got ${JSON.stringify(text)}`,
+    );
+  };
+}
+
+/**
+ * Parses the arguments and does what they say. Wrong usage is one line on stderr and exit code 2;
+ * any other error that comes out is a bug and shows its stack.
+ */
+export async function runProgram(program: Command, title: string): Promise<void> {
+  try {
+    await program.parseAsync(process.argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      // What there was to say is printed: help, the version, or one line.
+      process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT;
+    } else if (error instanceof UsageError) {
+      process.stderr.write(`${title}: ${oneLine(error.message)}\n`);
+      process.exitCode = USAGE_EXIT;
+    } else {
+      throw error;
+    }
+  }
+}

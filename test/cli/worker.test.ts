@@ -1,0 +1,160 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Client } from "../../build/index.js";
+import { Stage } from "./processes.js";
+
+let stage: Stage;
+beforeEach(() => {
+  stage = new Stage();
+});
+afterEach(() => stage.clear());
+
+describe("wasmq worker", () => {
+  it("serves a single handler under the name it is given", async () => {
+    const { frontend, backend } = await stage.broker();
+    const module = stage.file("one.mjs", "export default (body, { service }) => [service, body];");
+    const args = ["worker", module, "--service", "one", "--concurrency", "2"];
+    const worker = stage.wasmq(args, { env: { WASMQ_BROKER: backend } });
+    expect(await worker.logged("ready")).toMatchObject({ services: ["one"], brokers: [backend] });
+    const call = await stage.wasmq(["call", "one", "7", "--broker", frontend]).ended;
+    expect(call).toMatchObject({ code: 0, stdout: '["one",7]\n' });
+  });
+
+  it("waits for a broker that comes later", async () => {
+    const endpoint = `ipc://${stage.folder}/back`;
+    const module = stage.file("one.mjs", "export default { one: () => 1 };");
+    const worker = stage.wasmq(["worker", module, "--broker", endpoint]);
+    await stage.broker({ backend: endpoint });
+    expect(await worker.logged("ready")).toMatchObject({ services: ["one"] });
+  });
+
+  it.each(["SIGTERM", "SIGINT"] as const)("%s finishes what runs and exits 0", async (signal) => {
+    const { frontend, backend } = await stage.broker();
+    const module = stage.file(
+      "slow.mjs",
+      `let finish;
+       const gate = new Promise((resolve) => { finish = resolve; });
+       export default {
+         slow: async () => { console.log('{"msg":"started"}'); await gate; return "done"; },
+       };
+       process.on(${JSON.stringify(signal)}, () => setImmediate(() => finish()));`,
+    );
+    const worker = stage.wasmq(["worker", module, "--broker", backend]);
+    await worker.logged("ready");
+    const client = await Client.connect({ brokers: [frontend] });
+    try {
+      const reply = client.request("slow", null, { attempts: 1 });
+      await worker.logged("started");
+      worker.kill(signal);
+      expect(await reply).toBe("done");
+      expect(await worker.ended).toMatchObject({ code: 0, signal: null, stderr: "" });
+      expect(worker.log.at(-1)).toMatchObject({ msg: "drained", replied: 1 });
+    } finally {
+      await client.close({ timeoutMs: 0 });
+    }
+  });
+
+  it("a second signal ends it at once", async () => {
+    const module = stage.file(
+      "idle.mjs",
+      `export default { stuck: () => new Promise(() => {
+         console.log('{"msg":"started"}'); }) };`,
+    );
+    const { frontend, backend } = await stage.broker();
+    const stuck = stage.wasmq(["worker", module, "--broker", backend]);
+    await stuck.logged("ready");
+    const client = await Client.connect({ brokers: [frontend] });
+    const lost = client.request("stuck", null, { attempts: 1 }).catch((error) => error.code);
+    await stuck.logged("started");
+    stuck.kill("SIGTERM");
+    await stuck.logged("draining");
+    stuck.kill("SIGTERM");
+    expect(await stuck.ended).toMatchObject({ code: 143 });
+    expect(await lost).toBe("UNAVAILABLE");
+    await client.close({ timeoutMs: 0 });
+  });
+
+  it("logs a handler's error and a bug that nothing caught, which ends it", async () => {
+    const { frontend, backend } = await stage.broker();
+    const module = stage.file(
+      "bad.mjs",
+      `export default {
+         fail: () => { throw new Error("no stock"); },
+         bug: () => { setImmediate(() => { throw new Error("a bug"); }); return 1; },
+       };`,
+    );
+    const worker = stage.wasmq(["worker", module, "--broker", backend]);
+    await worker.logged("ready");
+    const call = (service: string) =>
+      stage.wasmq(["call", service, "1", "--broker", frontend]).ended;
+    expect(await call("fail")).toMatchObject({ code: 13 });
+    expect(await worker.logged("handler failed")).toMatchObject({
+      level: "error",
+      service: "fail",
+      err: { message: "no stock" },
+    });
+    await call("bug");
+    expect(await worker.ended).toMatchObject({ code: 1 });
+    expect(worker.log.at(-1)).toMatchObject({ level: "fatal", err: { message: "a bug" } });
+  });
+
+  const wrongs: [string, string | undefined, string[], RegExp][] = [
+    ["a module that is not there", undefined, [], /cannot load/],
+    ["a module that does not parse", "export default {", [], /cannot load .*SyntaxError/],
+    ["a module that throws", "throw new Error('a\\nb')", [], /cannot load .*Error: a b$/m],
+    ["no default export", "export const a = 1", [], /must have a default export/],
+    ["an empty object", "export default {}", [], /must have a default export/],
+    ["a handler without a name", "export default () => 1", [], /--service must name its service/],
+    [
+      "names twice",
+      "export default { a: () => 1 }",
+      ["--service", "b"],
+      /names its services itself/,
+    ],
+    ["a service that is no handler", "export default { a: 1 }", [], /services\["a"\] must be/],
+    [
+      "concurrency 0",
+      "export default { a: () => 1 }",
+      ["--concurrency", "0"],
+      /--concurrency must/,
+    ],
+    ["no endpoint", "export default { a: () => 1 }", ["--broker", "x"], /brokers must be tcp/],
+  ];
+  it.each(wrongs)("refuses %s with code 2", async (_name, text, args, what) => {
+    const module = text === undefined ? "/nowhere.mjs" : stage.file("m.mjs", text);
+    const ended = await stage.wasmq(["worker", module, ...args]).ended;
+    expect(ended).toMatchObject({ code: 2, signal: null });
+    expect(ended.stderr).toMatch(/^wasmq worker: [^\n]+\n$/);
+    expect(ended.stderr).toMatch(what);
+  });
+});
+
+describe("wasmq", () => {
+  it("shows its version and its commands", async () => {
+    const version = await stage.wasmq(["--version"]).ended;
+    expect(version).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+    const help = await stage.wasmq(["--help"]).ended;
+    expect(help).toMatchObject({ code: 0, stderr: "" });
+    for (const name of ["broker", "worker", "call", "keys", "bench"]) {
+      expect(help.stdout).toContain(`  ${name} `);
+    }
+  });
+
+  it("has the broker's flags in `wasmq broker`", async () => {
+    const any = "tcp://127.0.0.1:0";
+    const running = stage.wasmq(["broker", "--frontend", any, "--backend", any]);
+    await running.logged("ready");
+    running.kill("SIGTERM");
+    expect(await running.ended).toMatchObject({ code: 0 });
+  });
+
+  it.each([
+    [[], /give a command: broker, worker, call, keys, bench/],
+    [["brokr"], /unknown command 'brokr' .*broker/],
+    [["--loud"], /unknown option '--loud'/],
+  ])("refuses %j with code 2", async (args, what) => {
+    const ended = await stage.wasmq(args).ended;
+    expect(ended).toMatchObject({ code: 2, stdout: "" });
+    expect(ended.stderr).toMatch(/^wasmq: [^\n]+\n$/);
+    expect(ended.stderr).toMatch(what);
+  });
+});
