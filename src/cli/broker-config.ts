@@ -27,6 +27,7 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     heartbeatIntervalMs: readNumber,
     heartbeatTimeoutMs: readNumber,
     handshakeTimeoutMs: readNumber,
+    probeIntervalMs: readNumber,
     connectionsMax: readNumber,
   };
 
