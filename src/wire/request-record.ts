@@ -331,20 +331,19 @@ function writeId(
 /** The 16 bytes that name a request for ever, as a codec binds them. */
 export function requestIdBytes(id: ExchangeId): Uint8Array {
   const bytes = new Uint8Array(16);
-  const view = new DataView(bytes.buffer);
-  writeId(view, -at.AT_SESSION, id.sessionLow, id.sessionHigh, id.sequence);
+  setU32(bytes, 0, id.sessionLow);
+  setU32(bytes, 4, id.sessionHigh);
+  setU32(bytes, 8, id.sequence >>> 0);
+  setU32(bytes, 12, Math.floor(id.sequence / 2 ** 32));
   return bytes;
 }
 
-/** `requestIdBytes` of one request after another in the same memory: what `of` gave, it overwrites. */
-export class RequestIdScratch {
-  readonly #bytes = new Uint8Array(16);
-  readonly #view = new DataView(this.#bytes.buffer);
-
-  of(id: ExchangeId): Uint8Array {
-    writeId(this.#view, -at.AT_SESSION, id.sessionLow, id.sessionHigh, id.sequence);
-    return this.#bytes;
-  }
+/** Without a DataView, whose making costs more than the bytes do. */
+function setU32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
 }
 
 /** A record as the broker holds it: a range of some bytes, and the body's frames beside it. */

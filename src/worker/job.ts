@@ -3,12 +3,7 @@ import { type Codec, CodecError } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag } from "../wire/layout.js";
-import {
-  type ExchangeId,
-  type RequestRecord,
-  requestIdBytes,
-  RequestIdScratch,
-} from "../wire/request-record.js";
+import { type ExchangeId, type RequestRecord, requestIdBytes } from "../wire/request-record.js";
 
 /** Answers a request: what it returns, or resolves with, is the reply. */
 export type Handler<Request = never, Reply = unknown> = (
@@ -48,7 +43,6 @@ export interface Failed {
   retryAfterMs?: number;
 }
 
-const idBytes = new RequestIdScratch();
 const NO_BYTES = new Uint8Array(0);
 const NO_HEADERS: Headers = Object.freeze({});
 
@@ -158,7 +152,7 @@ export class Job implements RequestContext {
       this.body = codec.open(this.#parts[0], {
         service: this.service,
         direction: "request",
-        requestId: idBytes.of(this.id),
+        requestId: requestIdBytes(this.id),
         headers: this.#headerBytes,
       });
       return undefined;
@@ -180,7 +174,7 @@ export class Job implements RequestContext {
       this.reply = codec.seal(result, {
         service: this.service,
         direction: "reply",
-        requestId: idBytes.of(this.id),
+        requestId: requestIdBytes(this.id),
       });
     }
     this.endedMs = performance.now();

@@ -311,3 +311,23 @@ test("an answer for another session, or a second one, is dropped", async () => {
   expect(await all.client.request("pay", 5)).toMatchObject({ request: 5 });
   await eventually("the others came", () => all.client.stats.late === 2);
 });
+
+test("a body that asks on its own while it is packed takes nothing from the request it is in", async () => {
+  const keys = [await generateKey()];
+  await using broker = await Broker.start(loopback);
+  await using _worker = await Worker.start({
+    brokers: broker.backend,
+    keys,
+    services: { echo: (body) => body },
+  });
+  await using client = await Client.connect({ brokers: broker.frontend, keys });
+  let inner: Promise<unknown> | undefined;
+  const body = {
+    get outer() {
+      inner ??= client.request("echo", "inner");
+      return "outer";
+    },
+  };
+  expect(await client.request("echo", body)).toEqual({ outer: "outer" });
+  expect(await inner).toBe("inner");
+});
