@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:net";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { parseKey } from "../build/codec/index.js";
 import { Countries, foldName, loadCountries } from "../build/demo/countries.js";
 import { percentile, Tally } from "../build/demo/tally.js";
@@ -152,7 +152,8 @@ describe("the story", () => {
     await run.until("client (this process)");
     run.child.kill("SIGKILL");
     await run.ended;
-    expect(run.left).toEqual([]);
+    // A process closes its output before it is gone.
+    await vi.waitFor(() => expect(run.left).toEqual([]), 10_000);
   });
 
   test("a port that is taken is one line and exit 2", async () => {

@@ -80,9 +80,9 @@ export class BrokerProcess extends Child {
     return this.ask("stats");
   }
 
-  /** Collects garbage, so that what is left in memory is held. */
-  async collect(): Promise<void> {
-    await this.ask("gc");
+  /** Collects garbage and resolves with the bytes that are held then. */
+  collect(): Promise<number> {
+    return this.ask("gc");
   }
 
   /** Closes and ends; the process must end by itself. */

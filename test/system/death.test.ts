@@ -67,12 +67,12 @@ test("SIGSTOP of a worker: its work goes elsewhere, and it may come back", async
 test("a worker busy in a long computation is not taken for dead", async () => {
   await using broker = await Broker.start({
     ...loopback,
-    heartbeatIntervalMs: 100,
-    heartbeatTimeoutMs: 300,
+    heartbeatIntervalMs: 250,
+    heartbeatTimeoutMs: 1000,
   });
   await Party.start("worker", { brokers: broker.backend, name: "busy" });
   await using client = await Client.connect({ brokers: broker.frontend });
-  expect(await client.request("block", 1500)).toEqual({ worker: "busy" });
+  expect(await client.request("block", 3000)).toEqual({ worker: "busy" });
   expect(broker.stats.counts.redelivered).toBe(0);
 });
 
