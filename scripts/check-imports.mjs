@@ -23,7 +23,7 @@ const rules = {
     [/./],
   ],
   demo: [["base", "codec", "public", "cli"], [], [/./]],
-  public: [["base", "core", "wire", "codec", "broker", "client", "worker", "cli"], [], []],
+  public: [["base", "core", "wire", "codec", "broker", "client", "worker", "cli"], ["link"], []],
 };
 // In core and base neither clock nor chance but what is passed in.
 const impure =

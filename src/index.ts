@@ -5,9 +5,9 @@ export {
   Client,
   type ClientOptions,
   type ClientStats,
-  type ConnectionEvent,
   type RequestOptions,
 } from "./client/client.js";
+export type { ConnectionEvent } from "./link/membership.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { Headers } from "./wire/headers.js";
 export type { Handler, RequestContext, ServiceOptions } from "./worker/job.js";

@@ -3,9 +3,10 @@ import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
 import { type Codec, CodecError, type CodecKey, createCodec } from "../codec/index.js";
-import { Link, type LinkOptions } from "../link/link.js";
+import type { LinkOptions } from "../link/link.js";
+import { type ConnectionEvent, Membership } from "../link/membership.js";
 import { connectionDefaults, randomSession, type Session } from "../link/session.js";
-import { BatchReader } from "../wire/batch.js";
+import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
@@ -16,13 +17,7 @@ import {
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
-import {
-  readCredit,
-  readError,
-  readWelcome,
-  writeBye,
-  writeHello,
-} from "../wire/session-record.js";
+import { readCredit } from "../wire/session-record.js";
 import { isServiceName } from "../wire/text.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 
@@ -47,13 +42,6 @@ export interface ClientOptions {
   heartbeatTimeoutMs?: number;
   /** Told of each connection gained or lost. */
   onConnection?: (event: ConnectionEvent) => void;
-}
-
-/** A connection to a broker was gained or lost. */
-export interface ConnectionEvent {
-  endpoint: string;
-  state: "up" | "down";
-  reason: string;
 }
 
 /** What one request may say for itself. */
@@ -90,19 +78,16 @@ export interface ClientStats {
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
 
-interface Broker {
-  link: Link;
-  isWelcome: boolean;
-  isDraining: boolean;
-  inFlight: number;
-  inFlightMax: number;
-  lastReason: string;
+/** A broker and what it lets us have in flight. */
+class Broker extends Membership {
+  isDraining = false;
+  inFlight = 0;
+  inFlightMax = 0;
 }
 
 /** Sends requests to services and gets each one's reply, or why there is none. */
 export class Client {
   readonly #options: Required<Pick<ClientOptions, "timeoutMs" | "attempts" | "pendingMax">>;
-  readonly #onConnection: (event: ConnectionEvent) => void;
   readonly #codec: Codec;
   readonly #ownsCodec: boolean;
   readonly #session: Session = randomSession();
@@ -113,7 +98,6 @@ export class Client {
   readonly #unsent = new UnsentLine();
   readonly #deadlines = new Deadlines(performance.now());
   readonly #serviceBytes = new Map<string, Uint8Array>();
-  readonly #reader = new BatchReader();
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
   readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, late: 0 };
@@ -125,7 +109,6 @@ export class Client {
   private constructor(options: ClientOptions, codec: Codec, ownsCodec: boolean) {
     this.#codec = codec;
     this.#ownsCodec = ownsCodec;
-    this.#onConnection = options.onConnection ?? (() => {});
     this.#options = {
       timeoutMs: wholeNumber("timeoutMs", options.timeoutMs ?? 30_000, 1, 86_400_000),
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
@@ -134,7 +117,10 @@ export class Client {
     for (const endpoint of new Set(options.brokers)) {
       const isReadToEnd = true;
       this.#brokers.push(
-        this.#connectTo({ ...connectionDefaults(options), endpoint, isReadToEnd }),
+        this.#connectTo(
+          { ...connectionDefaults(options), endpoint, isReadToEnd },
+          options.onConnection,
+        ),
       );
     }
   }
@@ -208,10 +194,7 @@ export class Client {
       this.#fail(pending, new RequestError("CANCELLED", "client closed"));
     }
     clearTimeout(this.#tick);
-    for (const { link } of this.#brokers) {
-      if (link.isOpen) writeBye(link.writer);
-      await link.close(200);
-    }
+    for (const broker of this.#brokers) await broker.leave();
     if (this.#ownsCodec) this.#codec.close();
   }
 
@@ -350,37 +333,25 @@ export class Client {
 
   // --- connections ---
 
-  #connectTo(options: LinkOptions): Broker {
-    const broker: Broker = {
-      link: undefined as unknown as Link,
-      isWelcome: false,
-      isDraining: false,
-      inFlight: 0,
-      inFlightMax: 0,
-      lastReason: "did not answer",
-    };
-    broker.link = new Link(options, {
-      onOpen: () => this.#onOpen(broker),
-      onMessage: (frames) => this.#onMessage(broker, frames),
+  #connectTo(
+    options: LinkOptions,
+    onConnection: ((event: ConnectionEvent) => void) | undefined,
+  ): Broker {
+    const broker: Broker = new Broker(options, {
+      hello: () => ({ role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] }),
+      onWelcome: ({ inFlightMax }) => {
+        broker.inFlightMax = Math.max(1, inFlightMax);
+        this.#onWelcome?.();
+      },
+      onRecord: (reader) => this.#onRecord(broker, reader),
+      onTurn: () => this.#sendWaiting(),
       onDown: (reason) => this.#onDown(broker, reason),
+      onConnection,
     });
     return broker;
   }
 
-  #onOpen(broker: Broker): void {
-    writeHello(broker.link.writer, {
-      role: Role.CLIENT,
-      ...this.#session,
-      concurrency: 0,
-      services: [],
-    });
-    broker.link.flush();
-  }
-
   #onDown(broker: Broker, reason: string): void {
-    broker.lastReason = reason;
-    const wasWelcome = broker.isWelcome;
-    broker.isWelcome = false;
     broker.isDraining = false;
     broker.inFlight = 0;
     for (const pending of this.#pending) {
@@ -393,9 +364,6 @@ export class Client {
       }
       this.#stats.resent++;
       this.#unsent.push(pending);
-    }
-    if (wasWelcome) {
-      this.#onConnection({ endpoint: broker.link.endpoint, state: "down", reason });
     }
     this.#sendWaiting();
   }
@@ -414,15 +382,6 @@ export class Client {
 
   // --- receiving ---
 
-  #onMessage(broker: Broker, frames: Buffer[]): void {
-    const reader = this.#reader;
-    reader.open(frames, 0);
-    while (reader.next()) this.#onRecord(broker, reader);
-    reader.close();
-    if (reader.fault !== undefined) broker.link.reset(`broker sent nonsense: ${reader.reason}`);
-    else this.#sendWaiting();
-  }
-
   #onRecord(broker: Broker, reader: BatchReader): void {
     switch (reader.kind) {
       case Kind.REPLY:
@@ -431,16 +390,6 @@ export class Client {
       case Kind.FAILURE:
         if (this.#failure.read(reader) === undefined) this.#onFailure(broker, this.#failure);
         return;
-      case Kind.WELCOME: {
-        const welcome = readWelcome(reader);
-        if (typeof welcome === "string") return;
-        broker.isWelcome = true;
-        broker.inFlightMax = Math.max(1, welcome.inFlightMax);
-        broker.link.welcomed(welcome.recordMax);
-        this.#onWelcome?.();
-        this.#onConnection({ endpoint: broker.link.endpoint, state: "up", reason: "welcome" });
-        return;
-      }
       case Kind.CREDIT: {
         const credit = readCredit(reader);
         if (typeof credit === "number") broker.inFlightMax = Math.max(1, credit);
@@ -449,15 +398,6 @@ export class Client {
       case Kind.DRAIN:
         broker.isDraining = true;
         return;
-      case Kind.ERROR: {
-        const error = readError(reader);
-        if (typeof error === "string") return;
-        const what = `${statusName(error.status)}: ${error.reason}`;
-        broker.lastReason = what;
-        // It does not know this connection, or will have none of it: begin again.
-        if (error.status === Status.UNAUTHENTICATED || !broker.isWelcome) broker.link.reset(what);
-        return;
-      }
       default: // A kind of a later version, which this client did not ask for.
         reader.skip();
     }

@@ -151,7 +151,8 @@ export class Link {
     try {
       socket.connect(endpoint);
     } catch (error) {
-      this.#lost(socket, (error as Error).message);
+      // Later: whoever makes a link does not have it yet.
+      queueMicrotask(() => this.#lost(socket, (error as Error).message));
       return;
     }
     void this.#receive(socket);

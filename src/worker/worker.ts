@@ -1,10 +1,11 @@
 import { endpoints, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
-import { Status, statusName } from "../base/status.js";
+import { Status } from "../base/status.js";
 import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
-import { Link, type LinkOptions } from "../link/link.js";
+import type { Link, LinkOptions } from "../link/link.js";
+import { type ConnectionEvent, Membership } from "../link/membership.js";
 import { connectionDefaults, randomSession, type Session } from "../link/session.js";
-import { BatchReader } from "../wire/batch.js";
+import type { BatchReader } from "../wire/batch.js";
 import { Flag, Kind, REPLY_SIZE, Role } from "../wire/layout.js";
 import {
   CancelRecord,
@@ -13,13 +14,7 @@ import {
   writeFailure,
   writeReply,
 } from "../wire/request-record.js";
-import {
-  readError,
-  readWelcome,
-  writeBye,
-  writeDrain,
-  writeHello,
-} from "../wire/session-record.js";
+import { type Hello, writeDrain } from "../wire/session-record.js";
 import { isServiceName, NameCache } from "../wire/text.js";
 import { type Failed, type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
 import { RecentReplies } from "./recent-replies.js";
@@ -50,7 +45,7 @@ export interface WorkerOptions {
   /** Told of each error that a handler threw; the client learns INTERNAL. */
   onError?: (error: unknown, context: RequestContext) => void;
   /** Told of each connection gained or lost. */
-  onConnection?: (event: { endpoint: string; state: "up" | "down"; reason: string }) => void;
+  onConnection?: (event: ConnectionEvent) => void;
 }
 
 /** What a worker has counted since it was made. */
@@ -66,12 +61,9 @@ export interface WorkerStats {
   waiting: number;
 }
 
-interface Broker {
-  link: Link;
-  isWelcome: boolean;
+class Broker extends Membership {
   /** Said after DRAIN: nothing of ours is in flight there. */
-  isDrained: boolean;
-  lastReason: string;
+  isDrained = false;
 }
 
 const URGENT_JOBS_MAX = 4;
@@ -86,7 +78,6 @@ export class Worker {
   readonly #options: WorkerOptions;
   readonly #session: Session = randomSession();
   readonly #brokers: Broker[] = [];
-  readonly #reader = new BatchReader();
   readonly #names = new NameCache();
   readonly #request = new RequestRecord();
   readonly #cancel = new CancelRecord();
@@ -153,10 +144,7 @@ export class Worker {
 
   /** Leaves at once; what it has goes to other workers. */
   async close(): Promise<void> {
-    for (const broker of this.#brokers) {
-      if (broker.link.isOpen) writeBye(broker.link.writer);
-      await broker.link.close(200);
-    }
+    for (const broker of this.#brokers) await broker.leave();
     for (const job of this.#jobs.values()) job.abort("worker closed");
     if (this.#ownsCodec && this.#runningCount === 0) this.#codec.close();
   }
@@ -193,50 +181,29 @@ export class Worker {
   // --- connections ---
 
   #connectTo(options: LinkOptions): Broker {
-    const broker: Broker = {
-      link: undefined as unknown as Link,
-      isWelcome: false,
-      isDrained: false,
-      lastReason: "did not answer",
-    };
-    broker.link = new Link(options, {
-      onOpen: () => this.#onOpen(broker),
-      onMessage: (frames) => this.#onMessage(broker, frames),
-      onDown: (reason) => this.#onDown(broker, reason),
+    const broker: Broker = new Broker(options, {
+      hello: () => this.#hello(),
+      onWelcome: () => this.#onProgress?.(),
+      onRecord: (reader) => this.#onRecord(broker, reader),
+      onTurn: () => {},
+      onDown: () => this.#onDown(broker),
+      onConnection: this.#options.onConnection,
     });
     return broker;
   }
 
-  #onOpen(broker: Broker): void {
+  #hello(): Hello | undefined {
     // A worker that leaves does not come back.
-    if (this.#draining !== undefined) return;
-    writeHello(broker.link.writer, {
-      role: Role.WORKER,
-      ...this.#session,
-      concurrency: this.#concurrency,
-      services: [...this.#services.keys()],
-    });
-    broker.link.flush();
+    if (this.#draining !== undefined) return undefined;
+    const services = [...this.#services.keys()];
+    return { role: Role.WORKER, ...this.#session, concurrency: this.#concurrency, services };
   }
 
-  #onDown(broker: Broker, reason: string): void {
-    broker.lastReason = reason;
-    if (broker.isWelcome) {
-      this.#options.onConnection?.({ endpoint: broker.link.endpoint, state: "down", reason });
-    }
-    broker.isWelcome = false;
+  #onDown(broker: Broker): void {
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
     // if it comes to us again, it is joined to the handler that runs, or answered from memory.
     for (const job of this.#jobs.values()) if (job.link === broker.link) job.link = undefined;
     this.#onProgress?.();
-  }
-
-  #onMessage(broker: Broker, frames: Buffer[]): void {
-    const reader = this.#reader;
-    reader.open(frames, 0);
-    while (reader.next()) this.#onRecord(broker, reader);
-    reader.close();
-    if (reader.fault !== undefined) broker.link.reset(`broker sent nonsense: ${reader.reason}`);
   }
 
   #onRecord(broker: Broker, reader: BatchReader): void {
@@ -249,35 +216,15 @@ export class Worker {
       case Kind.CANCEL:
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
         return;
-      case Kind.WELCOME:
-        return this.#onWelcome(broker);
       case Kind.BYE:
         broker.isDrained = true;
         this.#onProgress?.();
         return;
       case Kind.DRAIN: // It still ends what it has, and our answers with it.
         return;
-      case Kind.ERROR: {
-        const error = readError(reader);
-        if (typeof error === "string") return;
-        const what = `${statusName(error.status)}: ${error.reason}`;
-        broker.lastReason = what;
-        if (error.status === Status.UNAUTHENTICATED || !broker.isWelcome) broker.link.reset(what);
-        return;
-      }
       default: // A kind of a later version, which this worker did not ask for.
         reader.skip();
     }
-  }
-
-  #onWelcome(broker: Broker): void {
-    const welcome = readWelcome(this.#reader);
-    if (typeof welcome === "string") return;
-    broker.isWelcome = true;
-    broker.link.welcomed(welcome.recordMax);
-    this.#onProgress?.();
-    const { endpoint } = broker.link;
-    this.#options.onConnection?.({ endpoint, state: "up", reason: "welcome" });
   }
 
   // --- a request: in, run, out ---
@@ -402,7 +349,9 @@ export class Worker {
       const { code, reason, retryAfterMs } = error;
       return { status: code === "OK" ? "INTERNAL" : code, reason, retryAfterMs };
     }
-    this.#options.onError?.(error, job);
+    const { onError } = this.#options;
+    // Later, and alone: what a listener throws must not cost the request its answer.
+    if (onError !== undefined) queueMicrotask(() => onError(error, job));
     if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
     // The words of an unexpected error may hold what the body did, and reasons travel in clear.
     if (this.#codec.isSealed) return { status: "INTERNAL", reason: "handler failed" };

@@ -294,3 +294,26 @@ test("a worker at the frontend and a client at the backend are refused by name",
   const client = failure(Client.connect({ brokers: broker.backend, connectTimeoutMs: 300 }));
   expect((await client).reason).toContain("a client belongs at the frontend");
 });
+
+test("what a listener throws costs no request its answer", async () => {
+  const thrown: unknown[] = [];
+  const listeners = process.listeners("uncaughtException");
+  process.removeAllListeners("uncaughtException");
+  process.on("uncaughtException", (error) => thrown.push(error));
+  try {
+    const boom = () => {
+      throw new Error("listener");
+    };
+    await using all = await trio(
+      { fail: boom, fine: () => 1 },
+      { onError: boom, onConnection: boom },
+    );
+    expect(await failure(all.client.request("fail", 0))).toMatchObject({ code: "INTERNAL" });
+    expect(await all.client.request("fine", 0)).toBe(1);
+    expect(all.broker.stats.counts.redelivered).toBe(0);
+    expect(thrown).toHaveLength(2);
+  } finally {
+    process.removeAllListeners("uncaughtException");
+    for (const listener of listeners) process.on("uncaughtException", listener);
+  }
+});
