@@ -70,7 +70,8 @@ export class Membership {
     while (reader.next()) {
       if (reader.kind === Kind.WELCOME) this.#onWelcome();
       else if (reader.kind === Kind.ERROR) this.#onError();
-      else this.#events.onRecord(reader);
+      // It asks for nothing; passed over as unknown, it would hide what stands behind it.
+      else if (reader.kind !== Kind.PING) this.#events.onRecord(reader);
     }
     reader.close();
     if (reader.fault !== undefined) this.link.reset(`broker sent nonsense: ${reader.reason}`);

@@ -11,7 +11,7 @@ import {
   writeReply,
   writeRequest,
 } from "../../build/wire/request-record.js";
-import { writeWelcome } from "../../build/wire/session-record.js";
+import { writePing, writeWelcome } from "../../build/wire/session-record.js";
 import { NameCache } from "../../build/wire/text.js";
 import { eventually } from "./processes.js";
 
@@ -40,6 +40,7 @@ interface Passing {
 class LyingBroker {
   onRequest = (passing: Passing): Passing[] => [passing];
   onReply = (passing: Passing): Passing[] => [passing];
+  isPinging = false;
   readonly #front = new Router({ linger: 0 });
   readonly #back = new Router({ linger: 0 });
   #client: Buffer = Buffer.alloc(0);
@@ -111,6 +112,7 @@ class LyingBroker {
       const record = new ReplyRecord();
       record.read(reader);
       const passing = { id: { ...record }, service: "", body: record.body[0] };
+      if (this.isPinging) writePing(writer);
       for (const { id, body } of this.onReply(passing)) writeReply(writer, id, 0, 0, [body]);
       if (!writer.isEmpty) await this.#front.send([this.#client, ...writer.finish()]);
     } else if (reader.kind === Kind.FAILURE) {
@@ -330,4 +332,12 @@ test("a body that asks on its own while it is packed takes nothing from the requ
   };
   expect(await client.request("echo", body)).toEqual({ outer: "outer" });
   expect(await inner).toBe("inner");
+});
+
+test("a PING hides no reply behind it, one with a frame of its own neither", async () => {
+  const key = await generateKey();
+  await using all = await lyingTrio([key], [key]);
+  all.broker.isPinging = true;
+  const noise = new Uint8Array(50_000).map((_, i) => Math.imul(i, 2654435761) >>> 24);
+  expect(await all.client.request("pay", noise)).toMatchObject({ request: noise });
 });
