@@ -160,12 +160,14 @@ export class Broker {
 
   get stats(): BrokerStats {
     const { core, faults } = this.#exchange;
-    const services: BrokerStats["services"] = {};
-    let queued = 0;
-    for (const { name, queue, inFlight, isServed } of core.registry.services.values()) {
-      services[name] = { queued: queue.count, inFlight, isServed };
-      queued += queue.count;
-    }
+    const known = [...core.registry.services.values()];
+    const queued = known.reduce((sum, { queue }) => sum + queue.count, 0);
+    // An own property whatever the name: "__proto__" too.
+    const services = Object.fromEntries(
+      known.map(({ name, queue, inFlight, isServed }) => {
+        return [name, { queued: queue.count, inFlight, isServed }];
+      }),
+    );
     const refusals: Record<string, number> = {};
     for (const acceptor of this.#acceptors) {
       for (const [reason, count] of acceptor.refusalCounts) {

@@ -25,8 +25,9 @@ export interface Refusal {
 }
 
 /**
- * Carries out what the core decides: core -> wire -> the peers' outboxes. A small body is copied once, from
- * the frame it came in straight into the batch of the peer it goes to.
+ * Carries out what the core decides: core -> wire -> the peers' outboxes. A small request is copied
+ * from the frame it came in straight into the batch of its worker, and into a cell in case it has to
+ * go to another; a reply is copied once.
  */
 export class Delivery implements Effects {
   readonly bodies = new Bodies();
@@ -59,7 +60,7 @@ export class Delivery implements Effects {
       Math.max(1, Math.ceil(requests.deadlineMs[slot] - this.nowMs)),
       0xffffffff,
     );
-    const start = forwardRequest(
+    forwardRequest(
       writer,
       record,
       slot,
@@ -67,7 +68,7 @@ export class Delivery implements Effects {
       requests.attempt[slot],
       timeoutMs,
     );
-    bodies.set(slot, writer.bytes, start, record.size, record.frames);
+    bodies.hold(slot, record);
     this.#wrote(peer);
   }
 

@@ -1,11 +1,17 @@
-import { endpoints, wholeNumber } from "../base/check.js";
+import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, CodecError, type CodecKey, createCodec } from "../codec/index.js";
+import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
 import type { LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
-import { connectionDefaults, randomSession, type Session } from "../link/session.js";
+import {
+  connectEndpoints,
+  connectionDefaults,
+  randomSession,
+  type Session,
+} from "../link/session.js";
+import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
@@ -103,8 +109,8 @@ export class Client {
   readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, late: 0 };
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
-  #onIdle: (() => void) | undefined;
-  #onWelcome: (() => void) | undefined;
+  #isShut: Promise<void> | undefined;
+  readonly #waiters = new Waiters();
 
   private constructor(options: ClientOptions, codec: Codec, ownsCodec: boolean) {
     this.#codec = codec;
@@ -131,7 +137,7 @@ export class Client {
    * TypeError or RangeError for options that are none.
    */
   static async connect(options: ClientOptions): Promise<Client> {
-    endpoints("brokers", options?.brokers);
+    connectEndpoints("brokers", options?.brokers);
     const connectTimeoutMs = wholeNumber(
       "connectTimeoutMs",
       options.connectTimeoutMs ?? 5_000,
@@ -139,11 +145,18 @@ export class Client {
       86_400_000,
     );
     const codec = options.codec ?? (await createCodec({ keys: options.keys }));
-    const client = new Client(options, codec, options.codec === undefined);
-    if (connectTimeoutMs > 0 && !(await client.#waitForWelcome(connectTimeoutMs))) {
+    let client: Client;
+    try {
+      client = new Client(options, codec, options.codec === undefined);
+    } catch (error) {
+      if (options.codec === undefined) codec.close();
+      throw error;
+    }
+    const isWelcome = () => client.#brokers.some((broker) => broker.isWelcome);
+    if (connectTimeoutMs > 0 && !(await client.#waiters.until(isWelcome, connectTimeoutMs))) {
       const tried = client.#brokers.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
       await client.close({ timeoutMs: 0 });
-      throw new RequestError("UNAVAILABLE", `no broker answered: ${tried.join(", ")}`);
+      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried.join(", ")}`);
     }
     return client;
   }
@@ -159,8 +172,8 @@ export class Client {
 
   /**
    * Asks `service` and resolves with its reply.
-   * Rejects with RequestError: `code` says how it ended. RESOURCE_EXHAUSTED means that it was not
-   * taken, here or at the broker. Throws nothing synchronously.
+   * Rejects with RequestError: `code` says how it ended. INVALID_ARGUMENT: an option or a body is none,
+   * and nothing was sent. RESOURCE_EXHAUSTED: it was not taken, here or at the broker.
    */
   request<Reply = unknown>(
     service: string,
@@ -171,7 +184,7 @@ export class Client {
       try {
         this.#start(service, body, options, resolve, reject);
       } catch (error) {
-        reject(error);
+        reject(asRequestError(error));
       }
     });
   }
@@ -182,14 +195,12 @@ export class Client {
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     this.#isClosing = true;
-    if (this.#pending.count > 0 && timeoutMs > 0) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        this.#onIdle = resolve;
-        timer = setTimeout(resolve, timeoutMs);
-      });
-      clearTimeout(timer);
-    }
+    if (timeoutMs > 0) await this.#waiters.until(() => this.#pending.count === 0, timeoutMs);
+    this.#isShut ??= this.#shut();
+    await this.#isShut;
+  }
+
+  async #shut(): Promise<void> {
     for (const pending of this.#pending) {
       this.#fail(pending, new RequestError("CANCELLED", "client closed"));
     }
@@ -240,7 +251,7 @@ export class Client {
           });
     } catch (error) {
       this.#pending.unreserve(sequence);
-      throw asRequestError(error);
+      throw error;
     }
     const nowMs = performance.now();
     const deadlineMs = nowMs + timeoutMs;
@@ -341,7 +352,7 @@ export class Client {
       hello: () => ({ role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] }),
       onWelcome: ({ inFlightMax }) => {
         broker.inFlightMax = Math.max(1, inFlightMax);
-        this.#onWelcome?.();
+        this.#waiters.notify();
       },
       onRecord: (reader) => this.#onRecord(broker, reader),
       onTurn: () => this.#sendWaiting(),
@@ -366,18 +377,6 @@ export class Client {
       this.#unsent.push(pending);
     }
     this.#sendWaiting();
-  }
-
-  async #waitForWelcome(timeoutMs: number): Promise<boolean> {
-    const isWelcome = () => this.#brokers.some((broker) => broker.isWelcome);
-    if (isWelcome()) return true;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#onWelcome = resolve;
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    clearTimeout(timer);
-    return isWelcome();
   }
 
   // --- receiving ---
@@ -492,7 +491,7 @@ export class Client {
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }
-    if (this.#pending.count === 0) this.#onIdle?.();
+    if (this.#pending.count === 0) this.#waiters.notify();
   }
 
   #requireServiceBytes(service: string): Uint8Array {
@@ -528,17 +527,30 @@ function rawBytes(body: unknown): Uint8Array {
   );
 }
 
-function asRequestError(error: unknown): Error {
-  if (error instanceof CodecError) return new RequestError("INVALID_ARGUMENT", error.message);
-  return error as Error;
+/** What was wrong with the call itself: an option out of range, a body that is none. */
+function asRequestError(error: unknown): RequestError {
+  if (error instanceof RequestError) return error;
+  const refused = new RequestError("INVALID_ARGUMENT", textOf(error));
+  refused.cause = error;
+  return refused;
 }
 
-function replyError(error: unknown): Error {
-  if (!(error instanceof CodecError)) return error as Error;
-  return new RequestError("UNAUTHENTICATED", `reply refused: ${error.code}: ${error.message}`);
+function replyError(error: unknown): RequestError {
+  if (error instanceof RequestError) return error;
+  const refused = new RequestError("UNAUTHENTICATED", `reply refused: ${textOf(error)}`);
+  refused.cause = error;
+  return refused;
 }
 
 function abortReason(signal: AbortSignal): string {
-  const { reason } = signal;
-  return reason instanceof Error ? reason.message : String(reason ?? "cancelled by the caller");
+  return signal.reason === undefined ? "cancelled by the caller" : textOf(signal.reason);
+}
+
+/** The words of what was thrown, which may be anything at all. */
+function textOf(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? String(thrown.message) : String(thrown);
+  } catch {
+    return "something that cannot be put in words";
+  }
 }

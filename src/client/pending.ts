@@ -2,7 +2,7 @@ import type { Link } from "../link/link.js";
 
 /** A request that its caller still waits for. */
 export interface Pending {
-  /** Its number on the wire; 0 before `add`. */
+  /** Its number on the wire. */
   sequence: number;
   service: string;
   flags: number;
@@ -37,10 +37,6 @@ export class PendingTable {
   /** How often each place was used; below 2^37, so that sequences stay below 2^53. */
   readonly #uses: number[] = [];
   readonly #free: number[] = [];
-
-  get isFull(): boolean {
-    return this.count === PENDING_MAX;
-  }
 
   /** Takes a place for a new request and returns its sequence number. */
   reserve(): number {

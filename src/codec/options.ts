@@ -8,9 +8,9 @@ export interface CodecOptions {
   depthMax?: number;
   /** Bytes of a packed value, before compression, 1 KiB..128 MiB; 16 MiB if left out. */
   sizeMax?: number;
-  /** Messages of a sender that replay protection looks back, 1024..1048576; 65536. */
+  /** Messages of a sender that replay protection looks back, 1024..1048576, which is also the default. */
   replayWindow?: number;
-  /** Senders' sessions that replay protection remembers, 1..1048576; 4096. */
+  /** Senders' sessions that replay protection remembers, 1..1048576; 1024 if left out. */
   replaySessionsMax?: number;
   /** Whether seal() compresses what gets smaller by it; true if left out. */
   isCompressing?: boolean;
@@ -39,8 +39,8 @@ export function completeOptions(options: CodecOptions) {
   const {
     depthMax = 64,
     sizeMax = 16 * 1024 * 1024,
-    replayWindow = 65_536,
-    replaySessionsMax = 4096,
+    replayWindow = 1_048_576,
+    replaySessionsMax = 1024,
     isCompressing = true,
   } = options;
   if (typeof isCompressing !== "boolean") {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { endpoints, wholeNumber } from "../base/check.js";
 import type { LinkOptions } from "./link.js";
 
 /** The random name of one client or worker object, kept across its connections. */
@@ -19,11 +20,21 @@ export interface ConnectionOptions {
   heartbeatTimeoutMs?: number;
 }
 
-/** Connection settings with the defaults filled in. */
+/** `values` if it is a list of endpoints that one can connect to; throws TypeError otherwise. */
+export function connectEndpoints(name: string, values: readonly string[]): readonly string[] {
+  for (const value of endpoints(name, values)) {
+    if (/:(0+|\*)$/.test(value))
+      throw new TypeError(`${name}: ${value} names no port to connect to`);
+  }
+  return values;
+}
+
+/** Connection settings with the defaults filled in; throws RangeError where one is out of range. */
 export function connectionDefaults(options: ConnectionOptions): Omit<LinkOptions, "endpoint"> {
+  const { heartbeatIntervalMs = 500, heartbeatTimeoutMs = 1500 } = options;
   return {
-    heartbeatIntervalMs: options.heartbeatIntervalMs ?? 500,
-    heartbeatTimeoutMs: options.heartbeatTimeoutMs ?? 1500,
+    heartbeatIntervalMs: wholeNumber("heartbeatIntervalMs", heartbeatIntervalMs, 1, 3_600_000),
+    heartbeatTimeoutMs: wholeNumber("heartbeatTimeoutMs", heartbeatTimeoutMs, 1, 3_600_000),
     handshakeTimeoutMs: 5000,
     reconnectMsMin: 20,
     reconnectMsMax: 1000,

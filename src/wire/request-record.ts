@@ -386,7 +386,7 @@ export function forwardRequest(
   generation: number,
   attempt: number,
   timeoutMs: number,
-): number {
+): void {
   const start = copyRecord(writer, record);
   const { bytes, view } = writer;
   bytes[start + at.AT_FLAGS] =
@@ -395,7 +395,6 @@ export function forwardRequest(
   view.setUint32(start + at.AT_SLOT, slot, true);
   view.setUint32(start + at.AT_GENERATION, generation, true);
   view.setUint32(start + at.AT_TIMEOUT, timeoutMs, true);
-  return start;
 }
 
 /** Copies a REPLY as it came, for the client that asked, under the id of its request. */
@@ -422,7 +421,7 @@ function copyRecord(writer: BatchWriter, record: HeldRecord): number {
 }
 
 /** Copies without making a view of short ranges, which costs more than the bytes do. */
-function copyBytes(
+export function copyBytes(
   from: Uint8Array,
   fromAt: number,
   size: number,

@@ -1,9 +1,9 @@
-import type { StatusName } from "../base/status.js";
 import { type Codec, CodecError } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag } from "../wire/layout.js";
 import { type ExchangeId, type RequestRecord, requestIdBytes } from "../wire/request-record.js";
+import { type Failed, refusedBody } from "./failed.js";
 
 /** Answers a request: what it returns, or resolves with, is the reply. */
 export type Handler<Request = never, Reply = unknown> = (
@@ -28,19 +28,12 @@ export interface RequestContext {
   readonly requestId: string;
   /** Metadata that the client sent in clear. */
   readonly headers: Headers;
-  /** 1 for the first attempt. */
+  /** 1 for the first attempt that this broker made. */
   readonly attempt: number;
   /** Milliseconds until nobody waits for the reply any more; below 0 once that has passed. */
   readonly timeLeftMs: number;
   /** Aborts when the client cancels, the deadline passes or the worker closes. */
   readonly signal: AbortSignal;
-}
-
-/** How a request failed, in words and numbers of the wire. */
-export interface Failed {
-  status: StatusName;
-  reason: string;
-  retryAfterMs?: number;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -52,6 +45,10 @@ export class Job implements RequestContext {
   reply: Uint8Array = NO_BYTES;
   replyFlags = 0;
   endedMs = 0;
+  /** Its body was opened and its handler called: running it again would be running it twice. */
+  hasBegun = false;
+  /** The next of the jobs that share a key of the table. */
+  nextOfKey: Job | undefined;
   readonly attempt: number;
   readonly #parts: readonly Uint8Array[];
   readonly #headerBytes: Uint8Array;
@@ -61,6 +58,7 @@ export class Job implements RequestContext {
   #headers: Headers | undefined;
   #abortion: AbortController | undefined;
   #abortReason: string | undefined;
+  #deadlineTimer: NodeJS.Timeout | undefined;
 
   constructor(
     /** The attempt that is to be answered; changes when the request comes again. */
@@ -118,7 +116,21 @@ export class Job implements RequestContext {
     this.#abortion?.abort(new Error(reason));
   }
 
-  isSameRequest(id: ExchangeId): boolean {
+  /** The broker, which tells of deadlines, is gone: the job keeps its own from here on. */
+  keepDeadline(): void {
+    this.link = undefined;
+    if (this.#deadlineMs === Infinity) return;
+    const leftMs = Math.min(Math.max(this.timeLeftMs, 0), 2 ** 31 - 1);
+    this.#deadlineTimer ??= setTimeout(() => this.abort("deadline passed"), leftMs).unref();
+  }
+
+  /** The handler is done. */
+  end(): void {
+    this.endedMs = performance.now();
+    clearTimeout(this.#deadlineTimer);
+  }
+
+  isSameRequest(id: Pick<ExchangeId, "sessionLow" | "sessionHigh" | "sequence">): boolean {
     return (
       this.id.sequence === id.sequence &&
       this.id.sessionLow === id.sessionLow &&
@@ -158,7 +170,7 @@ export class Job implements RequestContext {
       return undefined;
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
-      return { status: "UNAUTHENTICATED", reason: `body refused: ${error.code}: ${error.message}` };
+      return refusedBody("body", error);
     }
   }
 
@@ -177,6 +189,5 @@ export class Job implements RequestContext {
         requestId: requestIdBytes(this.id),
       });
     }
-    this.endedMs = performance.now();
   }
 }

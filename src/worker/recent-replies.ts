@@ -1,13 +1,19 @@
 const HEADER_SIZE = 32;
-/** One reply may take at most this share of the memory. */
-const SHARE_MAX = 8;
+/** One reply may take at most this share of the memory; of a larger one only the fact is kept. */
+const SHARE_MAX = 4;
+
+/** What an entry holds, beside the flags of the wire. */
+export const Outcome = { FAILED: 0x100, NOT_KEPT: 0x200 } as const;
+const NO_BYTES = new Uint8Array(0);
 const INDEX_SIZE = 1 << 16;
+/** Places among which an id may stand. */
+const WAYS = 4;
 
 /**
  * The replies to the latest requests, by request id, so that a request which comes again, after a
  * lost connection or broker, is answered and not run again. A ring of bytes of fixed size: new replies
- * are written over the oldest. An index of fixed size finds them; where two ids fall on one place, the
- * later is remembered.
+ * are written over the oldest. An index of fixed size finds them, four places for each id: where more
+ * fall on the same four, the latest are remembered.
  *
  * ```
  * entry: | sessionLow u32 | sessionHigh u32 | sequence f64 | atMs f64 | size u32 | flags u32 | body |
@@ -40,7 +46,10 @@ export class RecentReplies {
     nowMs: number,
   ): void {
     const size = (HEADER_SIZE + body.length + 7) & ~7;
-    if (size * SHARE_MAX > this.#bytes.length) return;
+    if (size * SHARE_MAX > this.#bytes.length) {
+      this.add(sessionLow, sessionHigh, sequence, Outcome.NOT_KEPT, NO_BYTES, nowMs);
+      return;
+    }
     const capacity = this.#bytes.length;
     // An entry stands in one piece: what is left before the end is skipped.
     if ((this.#written % capacity) + size > capacity) {
@@ -56,9 +65,18 @@ export class RecentReplies {
     view.setUint32(at + 28, flags, true);
     this.#bytes.set(body, at + HEADER_SIZE);
     const mixed = mix(sessionLow, sequence);
-    this.#index[placeOf(mixed)] = this.#written;
-    this.#tags[placeOf(mixed)] = tagOf(mixed);
+    const place = this.#oldestOf(placeOf(mixed));
+    this.#index[place] = this.#written;
+    this.#tags[place] = tagOf(mixed);
     this.#written += size;
+  }
+
+  #oldestOf(first: number): number {
+    let oldest = first;
+    for (let place = first + 1; place < first + WAYS; place++) {
+      if (this.#index[place] < this.#index[oldest]) oldest = place;
+    }
+    return oldest;
   }
 
   /** The reply to this request, if it is remembered. */
@@ -69,10 +87,31 @@ export class RecentReplies {
     nowMs: number,
   ): { flags: number; body: Uint8Array } | undefined {
     const mixed = mix(sessionLow, sequence);
-    if (this.#tags[placeOf(mixed)] !== tagOf(mixed)) return undefined;
-    const start = this.#index[placeOf(mixed)];
+    const first = placeOf(mixed);
+    const tag = tagOf(mixed);
+    let latest: { flags: number; body: Uint8Array } | undefined;
+    let latestStart = -1;
+    for (let place = first; place < first + WAYS; place++) {
+      const start = this.#index[place];
+      if (this.#tags[place] !== tag || start <= latestStart) continue;
+      const found = this.#read(start, sessionLow, sessionHigh, sequence, nowMs);
+      if (found === undefined) continue;
+      latest = found;
+      latestStart = start;
+    }
+    return latest;
+  }
+
+  /** The entry that begins at `start`, if it is still there, young and of this request. */
+  #read(
+    start: number,
+    sessionLow: number,
+    sessionHigh: number,
+    sequence: number,
+    nowMs: number,
+  ): { flags: number; body: Uint8Array } | undefined {
     const capacity = this.#bytes.length;
-    if (start === -1 || this.#written - start > capacity) return undefined;
+    if (this.#written - start > capacity) return undefined;
     const at = start % capacity;
     const view = this.#view;
     if (
@@ -97,7 +136,7 @@ function mix(sessionLow: number, sequence: number): number {
 }
 
 function placeOf(mixed: number): number {
-  return (mixed ^ (mixed >>> 15)) & (INDEX_SIZE - 1);
+  return (mixed ^ (mixed >>> 15)) & (INDEX_SIZE - WAYS);
 }
 
 function tagOf(mixed: number): number {

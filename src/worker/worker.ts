@@ -1,10 +1,16 @@
-import { endpoints, wholeNumber } from "../base/check.js";
+import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
-import { connectionDefaults, randomSession, type Session } from "../link/session.js";
+import {
+  connectEndpoints,
+  connectionDefaults,
+  randomSession,
+  type Session,
+} from "../link/session.js";
+import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
 import { Flag, Kind, REPLY_SIZE, Role } from "../wire/layout.js";
 import {
@@ -16,8 +22,10 @@ import {
 } from "../wire/request-record.js";
 import { type Hello, writeDrain } from "../wire/session-record.js";
 import { isServiceName, NameCache } from "../wire/text.js";
-import { type Failed, type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
-import { RecentReplies } from "./recent-replies.js";
+import { explain, type Failed } from "./failed.js";
+import { type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
+import { JobTable } from "./job-table.js";
+import { Outcome, RecentReplies } from "./recent-replies.js";
 
 /** How a worker connects and what it serves. */
 export interface WorkerOptions {
@@ -38,7 +46,7 @@ export interface WorkerOptions {
   heartbeatTimeoutMs?: number;
   /**
    * Replies remembered, so that a request which comes again is answered and not run again: bytes
-   * (default 8 MiB) and milliseconds (default 60000).
+   * (default 16 MiB) and milliseconds (default 60000).
    */
   recentBytesMax?: number;
   recentAgeMsMax?: number;
@@ -83,13 +91,14 @@ export class Worker {
   readonly #cancel = new CancelRecord();
   readonly #recent: RecentReplies;
   /** Jobs not answered yet, by request. */
-  readonly #jobs = new Map<number, Job>();
+  readonly #jobs = new JobTable();
   /** Jobs beyond `concurrency`, oldest first; from `#waitingHead` on. */
   #waiting: Job[] = [];
   #waitingHead = 0;
   #runningCount = 0;
   #draining: Promise<void> | undefined;
-  #onProgress: (() => void) | undefined;
+  readonly #waiters = new Waiters();
+  #isClosed = false;
   readonly #stats = { received: 0, replied: 0, failed: 0, repeated: 0, refused: 0 };
 
   private constructor(options: WorkerOptions, codec: Codec) {
@@ -98,9 +107,11 @@ export class Worker {
     this.#ownsCodec = options.codec === undefined;
     this.#services = readServices(options.services);
     this.#concurrency = wholeNumber("concurrency", options.concurrency ?? 8, 1, 65_535);
-    const recentBytesMax = options.recentBytesMax ?? 8 * 1024 * 1024;
+    const recentBytesMax = options.recentBytesMax ?? 16 * 1024 * 1024;
     wholeNumber("recentBytesMax", recentBytesMax, 1024, 2 ** 30);
-    this.#recent = new RecentReplies(recentBytesMax, options.recentAgeMsMax ?? 60_000);
+    const recentAgeMsMax = options.recentAgeMsMax ?? 60_000;
+    wholeNumber("recentAgeMsMax", recentAgeMsMax, 0, 86_400_000);
+    this.#recent = new RecentReplies(recentBytesMax, recentAgeMsMax);
     for (const endpoint of new Set(options.brokers)) {
       this.#brokers.push(this.#connectTo({ ...connectionDefaults(options), endpoint }));
     }
@@ -112,21 +123,26 @@ export class Worker {
    * TypeError or RangeError for options that are none.
    */
   static async start(options: WorkerOptions): Promise<Worker> {
-    endpoints("brokers", options?.brokers);
-    readServices(options.services);
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
-    const worker = new Worker(options, codec);
+    connectEndpoints("brokers", options?.brokers);
     const timeoutMs = wholeNumber(
       "connectTimeoutMs",
       options.connectTimeoutMs ?? 5_000,
       0,
       86_400_000,
     );
+    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    let worker: Worker;
+    try {
+      worker = new Worker(options, codec);
+    } catch (error) {
+      if (options.codec === undefined) codec.close();
+      throw error;
+    }
     const isWelcome = () => worker.#brokers.some((broker) => broker.isWelcome);
-    if (timeoutMs > 0 && !(await worker.#until(isWelcome, timeoutMs))) {
+    if (timeoutMs > 0 && !(await worker.#waiters.until(isWelcome, timeoutMs))) {
       const tried = worker.#brokers.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
       await worker.close();
-      throw new RequestError("UNAVAILABLE", `no broker answered: ${tried.join(", ")}`);
+      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried.join(", ")}`);
     }
     return worker;
   }
@@ -144,9 +160,16 @@ export class Worker {
 
   /** Leaves at once; what it has goes to other workers. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     for (const broker of this.#brokers) await broker.leave();
-    for (const job of this.#jobs.values()) job.abort("worker closed");
-    if (this.#ownsCodec && this.#runningCount === 0) this.#codec.close();
+    for (const job of this.#jobs) job.abort("worker closed");
+    this.#closeCodec();
+    this.#waiters.notify();
+  }
+
+  /** Once the last handler is done, which needs it to seal, if only for nobody. */
+  #closeCodec(): void {
+    if (this.#ownsCodec && this.#isClosed && this.#runningCount === 0) this.#codec.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -160,22 +183,10 @@ export class Worker {
       link.flush();
     }
     const isDone = () =>
-      this.#jobs.size === 0 && this.#brokers.every((b) => b.isDrained || !b.isWelcome);
-    await this.#until(isDone, timeoutMs);
+      this.#isClosed ||
+      (this.#jobs.size === 0 && this.#brokers.every((b) => b.isDrained || !b.isWelcome));
+    await this.#waiters.until(isDone, timeoutMs);
     await this.close();
-  }
-
-  /** Resolves with true when `isDone`, looked at after each step, or with false after a while. */
-  async #until(isDone: () => boolean, timeoutMs: number): Promise<boolean> {
-    if (isDone()) return true;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.#onProgress = () => isDone() && resolve();
-      timer = setTimeout(resolve, timeoutMs);
-    });
-    this.#onProgress = undefined;
-    clearTimeout(timer);
-    return isDone();
   }
 
   // --- connections ---
@@ -183,7 +194,7 @@ export class Worker {
   #connectTo(options: LinkOptions): Broker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
-      onWelcome: () => this.#onProgress?.(),
+      onWelcome: () => this.#waiters.notify(),
       onRecord: (reader) => this.#onRecord(broker, reader),
       onTurn: () => {},
       onDown: () => this.#onDown(broker),
@@ -201,9 +212,14 @@ export class Worker {
 
   #onDown(broker: Broker): void {
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
-    // if it comes to us again, it is joined to the handler that runs, or answered from memory.
-    for (const job of this.#jobs.values()) if (job.link === broker.link) job.link = undefined;
-    this.#onProgress?.();
+    // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
+    // has not begun is dropped: nobody waits for it here.
+    const waiting = this.#waiting.slice(this.#waitingHead);
+    this.#waiting = waiting.filter((job) => job.link !== broker.link);
+    this.#waitingHead = 0;
+    for (const job of waiting) if (job.link === broker.link) this.#jobs.delete(job);
+    for (const job of this.#jobs) if (job.link === broker.link) job.keepDeadline();
+    this.#waiters.notify();
   }
 
   #onRecord(broker: Broker, reader: BatchReader): void {
@@ -218,7 +234,7 @@ export class Worker {
         return;
       case Kind.BYE:
         broker.isDrained = true;
-        this.#onProgress?.();
+        this.#waiters.notify();
         return;
       case Kind.DRAIN: // It still ends what it has, and our answers with it.
         return;
@@ -245,15 +261,9 @@ export class Worker {
       id.sequence,
       performance.now(),
     );
-    if (remembered !== undefined) {
-      this.#stats.repeated++;
-      writeReply(link.writer, id, remembered.flags, 0, [remembered.body]);
-      link.flushSoon(true);
-      return;
-    }
-    const key = jobKey(id);
-    const known = this.#jobs.get(key);
-    if (known?.isSameRequest(id)) {
+    if (remembered !== undefined) return this.#answerAgain(link, id, remembered);
+    const known = this.#jobs.find(id);
+    if (known !== undefined) {
       this.#stats.repeated++;
       known.id = id;
       known.link = link;
@@ -272,28 +282,46 @@ export class Worker {
       return;
     }
     const job = new Job(id, link, service, record, performance.now());
-    const failed = job.open(this.#codec);
-    if (failed !== undefined) {
-      this.#stats.refused++;
-      return this.#refuse(link, id, failed);
-    }
-    this.#jobs.set(key, job);
+    this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) void this.#run(job);
     else this.#waiting.push(job);
   }
 
+  /** A request that ran already: what came of it. */
+  #answerAgain(link: Link, id: ExchangeId, outcome: { flags: number; body: Uint8Array }): void {
+    this.#stats.repeated++;
+    if ((outcome.flags & Outcome.NOT_KEPT) !== 0) {
+      const reason = "it has run; its reply was too large to remember";
+      this.#refuse(link, id, { status: "ABORTED", reason });
+    } else if ((outcome.flags & Outcome.FAILED) !== 0) {
+      this.#refuse(link, id, JSON.parse(Buffer.from(outcome.body).toString()) as Failed);
+    } else {
+      writeReply(link.writer, id, outcome.flags, 0, [outcome.body]);
+      link.flushSoon(true);
+    }
+  }
+
+  /** Never rejects: whatever the handler does, the request is answered and its place is free. */
   async #run(job: Job): Promise<void> {
     this.#runningCount++;
     let failed: Failed | undefined;
     try {
-      const result = job.options.handler(job.body as never, job);
-      job.seal(this.#codec, isThenable(result) ? await result : result);
+      // Opened when it begins: what never began here may still be opened elsewhere or later.
+      failed = job.open(this.#codec);
+      if (failed !== undefined) {
+        this.#stats.refused++;
+      } else {
+        job.hasBegun = true;
+        const result = job.options.handler(job.body as never, job);
+        job.seal(this.#codec, isThenable(result) ? await result : result);
+      }
     } catch (error) {
       failed = this.#explain(job, error);
     }
     this.#runningCount--;
     this.#answer(job, failed);
     this.#runNext();
+    this.#closeCodec();
   }
 
   #runNext(): void {
@@ -312,64 +340,58 @@ export class Worker {
     }
   }
 
-  /** Sends what became of `job`, over the connection that waits for it now. */
+  /** Remembers what became of `job`, and sends it over the connection that waits for it now. */
   #answer(job: Job, failed: Failed | undefined): void {
     const { id, link } = job;
-    this.#jobs.delete(jobKey(id));
+    job.end();
+    this.#jobs.delete(job);
     if (failed === undefined) {
       this.#stats.replied++;
-      const { sessionLow, sessionHigh, sequence } = id;
-      const { replyFlags, reply, endedMs } = job;
-      this.#recent.add(sessionLow, sessionHigh, sequence, replyFlags, reply, endedMs);
+      this.#remember(job, job.replyFlags, job.reply);
+    } else if (job.hasBegun) {
+      this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
-      if (failed !== undefined) return this.#refuse(link, id, failed);
       const bytes = REPLY_SIZE + job.reply.length;
-      if (bytes > link.recordMax) {
+      if (failed !== undefined) {
+        this.#refuse(link, id, failed);
+      } else if (bytes > link.recordMax) {
         const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
-        return this.#refuse(link, id, { status: "INTERNAL", reason });
+        this.#refuse(link, id, { status: "INTERNAL", reason });
+      } else {
+        writeReply(link.writer, id, job.replyFlags, job.serviceTimeUs, [job.reply]);
+        link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       }
-      writeReply(link.writer, id, job.replyFlags, job.serviceTimeUs, [job.reply]);
-      link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
     }
-    if (this.#jobs.size === 0) this.#onProgress?.();
+    if (this.#jobs.size === 0) this.#waiters.notify();
+  }
+
+  #remember(job: Job, flags: number, bytes: Uint8Array): void {
+    const { sessionLow, sessionHigh, sequence } = job.id;
+    this.#recent.add(sessionLow, sessionHigh, sequence, flags, bytes, job.endedMs);
   }
 
   #refuse(link: Link, id: ExchangeId, { status, reason, retryAfterMs = 0 }: Failed): void {
     this.#stats.failed++;
     writeFailure(link.writer, id, 0, Status[status], reason, retryAfterMs);
     link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
-    if (this.#jobs.size === 0) this.#onProgress?.();
   }
 
-  /** What the client learns of an error that a handler threw. */
   #explain(job: Job, error: unknown): Failed {
-    // Thrown on purpose: its words are for the client.
-    if (error instanceof RequestError) {
-      const { code, reason, retryAfterMs } = error;
-      return { status: code === "OK" ? "INTERNAL" : code, reason, retryAfterMs };
-    }
     const { onError } = this.#options;
+    if (error instanceof RequestError) return explain(error, this.#codec.isSealed);
     // Later, and alone: what a listener throws must not cost the request its answer.
     if (onError !== undefined) queueMicrotask(() => onError(error, job));
     if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
-    // The words of an unexpected error may hold what the body did, and reasons travel in clear.
-    if (this.#codec.isSealed) return { status: "INTERNAL", reason: "handler failed" };
-    const message = error instanceof Error ? error.message : String(error);
-    return { status: "INTERNAL", reason: `handler failed: ${message}` };
+    return explain(error, this.#codec.isSealed);
   }
 
   #onCancel(broker: Broker, record: CancelRecord): void {
-    const job = this.#jobs.get(jobKey(record));
+    const job = this.#jobs.find(record);
     if (job === undefined || job.link !== broker.link || !job.isSameAttempt(record)) return;
     const isLate = record.status === Status.DEADLINE_EXCEEDED;
     job.abort(isLate ? "deadline passed" : "cancelled by the client");
   }
-}
-
-/** Most of a request's id in one number; jobs that share it are told apart by `isSameRequest`. */
-function jobKey({ sessionLow, sequence }: { sessionLow: number; sequence: number }): number {
-  return (sequence % 2 ** 40) * 4096 + (sessionLow & 4095);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

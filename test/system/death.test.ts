@@ -1,5 +1,7 @@
+import { randomBytes } from "node:crypto";
 import { afterEach, expect, test } from "vitest";
-import { Broker, Client, type RequestError, Worker } from "../../build/index.js";
+import { generateKey } from "../../build/codec/index.js";
+import { Broker, Client, type RequestContext, RequestError, Worker } from "../../build/index.js";
 import { endAll, eventually, Party } from "./processes.js";
 
 afterEach(endAll);
@@ -184,4 +186,124 @@ test("a broker lost: what may not be tried again ends, what waits its turn goes 
   await Party.start("broker", { ...options, frontend, backend });
   await Party.start("worker", { brokers: [backend], name: "w" });
   expect((await Promise.all(others)).map(({ echo }) => echo)).toEqual([3, 4, 5]);
+});
+
+test("a broker lost while sealed handlers run: each outcome arrives, none is run twice", async () => {
+  const keys = [await generateKey()];
+  const first = await Party.start("broker", loopback);
+  const [frontend] = (await first.until("frontend")) as string[];
+  const [backend] = (await first.until("backend")) as string[];
+  const ran: string[] = [];
+  let release = () => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  const service = (name: string, outcome: () => unknown) => [
+    name,
+    async () => {
+      ran.push(name);
+      await released;
+      return outcome();
+    },
+  ];
+  await using worker = await Worker.start({
+    brokers: [backend],
+    keys,
+    services: Object.fromEntries([
+      service("small", () => "small"),
+      service("large", () => new Uint8Array(2_000_000)),
+      service("huge", () => randomBytes(5_000_000)),
+      service("meant", () => {
+        throw new RequestError("NOT_FOUND", "no such order");
+      }),
+      service("thrown", () => {
+        throw new Error("x");
+      }),
+    ]),
+  });
+  await using client = await Client.connect({ brokers: [frontend], keys });
+  const ask = (name: string) =>
+    client.request<{ length: number }>(name, 0).then(
+      ({ length }) => length,
+      (error: RequestError) => `${error.code} ${error.reason}`,
+    );
+  const names = ["small", "large", "huge", "meant", "thrown"];
+  const asking = Promise.all(names.map(ask));
+  await eventually("all run", () => ran.length === names.length);
+  await first.kill();
+  await eventually("the worker knows", () => client.stats.resent === names.length);
+  release();
+  await eventually("all have ended", () => worker.stats.running === 0);
+  await Party.start("broker", { frontend, backend });
+  expect(await asking).toEqual([
+    5,
+    2_000_000,
+    "ABORTED it has run; its reply was too large to remember",
+    "NOT_FOUND no such order",
+    "INTERNAL handler failed",
+  ]);
+  expect(ran).toHaveLength(names.length);
+});
+
+test("without a broker a running handler still sees its deadline; what has not begun is dropped", async () => {
+  const broker = await Party.start("broker", { ...loopback, limits: { lookAheadMs: 1000 } });
+  const [frontend] = (await broker.until("frontend")) as string[];
+  const [backend] = (await broker.until("backend")) as string[];
+  let isAborted = false;
+  const began: number[] = [];
+  await using worker = await Worker.start({
+    brokers: [backend],
+    concurrency: 1,
+    services: {
+      quick: () => 1,
+      work: (request: number, { signal }: RequestContext) => {
+        began.push(request);
+        return new Promise<void>((resolve) => {
+          signal.addEventListener("abort", () => {
+            isAborted = true;
+            resolve();
+          });
+        });
+      },
+    },
+  });
+  await using client = await Client.connect({ brokers: [frontend] });
+  // Earns the worker some look-ahead, so that a request may wait at it.
+  await eventually("it has look-ahead", async () => {
+    await Promise.all(Array.from({ length: 50 }, () => client.request("quick", 0)));
+    const waiting = Array.from({ length: 4 }, (_, i) =>
+      client.request("work", i, { timeoutMs: 1500 }).catch(() => {}),
+    );
+    await eventually("one runs", () => began.length > 0);
+    void waiting;
+    return worker.stats.waiting > 0;
+  });
+  const beganCount = began.length;
+  await broker.kill();
+  await eventually("what waited is dropped", () => worker.stats.waiting === 0);
+  await eventually("the handler is told of its deadline", () => isAborted);
+  expect(began).toHaveLength(beganCount);
+  await client.close({ timeoutMs: 0 });
+});
+
+test("a sealed request given back after very many others is opened all the same", async () => {
+  const keys = [await generateKey()];
+  await using broker = await Broker.start(loopback);
+  const first = await Worker.start({
+    brokers: broker.backend,
+    keys,
+    services: { slow: () => new Promise(() => {}) },
+  });
+  await using client = await Client.connect({ brokers: broker.frontend, keys });
+  const slow = client.request("slow", 0);
+  await eventually("it runs", () => first.stats.running === 1);
+  await using _second = await Worker.start({
+    brokers: broker.backend,
+    keys,
+    concurrency: 64,
+    services: { slow: () => "done", fast: (x: unknown) => x },
+  });
+  for (let asked = 0; asked < 70_000; asked += 2000) {
+    await Promise.all(Array.from({ length: 2000 }, (_, i) => client.request("fast", i)));
+  }
+  await first.close();
+  expect(await slow).toBe("done");
 });

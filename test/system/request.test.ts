@@ -104,7 +104,10 @@ test("a request that cannot be sent rejects with its reason", async () => {
   expect(await failure(client.request("echo", 1, { raw: true }))).toMatchObject({
     code: "INVALID_ARGUMENT",
   });
-  await expect(client.request("echo", 1, { timeoutMs: 0 })).rejects.toThrow(RangeError);
+  expect(await failure(client.request("echo", 1, { timeoutMs: 0 }))).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    reason: "timeoutMs must be a whole number 1..86400000, got 0",
+  });
   await expect(client.request("echo", 1, { priority: 8 })).rejects.toThrow("priority");
   await expect(client.request("echo", 1, { attempts: 0 })).rejects.toThrow("attempts");
   expect(client.stats.pending).toBe(0);
@@ -316,4 +319,91 @@ test("what a listener throws costs no request its answer", async () => {
     process.removeAllListeners("uncaughtException");
     for (const listener of listeners) process.on("uncaughtException", listener);
   }
+});
+
+test("whatever a handler throws, its request ends and its place is free", async () => {
+  const thrown: unknown[] = [
+    Object.create(null),
+    Object.assign(new Error("x"), { message: Symbol("s") }),
+    new RequestError("ABORTED", undefined as unknown as string),
+    new RequestError("ABORTED", "x", 1n as unknown as number),
+    new RequestError("NONSENSE" as "ABORTED", "x"),
+    undefined,
+    null,
+  ];
+  await using all = await trio(
+    {
+      fail: (index: number) => {
+        throw thrown[index];
+      },
+      fine: () => 1,
+    },
+    { concurrency: 1 },
+  );
+  for (const [index] of thrown.entries()) {
+    const error = await failure(all.client.request("fail", index));
+    expect(["INTERNAL", "ABORTED"]).toContain(error.code);
+  }
+  expect(await all.client.request("fine", 0)).toBe(1);
+  expect(all.worker.stats.running).toBe(0);
+  expect(all.broker.stats.requests).toBe(0);
+});
+
+test("many clients whose numbers are alike: each cancel reaches its own handler", async () => {
+  let runningCount = 0;
+  let abortedCount = 0;
+  await using all = await trio(
+    {
+      hang: (_: unknown, { signal }: RequestContext) => {
+        runningCount++;
+        return new Promise<void>((resolve) => {
+          signal.addEventListener("abort", () => {
+            abortedCount++;
+            resolve();
+          });
+        });
+      },
+    },
+    { concurrency: 500 },
+  );
+  const clients = await Promise.all(
+    Array.from({ length: 200 }, () => Client.connect({ brokers: all.broker.frontend })),
+  );
+  const abortion = new AbortController();
+  const asking = clients.map((client) =>
+    failure(client.request("hang", 0, { signal: abortion.signal })),
+  );
+  await eventually("all run", () => runningCount === 200);
+  abortion.abort();
+  await Promise.all(asking);
+  await eventually("all are told", () => abortedCount === 200);
+  await Promise.all(clients.map((client) => client.close()));
+});
+
+test("close and drain may meet, and come twice", async () => {
+  await using all = await trio({ hang: () => new Promise(() => {}) });
+  const asking = failure(all.client.request("hang", 0));
+  await eventually("it runs", () => all.worker.stats.running === 1);
+  const draining = all.worker.drain();
+  const slow = all.client.close({ timeoutMs: 20_000 });
+  await all.client.close({ timeoutMs: 10 });
+  expect(await asking).toMatchObject({ code: "CANCELLED" });
+  await slow;
+  await all.worker.close();
+  await draining;
+});
+
+test("a worker or client that is refused leaves nothing behind", async () => {
+  await using broker = await Broker.start(loopback);
+  const services = { x: () => 1 };
+  const options = { brokers: broker.backend, services };
+  await expect(Worker.start({ ...options, connectTimeoutMs: -1 })).rejects.toThrow(RangeError);
+  await expect(Worker.start({ ...options, recentAgeMsMax: Number.NaN })).rejects.toThrow(
+    RangeError,
+  );
+  await expect(Worker.start({ ...options, heartbeatTimeoutMs: -5 })).rejects.toThrow(
+    "heartbeatTimeoutMs must be a whole number 1..3600000, got -5",
+  );
+  await expect(Client.connect({ brokers: ["tcp://127.0.0.1:0"] })).rejects.toThrow("no port");
+  expect(broker.stats.workers).toBe(0);
 });

@@ -1,0 +1,59 @@
+import { RequestError } from "../base/errors.js";
+import { Status, type StatusName } from "../base/status.js";
+import { CodecError, type CodecErrorCode } from "../codec/index.js";
+
+/** How a request failed, in words and numbers of the wire. */
+export interface Failed {
+  status: StatusName;
+  reason: string;
+  retryAfterMs?: number;
+}
+
+/** Codes that say that a body is not what an honest client sealed for this request. */
+const forged = new Set<CodecErrorCode>([
+  "TAMPERED",
+  "REDIRECTED",
+  "SWAPPED",
+  "UNKNOWN_KEY",
+  "UNSEALED",
+  "BAD_COUNTER",
+]);
+
+/** Why a body was not opened. One that comes too late or twice may be asked anew. */
+export function refusedBody(what: "body" | "reply", error: CodecError): Failed {
+  const isRepeated = error.code === "REPLAYED" || error.code === "STALE";
+  const status = forged.has(error.code) ? "UNAUTHENTICATED" : "INVALID_ARGUMENT";
+  return {
+    status: isRepeated ? "ABORTED" : status,
+    reason: `${what} refused: ${error.message}`,
+  };
+}
+
+/**
+ * What the client learns of an error that a handler threw, which may be anything at all. The words
+ * of an unexpected one may hold what the body did, and reasons travel in clear: `isSealed` keeps them.
+ */
+export function explain(error: unknown, isSealed: boolean): Failed {
+  if (error instanceof RequestError) {
+    const { code, reason, retryAfterMs } = error;
+    // Thrown on purpose: its words are for the client.
+    return {
+      status: code in Status && code !== "OK" ? code : "INTERNAL",
+      reason: textOf(reason),
+      retryAfterMs: typeof retryAfterMs === "number" && retryAfterMs > 0 ? retryAfterMs : 0,
+    };
+  }
+  if (isSealed && !(error instanceof CodecError)) {
+    return { status: "INTERNAL", reason: "handler failed" };
+  }
+  const message = error instanceof Error ? error.message : error;
+  return { status: "INTERNAL", reason: `handler failed: ${textOf(message)}` };
+}
+
+function textOf(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return "with what cannot be put in words";
+  }
+}
