@@ -61,6 +61,16 @@ function subtract(
   target.setUint32(to, bytes.getUint32(at, true) - minus.getUint32(from, true), true);
 }
 
+/**
+ * Frees memory that node:crypto made, now and not when the garbage collector comes by: otherwise
+ * each message is written to other memory than the last, which is in no cache. Node 20 cannot.
+ */
+function giveBack(bytes: Uint8Array): void {
+  const buffer = bytes.buffer as ArrayBuffer & { transfer?(size: number): ArrayBuffer };
+  // Only what is nobody else's.
+  if (buffer.transfer !== undefined && buffer.byteLength === bytes.length) buffer.transfer(0);
+}
+
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
@@ -131,7 +141,9 @@ export class NativeAead implements Aead<NativeKey> {
     const iv = this.#ivOf(nonce);
     const cipher = this.#crypto.createCipheriv(CIPHER, key.sending.subkey, iv, CIPHER_OPTIONS);
     cipher.setAAD(associated);
-    target.set(cipher.update(plain), offset);
+    const sealed = cipher.update(plain);
+    target.set(sealed, offset);
+    giveBack(sealed);
     cipher.final();
     target.set(cipher.getAuthTag(), offset + plain.length);
   }
@@ -170,7 +182,9 @@ export class NativeAead implements Aead<NativeKey> {
   }
 
   settle(): void {
-    this.#plain?.fill(0);
+    if (this.#plain === undefined) return;
+    this.#plain.fill(0);
+    giveBack(this.#plain);
     this.#plain = undefined;
   }
 

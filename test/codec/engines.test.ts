@@ -275,7 +275,9 @@ describe("subkeys", () => {
     const plain = aead.decrypt(sealed, message.associated, message.nonce, key);
     expect(plain).toStrictEqual(message.plain);
     aead.settle();
-    expect(plain?.every((byte) => byte === 0)).toBe(true);
+    // Node 22 also gives the memory back.
+    const isGone = plain?.buffer.byteLength === 0 || plain?.every((byte) => byte === 0);
+    expect(isGone).toBe(true);
     const wiped = [key.secret, key.sending?.subkey, key.receiving?.subkey];
     aead.dropKey(key);
     for (const bytes of wiped) expect(bytes).toStrictEqual(new Uint8Array(32));
