@@ -25,6 +25,8 @@ const rules = {
   demo: [["base", "codec", "public", "cli"], [], [/./]],
   public: [["base", "core", "wire", "codec", "broker", "client", "worker", "cli"], ["link"], []],
 };
+// A browser build of the codec replaces this file and no other.
+const nodeFileOfCodec = "codec/assets.ts";
 // In core and base neither clock nor chance but what is passed in.
 const impure =
   /\b(Date\.now|new Date|Math\.random|performance\.|setTimeout|setInterval|setImmediate|queueMicrotask|process\.|async |await |Promise)\b/;
@@ -66,6 +68,8 @@ export function breaches() {
         if (!allowed) found.push(`${name}: ${room} must not import ${to} (${target})`);
       } else if (!packages.some((p) => (p instanceof RegExp ? p.test(target) : p === target))) {
         found.push(`${name}: ${room} must not import ${target}`);
+      } else if (room === "codec" && target.startsWith("node:") && name !== nodeFileOfCodec) {
+        found.push(`${name}: in codec only ${nodeFileOfCodec} may import ${target}`);
       }
     }
     if (room === "core" || room === "base") {

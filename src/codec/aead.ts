@@ -1,155 +1,49 @@
-import { type SodiumExports, allocate, release } from "./sodium.js";
-
 export const NONCE_SIZE = 24;
 export const TAG_SIZE = 16;
-const KEY_SIZE = 32;
-/** An area that had to grow past this is given back after the call. */
-const RETAINED_SIZE_MAX = 1024 * 1024;
-
-/** Bytes of libsodium's heap that stay allocated from call to call. */
-class Area {
-  readonly #exports: SodiumExports;
-  readonly #sizeMin: number;
-  offset: number;
-  #size: number;
-
-  constructor(exports: SodiumExports, size: number) {
-    this.#exports = exports;
-    this.#sizeMin = size;
-    this.#size = size;
-    this.offset = allocate(exports, size);
-  }
-
-  require(size: number): number {
-    if (size > this.#size) this.#resize(size);
-    return this.offset;
-  }
-
-  settle(): void {
-    if (this.#size > RETAINED_SIZE_MAX) this.#resize(this.#sizeMin);
-  }
-
-  #resize(size: number): void {
-    const rounded = size < RETAINED_SIZE_MAX ? Math.max(size * 2, this.#sizeMin) : size;
-    const offset = allocate(this.#exports, rounded);
-    this.free();
-    this.offset = offset;
-    this.#size = rounded;
-  }
-
-  free(): void {
-    release(this.#exports, this.offset, this.#size);
-  }
-}
-
-/** A key that lives in libsodium's heap. */
-export type KeyOffset = number;
+export const SECRET_SIZE = 32;
+/** The bytes of a nonce that choose the subkey, and that a sender keeps for a session. */
+export const SESSION_SIZE = 16;
 
 /**
- * XChaCha20-Poly1305-IETF (draft-irtf-cfrg-xchacha-03) through libsodium's bare exports: the
- * wrappers allocate five times a call. Encrypts in place in one persistent area.
+ * XChaCha20-Poly1305-IETF (draft-irtf-cfrg-xchacha-03). Every engine writes the same bytes; what a
+ * key is, each has its own idea of.
  */
-export class Aead {
-  readonly #exports: SodiumExports;
-  readonly #nonce: Area;
-  readonly #associated: Area;
-  readonly #text: Area;
-
-  constructor(exports: SodiumExports) {
-    this.#exports = exports;
-    this.#nonce = new Area(exports, NONCE_SIZE);
-    this.#associated = new Area(exports, 1024);
-    this.#text = new Area(exports, 16 * 1024);
-  }
-
-  addKey(secret: Uint8Array): KeyOffset {
-    const offset = allocate(this.#exports, KEY_SIZE);
-    this.#exports.HEAPU8.set(secret, offset);
-    return offset;
-  }
-
-  dropKey(key: KeyOffset): void {
-    release(this.#exports, key, KEY_SIZE);
-  }
+export interface Aead<Key> {
+  /** The secret is copied. */
+  addKey(secret: Uint8Array): Key;
+  /** Wipes the copy and all that was derived from it. */
+  dropKey(key: Key): void;
 
   /** Writes ciphertext and tag, `plain.length + TAG_SIZE` bytes, into `target` at `offset`. */
   encrypt(
     plain: Uint8Array,
     associated: Uint8Array,
     nonce: Uint8Array,
-    key: KeyOffset,
+    key: Key,
     target: Uint8Array,
     offset: number,
-  ): void {
-    const size = plain.length;
-    const text = this.#fill(plain, size + TAG_SIZE, associated, nonce);
-    this.#exports._crypto_aead_xchacha20poly1305_ietf_encrypt(
-      text,
-      0,
-      text,
-      size,
-      0,
-      this.#associated.offset,
-      associated.length,
-      0,
-      0,
-      this.#nonce.offset,
-      key,
-    );
-    target.set(this.#exports.HEAPU8.subarray(text, text + size + TAG_SIZE), offset);
-    this.#settle();
-  }
+  ): void;
 
   /**
-   * The plain bytes, a view that the next use overwrites, or undefined when the tag does not
+   * The plain bytes, good until settle() or the next use, or undefined when the tag does not
    * verify. `sealed` is ciphertext and tag, at least TAG_SIZE bytes.
    */
   decrypt(
     sealed: Uint8Array,
     associated: Uint8Array,
     nonce: Uint8Array,
-    key: KeyOffset,
-  ): Uint8Array | undefined {
-    // Given back here and not at the end, where the result is still to be read.
-    this.#settle();
-    const size = sealed.length;
-    const text = this.#fill(sealed, size, associated, nonce);
-    const status = this.#exports._crypto_aead_xchacha20poly1305_ietf_decrypt(
-      text,
-      0,
-      0,
-      text,
-      size,
-      0,
-      this.#associated.offset,
-      associated.length,
-      0,
-      this.#nonce.offset,
-      key,
-    );
-    if (status !== 0) return undefined;
-    return this.#exports.HEAPU8.subarray(text, text + size - TAG_SIZE);
-  }
+    key: Key,
+  ): Uint8Array | undefined;
 
-  #fill(text: Uint8Array, textSize: number, associated: Uint8Array, nonce: Uint8Array): number {
-    const textAt = this.#text.require(textSize);
-    const associatedAt = this.#associated.require(associated.length);
-    // Taken after the areas: the heap may have moved.
-    const heap = this.#exports.HEAPU8;
-    heap.set(text, textAt);
-    heap.set(associated, associatedAt);
-    heap.set(nonce, this.#nonce.offset);
-    return textAt;
-  }
+  /** Ends the use of what decrypt() returned; gives back what a large body took. */
+  settle(): void;
+  /** Wipes and frees all but the keys. */
+  free(): void;
+}
 
-  #settle(): void {
-    this.#text.settle();
-    this.#associated.settle();
-  }
-
-  free(): void {
-    this.#text.free();
-    this.#associated.free();
-    this.#nonce.free();
-  }
+/** A copy that fill(0) wipes: small arrays live where the garbage collector moves and copies. */
+export function copySecret(secret: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new ArrayBuffer(secret.length));
+  copy.set(secret);
+  return copy;
 }

@@ -1,7 +1,8 @@
-import { Aead, NONCE_SIZE, TAG_SIZE } from "./aead.js";
-import { loadCodecModule } from "./assets.js";
+import { NONCE_SIZE, TAG_SIZE } from "./aead.js";
+import { loadCodecModule, loadNativeCrypto, newBytes } from "./assets.js";
 import { type BlockCompressor, Lz4Wasm } from "./block.js";
 import { type CodecContext, ContextBinder, requestCheckOf } from "./context.js";
+import { type EngineKey, Engines } from "./engines.js";
 import {
   COUNTER_END,
   type Envelope,
@@ -15,7 +16,13 @@ import {
 import { CodecError } from "./errors.js";
 import { type CodecKey, idTextOf } from "./keys.js";
 import { LinearMemory } from "./linear-memory.js";
-import { type CodecOptions, completeOptions, requireBytes, requireInteger } from "./options.js";
+import {
+  type CodecOptions,
+  type EngineChoice,
+  completeOptions,
+  requireBytes,
+  requireInteger,
+} from "./options.js";
 import { Packer } from "./packer.js";
 import { isWorthCompressing } from "./probe.js";
 import { ReplayGuard } from "./replay.js";
@@ -37,7 +44,7 @@ function blockSizeMax(plainSize: number): number {
 interface Parts {
   memory: LinearMemory;
   blocks: BlockCompressor;
-  aead: Aead;
+  engines: Engines;
 }
 
 /**
@@ -48,8 +55,8 @@ interface Parts {
 export class Codec {
   readonly #memory: LinearMemory;
   readonly #blocks: BlockCompressor;
-  readonly #aead: Aead;
-  readonly #ring: KeyRing;
+  readonly #engines: Engines;
+  readonly #ring: KeyRing<EngineKey>;
   readonly #packer: Packer;
   readonly #unpacker: Unpacker;
   readonly #guard: ReplayGuard;
@@ -63,8 +70,8 @@ export class Codec {
     const complete = completeOptions(options);
     this.#memory = parts.memory;
     this.#blocks = parts.blocks;
-    this.#aead = parts.aead;
-    this.#ring = new KeyRing(parts.aead);
+    this.#engines = parts.engines;
+    this.#ring = new KeyRing(parts.engines);
     this.#packer = new Packer(parts.memory, complete.depthMax, complete.sizeMax);
     this.#unpacker = new Unpacker(parts.memory, complete.depthMax);
     this.#guard = new ReplayGuard(complete.replayWindow, complete.replaySessionsMax);
@@ -81,6 +88,16 @@ export class Codec {
   /** The ids of the keys held, in the order given; the first one seals. */
   get keyIds(): number[] {
     return this.#ring.ids;
+  }
+
+  /** Who encrypts: "auto" when both do, by size; "wasm" also where node:crypto cannot. */
+  get engine(): EngineChoice {
+    return this.#engines.choice;
+  }
+
+  /** Bytes of a body from which on node:crypto encrypts; Infinity when libsodium does all. */
+  get nativeFrom(): number {
+    return this.#engines.nativeFrom;
   }
 
   /**
@@ -214,17 +231,17 @@ export class Codec {
         keyId: sealing?.id ?? 0,
       };
       if (sealing === undefined) {
-        const envelope = new Uint8Array(HEADER_SIZE + body.length);
+        const envelope = newBytes(HEADER_SIZE + body.length);
         writeHeader(envelope, header);
         envelope.set(body, HEADER_SIZE);
         return envelope;
       }
       const payloadAt = HEADER_SIZE + NONCE_SIZE;
-      const envelope = new Uint8Array(payloadAt + body.length + TAG_SIZE);
+      const envelope = newBytes(payloadAt + body.length + TAG_SIZE);
       writeHeader(envelope, header);
       envelope.set(sealing.nonce, HEADER_SIZE);
       const associated = this.#binder.associate(envelope, context);
-      this.#aead.encrypt(body, associated, sealing.nonce, sealing.offset, envelope, payloadAt);
+      this.#engines.encrypt(body, associated, sealing.nonce, sealing.key, envelope, payloadAt);
       return envelope;
     } finally {
       memory.leave(top);
@@ -261,6 +278,7 @@ export class Codec {
         envelope.isCompressed ? this.#decompress(body, this.#sizeMax, envelope.plainSize) : body,
       );
     } finally {
+      this.#engines.settle();
       this.#memory.leave(top);
     }
   }
@@ -290,7 +308,7 @@ export class Codec {
     const payload = bytes.subarray(envelope.payloadAt);
     if (key === undefined) return payload;
     const associated = this.#binder.associate(bytes, context);
-    const plain = this.#aead.decrypt(payload, associated, nonceOf(bytes), key);
+    const plain = this.#engines.decrypt(payload, associated, nonceOf(bytes), key);
     if (plain === undefined) {
       throw new CodecError("TAMPERED", "the tag does not verify for this body and context");
     }
@@ -299,7 +317,7 @@ export class Codec {
   }
 
   /** The key to open with; undefined when neither side seals. */
-  #keyFor({ isSealed, keyId }: Envelope): number | undefined {
+  #keyFor({ isSealed, keyId }: Envelope): EngineKey | undefined {
     if (!isSealed) {
       if (!this.isSealed) return undefined;
       throw new CodecError("UNSEALED", "the body is not sealed, and this codec holds keys");
@@ -334,7 +352,7 @@ export class Codec {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#ring.clear();
-    this.#aead.free();
+    this.#engines.free();
     this.#blocks.wipe();
     this.#memory.wipe();
   }
@@ -353,20 +371,22 @@ export class Codec {
 /**
  * Loads the WASM parts and makes a codec. One a process is best: each has memory of its own.
  *
- * @throws RangeError, TypeError that name the option
+ * @throws RangeError, TypeError that name the option; Error when engine is "native" and there is
+ *   no node:crypto that can
  */
 export async function createCodec(options: CodecOptions = {}): Promise<Codec> {
-  completeOptions(options);
-  const [module, blocks, sodium] = await Promise.all([
+  const { engine, nativeFrom } = completeOptions(options);
+  const [module, blocks, sodium, crypto] = await Promise.all([
     loadCodecModule(),
     Lz4Wasm.load(),
     loadSodium(),
+    engine === "wasm" ? undefined : loadNativeCrypto(),
   ]);
-  const aead = new Aead(sodium);
+  const engines = new Engines({ sodium, crypto, choice: engine, nativeFrom });
   try {
-    return new Codec({ memory: new LinearMemory(module), blocks, aead }, options);
+    return new Codec({ memory: new LinearMemory(module), blocks, engines }, options);
   } catch (error) {
-    aead.free();
+    engines.free();
     throw error;
   }
 }

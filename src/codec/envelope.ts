@@ -1,4 +1,4 @@
-import { NONCE_SIZE, TAG_SIZE } from "./aead.js";
+import { NONCE_SIZE, SESSION_SIZE, TAG_SIZE } from "./aead.js";
 import { CodecError } from "./errors.js";
 
 // docs/codec.md 1: an envelope, integers little-endian.
@@ -24,7 +24,6 @@ const TARGET_CHECK_AT = 8;
 const REQUEST_CHECK_AT = 12;
 const KEY_ID_AT = 16;
 const NONCE_AT = HEADER_SIZE;
-const SESSION_SIZE = 16;
 
 /** What an envelope's header says; anyone may read it, only a verified tag makes it true. */
 export interface Envelope {
@@ -95,10 +94,12 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   };
 }
 
-/** Writes a header at the beginning of `bytes`, which are zero. */
+/** Writes every byte of a header at the beginning of `bytes`. */
 export function writeHeader(bytes: Uint8Array, envelope: Omit<Envelope, "payloadAt">): void {
   bytes[0] = VERSION;
   bytes[1] = (envelope.isCompressed ? COMPRESSED : 0) | (envelope.isSealed ? SEALED : 0);
+  bytes[2] = 0;
+  bytes[3] = 0;
   setU32(bytes, PLAIN_SIZE_AT, envelope.plainSize);
   setU32(bytes, TARGET_CHECK_AT, envelope.targetCheck);
   setU32(bytes, REQUEST_CHECK_AT, envelope.requestCheck);

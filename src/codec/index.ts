@@ -4,5 +4,5 @@ export type { CodecContext } from "./context.js";
 export { type Envelope, readEnvelope } from "./envelope.js";
 export { CodecError, type CodecErrorCode } from "./errors.js";
 export { CodecKey, formatKey, generateKey, importKey, parseKey } from "./keys.js";
-export type { CodecOptions } from "./options.js";
+export type { CodecOptions, EngineChoice } from "./options.js";
 export { ExtData } from "./values.js";

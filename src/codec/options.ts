@@ -14,7 +14,16 @@ export interface CodecOptions {
   replaySessionsMax?: number;
   /** Whether seal() compresses what gets smaller by it; true if left out. */
   isCompressing?: boolean;
+  /**
+   * Who encrypts: libsodium in WASM, node:crypto, or by size whichever is faster; "auto" if left
+   * out. The bytes are the same.
+   */
+  engine?: EngineChoice;
+  /** Bytes of a body from which on "auto" takes node:crypto, 0..2^53-1; measured if left out. */
+  nativeFrom?: number;
 }
+
+export type EngineChoice = "auto" | "wasm" | "native";
 
 export const DEPTH_LIMIT = 512;
 export const SIZE_LIMIT = 128 * 1024 * 1024;
@@ -42,9 +51,20 @@ export function completeOptions(options: CodecOptions) {
     replayWindow = 1_048_576,
     replaySessionsMax = 1024,
     isCompressing = true,
+    engine = "auto",
+    nativeFrom,
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
+  }
+  if (engine !== "auto" && engine !== "wasm" && engine !== "native") {
+    throw new TypeError(`engine must be "auto", "wasm" or "native", got ${engine}`);
+  }
+  if (nativeFrom !== undefined) {
+    requireInteger("nativeFrom", nativeFrom, 0, Number.MAX_SAFE_INTEGER);
+    if (engine !== "auto") {
+      throw new TypeError(`nativeFrom goes with engine "auto", got engine "${engine}"`);
+    }
   }
   requireInteger("replayWindow", replayWindow, 1024, 1_048_576);
   return {
@@ -54,5 +74,7 @@ export function completeOptions(options: CodecOptions) {
     replayWindow: Math.ceil(replayWindow / 1024) * 1024,
     replaySessionsMax: requireInteger("replaySessionsMax", replaySessionsMax, 1, 1_048_576),
     isCompressing,
+    engine,
+    nativeFrom,
   };
 }

@@ -1,21 +1,21 @@
-import type { Aead, KeyOffset } from "./aead.js";
+import { type Aead, copySecret } from "./aead.js";
 import { NonceSequence } from "./envelope.js";
 import { type CodecKey, idTextOf, secretBytes } from "./keys.js";
 
-interface Held {
+interface Held<Key> {
   id: number;
   secret: Uint8Array;
-  offset: KeyOffset;
+  key: Key;
 }
 
 /** The keys that a codec holds: the first seals, all open. */
-export class KeyRing {
-  readonly #aead: Aead;
-  #held = new Map<number, Held>();
-  #sealing: Held | undefined;
+export class KeyRing<Key> {
+  readonly #aead: Aead<Key>;
+  #held = new Map<number, Held<Key>>();
+  #sealing: Held<Key> | undefined;
   #nonces: NonceSequence | undefined;
 
-  constructor(aead: Aead) {
+  constructor(aead: Aead<Key>) {
     this.#aead = aead;
   }
 
@@ -24,15 +24,15 @@ export class KeyRing {
   }
 
   /** The key to open with, or undefined. */
-  find(id: number): KeyOffset | undefined {
-    return this.#held.get(id)?.offset;
+  find(id: number): Key | undefined {
+    return this.#held.get(id)?.key;
   }
 
   /** The key to seal with and its next nonce, or undefined without keys. */
-  next(): { id: number; offset: KeyOffset; nonce: Uint8Array } | undefined {
+  next(): { id: number; key: Key; nonce: Uint8Array } | undefined {
     if (this.#sealing === undefined || this.#nonces === undefined) return undefined;
-    const { id, offset } = this.#sealing;
-    return { id, offset, nonce: this.#nonces.next() };
+    const { id, key } = this.#sealing;
+    return { id, key, nonce: this.#nonces.next() };
   }
 
   /** Replaces all keys, or, when it throws, none. */
@@ -51,14 +51,14 @@ export class KeyRing {
       secrets.set(key.id, secret);
     }
     const before = this.#held;
-    const after = new Map<number, Held>();
+    const after = new Map<number, Held<Key>>();
     for (const [id, secret] of secrets) {
       const known = before.get(id);
       const isKnown = known !== undefined && isSame(known.secret, secret);
       // A copy: the caller may wipe or change what it gave.
       const held = isKnown
         ? known
-        : { id, secret: Uint8Array.from(secret), offset: this.#aead.addKey(secret) };
+        : { id, secret: copySecret(secret), key: this.#aead.addKey(secret) };
       after.set(id, held);
     }
     for (const held of before.values()) if (after.get(held.id) !== held) this.#drop(held);
@@ -69,8 +69,8 @@ export class KeyRing {
     this.#sealing = sealing;
   }
 
-  #drop(held: Held): void {
-    this.#aead.dropKey(held.offset);
+  #drop(held: Held<Key>): void {
+    this.#aead.dropKey(held.key);
     held.secret.fill(0);
   }
 
