@@ -14,6 +14,8 @@ export interface CodecOptions {
   replaySessionsMax?: number;
   /** Whether seal() compresses what gets smaller by it; true if left out. */
   isCompressing?: boolean;
+  /** Which code makes and reads LZ4 blocks, the same format either way; "assembly" if left out. */
+  compressor?: "assembly" | "lz4-wasm";
 }
 
 export const DEPTH_LIMIT = 512;
@@ -42,9 +44,13 @@ export function completeOptions(options: CodecOptions) {
     replayWindow = 65_536,
     replaySessionsMax = 4096,
     isCompressing = true,
+    compressor = "assembly",
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
+  }
+  if (compressor !== "assembly" && compressor !== "lz4-wasm") {
+    throw new TypeError(`compressor must be "assembly" or "lz4-wasm", got ${compressor}`);
   }
   requireInteger("replayWindow", replayWindow, 1024, 1_048_576);
   return {
@@ -54,5 +60,6 @@ export function completeOptions(options: CodecOptions) {
     replayWindow: Math.ceil(replayWindow / 1024) * 1024,
     replaySessionsMax: requireInteger("replaySessionsMax", replaySessionsMax, 1, 1_048_576),
     isCompressing,
+    compressor,
   };
 }
