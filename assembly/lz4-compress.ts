@@ -1,7 +1,7 @@
 import { TOO_LARGE, fail } from "./status";
 
 // Plain bytes to one standard LZ4 block, greedily as LZ4_compress_fast does it: one candidate a
-// hash, and steps that grow while nothing is found.
+// hash, and steps that grow while nothing is found. What lies within a match is not entered.
 //
 //   | room for a dictionary | plain, source..source + size | slack | block, up to capacity | slack |
 //                                                            64 B                            64 B
@@ -207,7 +207,6 @@ export function compress(source: i32, size: i32, target: i32, capacity: i32): i3
         anchor = at = matched;
 
         if (at > lastStart) break;
-        store<u32>(slotOf(load<u64>(at - 2)), (at as u32) - 2 + shift);
         bytes = load<u64>(at);
         const slot = slotOf(bytes);
         const position = (at as u32) + shift;
