@@ -1,8 +1,14 @@
 // The codec's WASM module. Only integers cross: offsets and sizes in, a size or a status out.
 //
-// Linear memory:  | static tables (status.ts, keys.ts, tape.ts) | working area, grows upwards ... |
-// The host places bytes anywhere from base() on; parse() lays its tape right behind the bytes.
+// Linear memory:
+//   | static tables (status.ts, keys.ts, tape.ts, lz4-*.ts) | dictionary 64 KiB | working area ... |
+//
+// The host places bytes anywhere from base() on; parse() lays its tape right behind the bytes. A
+// dictionary ends where the working area begins, so that plain text at base() stands right behind
+// it, and a match that reaches back into it is a match like any other.
 export { blockSize } from "./block";
 export { forgetKeys } from "./keys";
+export { compress, forgetPositions } from "./lz4-compress";
+export { decompress } from "./lz4-decompress";
 export { parse } from "./tape";
 export { base, errorOffset } from "./status";

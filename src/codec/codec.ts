@@ -1,6 +1,6 @@
 import { NONCE_SIZE, TAG_SIZE } from "./aead.js";
 import { loadCodecModule, loadNativeCrypto, newBytes } from "./assets.js";
-import { type BlockCompressor, Lz4Wasm } from "./block.js";
+import { type BlockCompressor, blockSizeMax } from "./block.js";
 import { type CodecContext, ContextBinder, requestCheckOf } from "./context.js";
 import { type EngineKey, Engines } from "./engines.js";
 import {
@@ -16,6 +16,8 @@ import {
 import { CodecError } from "./errors.js";
 import { type CodecKey, idTextOf } from "./keys.js";
 import { LinearMemory } from "./linear-memory.js";
+import { Lz4Assembly } from "./lz4-assembly.js";
+import { Lz4Wasm } from "./lz4-wasm.js";
 import {
   type CodecOptions,
   type EngineChoice,
@@ -28,17 +30,11 @@ import { isWorthCompressing } from "./probe.js";
 import { ReplayGuard } from "./replay.js";
 import { KeyRing } from "./ring.js";
 import { loadSodium } from "./sodium.js";
-import { errorOf } from "./status.js";
 import { Unpacker } from "./unpacker.js";
 
 /** A value's bytes on the way out count as smaller when a sixteenth at least is saved. */
 const SAVED_SHIFT = 4;
 const DECOMPRESSED_SIZE_MAX = 1024 * 1024 * 1024;
-
-/** The largest LZ4 block of so many plain bytes. */
-function blockSizeMax(plainSize: number): number {
-  return plainSize + Math.ceil(plainSize / 255) + 16;
-}
 
 /** The parts that are loaded before a codec exists. */
 interface Parts {
@@ -163,7 +159,12 @@ export class Codec {
     this.#requireOpen();
     requireBytes("bytes", bytes);
     this.#requireSize(bytes.length);
-    return this.#blocks.compress(bytes).slice();
+    const top = this.#memory.enter();
+    try {
+      return this.#blocks.compress(bytes).slice();
+    } finally {
+      this.#memory.leave(top);
+    }
   }
 
   /**
@@ -194,14 +195,7 @@ export class Codec {
     if (bytes.length > blockSizeMax(maxSize)) {
       throw new CodecError("TOO_LARGE", `no block of ${maxSize} bytes has ${bytes.length}`);
     }
-    const memory = this.#memory;
-    const offset = memory.place(bytes);
-    const size = memory.exports.blockSize(offset, bytes.length, maxSize);
-    if (size < 0) throw errorOf(size, memory.exports.errorOffset() - offset);
-    if (expected !== undefined && size !== expected) {
-      throw new CodecError("SIZE_MISMATCH", `the block holds ${size} bytes, not ${expected}`);
-    }
-    return this.#blocks.decompress(memory.u8.subarray(offset, offset + bytes.length), size);
+    return this.#blocks.decompress(bytes, maxSize, expected);
   }
 
   /**
@@ -219,12 +213,13 @@ export class Codec {
       const plainSize = this.#packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
       this.#requireOpen();
-      const plain = memory.u8.subarray(top, top + plainSize);
-      const body = this.#squeeze(plain);
+      const block = this.#squeeze(top, plainSize);
+      // Taken now: compressing may have moved the memory.
+      const body = block ?? memory.u8.subarray(top, top + plainSize);
       const sealing = this.#ring.next();
       const header = {
         isSealed: sealing !== undefined,
-        isCompressed: body !== plain,
+        isCompressed: block !== undefined,
         plainSize,
         targetCheck: this.#binder.targetCheckOf(context),
         requestCheck: requestCheckOf(context.requestId),
@@ -248,11 +243,15 @@ export class Codec {
     }
   }
 
-  /** The block of the bytes where it pays, or the bytes themselves. */
-  #squeeze(plain: Uint8Array): Uint8Array {
-    if (!this.#isCompressing || !isWorthCompressing(plain, this.#blocks)) return plain;
-    const block = this.#blocks.compress(plain);
-    return block.length <= plain.length - (plain.length >>> SAVED_SHIFT) ? block : plain;
+  /** The block of the bytes from the memory's top on, where it pays. */
+  #squeeze(top: number, size: number): Uint8Array | undefined {
+    if (!this.#isCompressing) return undefined;
+    const memory = this.#memory;
+    memory.top = top + size;
+    const plain = memory.u8.subarray(top, memory.top);
+    if (!isWorthCompressing(plain, this.#blocks)) return undefined;
+    const block = this.#blocks.compress(memory.u8.subarray(top, top + size));
+    return block.length <= size - (size >>> SAVED_SHIFT) ? block : undefined;
   }
 
   /**
@@ -375,16 +374,17 @@ export class Codec {
  *   no node:crypto that can
  */
 export async function createCodec(options: CodecOptions = {}): Promise<Codec> {
-  const { engine, nativeFrom } = completeOptions(options);
-  const [module, blocks, sodium, crypto] = await Promise.all([
+  const { engine, nativeFrom, compressor } = completeOptions(options);
+  const [module, sodium, crypto] = await Promise.all([
     loadCodecModule(),
-    Lz4Wasm.load(),
     loadSodium(),
     engine === "wasm" ? undefined : loadNativeCrypto(),
   ]);
+  const memory = new LinearMemory(module);
+  const blocks = compressor === "assembly" ? new Lz4Assembly(memory) : await Lz4Wasm.load(memory);
   const engines = new Engines({ sodium, crypto, choice: engine, nativeFrom });
   try {
-    return new Codec({ memory: new LinearMemory(module), blocks, engines }, options);
+    return new Codec({ memory, blocks, engines }, options);
   } catch (error) {
     engines.free();
     throw error;

@@ -8,11 +8,16 @@ interface Exports {
   parse(offset: number, size: number, depthMax: number): number;
   forgetKeys(): void;
   blockSize(offset: number, size: number, sizeMax: number): number;
+  compress(source: number, size: number, target: number, capacity: number): number;
+  decompress(source: number, size: number, target: number, targetSize: number): number;
+  forgetPositions(first: number): void;
 }
 
 const PAGE_SIZE = 65_536;
 /** Memory never shrinks, so an instance that grew past this is replaced once it is idle. */
 const RETAINED_SIZE_MAX = 32 * 1024 * 1024;
+/** Bytes behind every area that copies by 16 may reach into. */
+export const SLACK_SIZE = 64;
 const WORKING_SIZE_MIN = 256 * 1024;
 
 /**
@@ -67,7 +72,7 @@ export class LinearMemory {
 
   /** Makes sure that `size` bytes from `offset` on exist, and some slack behind them. */
   reserve(offset: number, size: number): void {
-    const missing = offset + size + 64 - this.u8.length;
+    const missing = offset + size + SLACK_SIZE - this.u8.length;
     if (missing <= 0) return;
     try {
       // By half again, so that a value written piece by piece moves the memory few times.
@@ -79,8 +84,9 @@ export class LinearMemory {
     this.refresh();
   }
 
-  /** Copies bytes to the top, 8-aligned, and returns their offset. */
+  /** Copies bytes to the top, 8-aligned, unless they are in here, and returns their offset. */
   place(bytes: Uint8Array): number {
+    if (bytes.buffer === this.u8.buffer) return bytes.byteOffset;
     const offset = (this.top + 7) & ~7;
     this.reserve(offset, bytes.length);
     this.u8.set(bytes, offset);

@@ -21,6 +21,8 @@ export interface CodecOptions {
   engine?: EngineChoice;
   /** Bytes of a body from which on "auto" takes node:crypto, 0..2^53-1; measured if left out. */
   nativeFrom?: number;
+  /** Which code makes and reads LZ4 blocks, the same format either way; "assembly" if left out. */
+  compressor?: "assembly" | "lz4-wasm";
 }
 
 export type EngineChoice = "auto" | "wasm" | "native";
@@ -53,6 +55,7 @@ export function completeOptions(options: CodecOptions) {
     isCompressing = true,
     engine = "auto",
     nativeFrom,
+    compressor = "assembly",
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
@@ -66,6 +69,9 @@ export function completeOptions(options: CodecOptions) {
       throw new TypeError(`nativeFrom goes with engine "auto", got engine "${engine}"`);
     }
   }
+  if (compressor !== "assembly" && compressor !== "lz4-wasm") {
+    throw new TypeError(`compressor must be "assembly" or "lz4-wasm", got ${compressor}`);
+  }
   requireInteger("replayWindow", replayWindow, 1024, 1_048_576);
   return {
     depthMax: requireInteger("depthMax", depthMax, 1, DEPTH_LIMIT),
@@ -76,5 +82,6 @@ export function completeOptions(options: CodecOptions) {
     isCompressing,
     engine,
     nativeFrom,
+    compressor,
   };
 }
