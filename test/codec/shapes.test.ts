@@ -5,7 +5,7 @@ import { loadCodecModule } from "../../build/codec/assets.js";
 import { createCodec } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
 import { Packer } from "../../build/codec/packer.js";
-import { expectCode, order, toHex } from "./support.js";
+import { expectCode, hex, order, toHex } from "./support.js";
 
 // Code is made for a shape after it was met a while; each of these runs well into that.
 const ROUNDS = 400;
@@ -140,6 +140,103 @@ describe("shapes", () => {
         expect(codec.unpack(bytes)).toStrictEqual({ [`shape${shape}`]: round, z: shape });
       }
     }
+  });
+});
+
+describe("reading", () => {
+  const unpacked = (text: string) => codec.unpack(hex(text));
+
+  test("of duplicate keys the last one wins, in any shape, again and again", () => {
+    for (let round = 0; round < ROUNDS; round++) {
+      expect(unpacked("83 a161 01 a162 02 a161 03")).toStrictEqual({ a: 3, b: 2 });
+      expect(unpacked("82 a161 01 a161 02")).toStrictEqual({ a: 2 });
+      expect(unpacked("82 01 a161 a131 02")).toStrictEqual({ 1: 2 });
+      expect(unpacked("82 a161 01 a162 02")).toStrictEqual({ a: 1, b: 2 });
+      // The same key with a longer head than it needs.
+      expect(unpacked("82 d90161 01 da000162 02")).toStrictEqual({ a: 1, b: 2 });
+    }
+  });
+
+  test("keys that differ in a byte, in size, or by a zero at the end", () => {
+    const keys = ["a", "a\0", "b", "", "\0", "aaaaaaaa", "aaaaaaaab", "aaaaaaaa\0", "aaaaaaab"];
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const key of keys) {
+        const value = { [key]: round, [`${key}z`]: key, z: [key, { [key]: 1 }] };
+        expect(codec.unpack(codec.pack(value))).toStrictEqual(value);
+      }
+    }
+  });
+
+  test("runs of numbers, broken off anywhere", () => {
+    const numbers = [1, -1, 200, -100, 40_000, -30_000, 3e9, -2e9, 1.5, -0, 2 ** 40, 2n ** 63n];
+    for (const spoiler of [...numbers, "x", null, true, [1], { a: 1 }]) {
+      for (let count = 0; count < 12; count++) {
+        for (const last of [[], [spoiler], [7, spoiler, 1.25]]) {
+          const ints = [...new Array(count).fill(70_000), ...last];
+          const floats = [...new Array(count).fill(0.1), ...last];
+          const value = { ints, floats, small: [...new Array(count).keys(), ...last] };
+          const bytes = codec.pack(value);
+          expect(codec.unpack(bytes)).toStrictEqual(value);
+          expectCode("TRUNCATED", () => codec.unpack(bytes.subarray(0, bytes.length - 1)));
+        }
+      }
+    }
+    const wide = "93 ca3fc00000 ca3fc00000 cb3ff8000000000000";
+    expect(unpacked(wide)).toStrictEqual([1.5, 1.5, 1.5]);
+    expect(unpacked(`94 01${wide.slice(2)}`)).toStrictEqual([1, 1.5, 1.5, 1.5]);
+  });
+
+  test("text of every width, valid and not, as TextDecoder has it", () => {
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+    const parts = [
+      "41",
+      "c3a9",
+      "e697a5",
+      "f09f9491",
+      "eda080",
+      "c080",
+      "f4908080",
+      "e0809f",
+      "ff",
+    ];
+    const texts = ["", ...parts];
+    for (const a of parts)
+      for (const b of parts) texts.push(a + b, `${a}${b}41`, a + b.slice(0, 2));
+    const bodies = texts.flatMap((text) => [hex(text), hex(text + "61".repeat(40))]);
+    const packed = bodies.map((body) => [0xd9, body.length, ...body]);
+    const bytes = new Uint8Array([0xdc, bodies.length >> 8, bodies.length & 255, ...packed.flat()]);
+    for (let round = 0; round < 3; round++) {
+      expect(codec.unpack(bytes)).toStrictEqual(bodies.map((body) => decoder.decode(body)));
+    }
+    const long = Array.from({ length: 300 }, (_, i) => "日本語🔑".repeat(i) + i);
+    expect(codec.unpack(codec.pack(long))).toStrictEqual(long);
+    const ascii = Array.from({ length: 300 }, (_, i) => `${"plain ".repeat(i)}é`.slice(0, i * 6));
+    expect(codec.unpack(codec.pack(ascii))).toStrictEqual(ascii);
+  });
+
+  test("a long flood of keys, whole and cut off, confuses nothing and is forgotten", async () => {
+    const own = await createCodec();
+    let seed = 7;
+    const next = () => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return seed.toString(36);
+    };
+    const good = own.pack(order);
+    for (let round = 0; round < 15_000; round++) {
+      const flood = { [next()]: round, [next()]: next(), same: 1, [next()]: null };
+      const bytes = own.pack(flood);
+      if (round % 2 === 0) {
+        expectCode("TRUNCATED", () => own.unpack(bytes.subarray(0, bytes.length - 1)));
+      }
+      // Twice, for what is seen twice is learned.
+      for (let again = 0; again < 2; again++) {
+        const back = own.unpack(bytes) as Record<string, unknown>;
+        expect(Object.keys(back).join()).toBe(Object.keys(flood).join());
+        expect(Object.values(back).join()).toBe(Object.values(flood).join());
+      }
+      if (round % 50 === 0) expect(own.unpack(good)).toStrictEqual(order);
+    }
+    own.close();
   });
 });
 
