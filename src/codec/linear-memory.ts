@@ -6,7 +6,13 @@ interface Exports {
   base(): number;
   errorOffset(): number;
   parse(offset: number, size: number, depthMax: number): number;
-  forgetKeys(): void;
+  forget(): void;
+  /** Of the last parse: strings of ASCII on the tape, and units beyond it. */
+  plainCount(): number;
+  wideCount(): number;
+  wideUnits(): number;
+  shapeNodes(): number;
+  shapeEpoch(): number;
   blockSize(offset: number, size: number, sizeMax: number): number;
   compress(source: number, size: number, target: number, capacity: number): number;
   decompress(source: number, size: number, target: number, targetSize: number): number;
@@ -110,7 +116,7 @@ export class LinearMemory {
   wipe(): void {
     this.refresh();
     this.u8.fill(0, this.#base);
-    this.exports.forgetKeys();
+    this.exports.forget();
     this.generation++;
   }
 }

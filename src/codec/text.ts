@@ -2,8 +2,10 @@
 export interface TextBytes {
   /** Writes the string as UTF-8, lone surrogates as U+FFFD, and returns the size written. */
   write(value: string, offset: number): number;
-  /** The string of bytes below 0x80. */
-  ascii(offset: number, end: number): string;
+  /** A string of a unit a byte; of bytes from 0x80 on anything, as long as it is one unit. */
+  latin1(offset: number, end: number): string;
+  /** The string of valid UTF-16, little-endian, at an even offset. */
+  wide(offset: number, end: number): string;
   /** The string of UTF-8; what is not valid becomes U+FFFD as TextDecoder has it. */
   utf8(offset: number, end: number): string;
 }
@@ -13,6 +15,7 @@ export interface TextBytes {
 interface NodeBytes {
   utf8Write(value: string, offset: number): number;
   latin1Slice(offset: number, end: number): string;
+  ucs2Slice(offset: number, end: number): string;
   utf8Slice(offset: number, end: number): string;
 }
 
@@ -24,8 +27,11 @@ class NodeText implements TextBytes {
   write(value: string, offset: number): number {
     return this.#bytes.utf8Write(value, offset);
   }
-  ascii(offset: number, end: number): string {
+  latin1(offset: number, end: number): string {
     return this.#bytes.latin1Slice(offset, end);
+  }
+  wide(offset: number, end: number): string {
+    return this.#bytes.ucs2Slice(offset, end);
   }
   utf8(offset: number, end: number): string {
     return this.#bytes.utf8Slice(offset, end);
@@ -38,14 +44,20 @@ export class WebText implements TextBytes {
   readonly #encoder = new TextEncoder();
   // A byte order mark is a character of the string like any other.
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  readonly #latin1 = new TextDecoder("latin1");
+  readonly #utf16 = new TextDecoder("utf-16le", { ignoreBOM: true });
   constructor(buffer: ArrayBuffer) {
     this.#bytes = new Uint8Array(buffer);
   }
   write(value: string, offset: number): number {
     return this.#encoder.encodeInto(value, this.#bytes.subarray(offset)).written;
   }
-  ascii(offset: number, end: number): string {
-    return this.utf8(offset, end);
+  latin1(offset: number, end: number): string {
+    // The web's "latin1" is windows-1252: a unit a byte as well, and the same below 0x80.
+    return this.#latin1.decode(this.#bytes.subarray(offset, end));
+  }
+  wide(offset: number, end: number): string {
+    return this.#utf16.decode(this.#bytes.subarray(offset, end));
   }
   utf8(offset: number, end: number): string {
     return this.#decoder.decode(this.#bytes.subarray(offset, end));
@@ -59,6 +71,7 @@ export function textBytes(buffer: ArrayBuffer): TextBytes {
     const hasAll =
       typeof bytes.utf8Write === "function" &&
       typeof bytes.latin1Slice === "function" &&
+      typeof bytes.ucs2Slice === "function" &&
       typeof bytes.utf8Slice === "function";
     if (hasAll) return new NodeText(bytes);
   }

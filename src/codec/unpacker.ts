@@ -1,48 +1,74 @@
 import { CodecError } from "./errors.js";
+import {
+  ARRAY,
+  ASCII,
+  BIN,
+  DATE,
+  EXT,
+  FALSE,
+  FLOAT,
+  FLOATS,
+  INT,
+  INT64,
+  INTS,
+  KIND_MASK,
+  KNOWN,
+  MAP,
+  NEW,
+  NIL,
+  SIZE_SHIFT,
+  TRUE,
+  UINT64,
+  UTF8,
+  WIDE,
+} from "./kinds.js";
 import type { LinearMemory } from "./linear-memory.js";
+import { ShapeTable, setOwn } from "./shapes.js";
 import { errorOf } from "./status.js";
 import { ExtData } from "./values.js";
 
-// The kinds of a tape's entries: | kind u32 (low 4 bits) and size << 4 | word u32 |
-// assembly/tape.ts has their meaning.
-const NIL = 0;
-const FALSE = 1;
-const TRUE = 2;
-const INT = 3;
-const FLOAT = 4;
-const UINT64 = 5;
-const INT64 = 6;
-const ASCII = 7;
-const UTF8 = 8;
-const BIN = 9;
-const EXT = 10;
-const ARRAY = 11;
-const MAP = 12;
-const KEY = 13;
-const KEY_NEW = 14;
-const DATE = 15;
-
-/** Below this a string is made from its codes: cheaper than a call into the runtime. */
+/** Below this a lone string is made from its codes: cheaper than a call into the runtime. */
 const CODES_SIZE_MAX = 12;
-
-// Assigning to these would call a setter (__proto__) or fail where Object.prototype is frozen.
-const inheritedNames = new Set(Object.getOwnPropertyNames(Object.prototype));
+/**
+ * Strings are sliced out of a larger one, made of a region of the bytes at once. A slice that is
+ * kept keeps its region, which is why regions are small and long strings stand alone.
+ */
+const REGION_SIZE = 4096;
+const SLICE_SIZE_MAX = 512;
+/** With fewer strings than this in a message a region does not pay. */
+const SLICE_COUNT_MIN = 3;
 
 /** Builds values from the tape that the WASM module made of validated MessagePack. */
 export class Unpacker {
   readonly #memory: LinearMemory;
   readonly #depthMax: number;
-  /** The strings of the module's key slots, and whether each is an inherited name. */
-  readonly #keys: string[] = [];
-  readonly #inherited: boolean[] = [];
+  readonly #shapes: ShapeTable;
   #generation: number;
-  /** Index of the next entry in 4-byte words. */
-  #at = 0;
+  /** @internal The strings of the module's slots. */
+  strings: string[] = [];
+  /** @internal Index of the next entry in 4-byte words. */
+  at = 0;
+  /** @internal The tape, as words and as numbers. */
+  words: Int32Array;
+  /** @internal */
+  floats: Float64Array;
+  /** First byte behind the message. */
+  #end = 0;
+  #plainCount = 0;
+  /** A region of the bytes, or of the units beyond ASCII, as a string, and where it begins. */
+  #plain = "";
+  #plainAt = 0;
+  #wide = "";
+  #wideAt = 0;
+  #wideCount = 0;
 
   constructor(memory: LinearMemory, depthMax: number) {
     this.#memory = memory;
     this.#depthMax = depthMax;
     this.#generation = memory.generation;
+    this.#shapes = new ShapeTable(memory);
+    this.words = memory.i32;
+    this.floats = memory.f64;
   }
 
   /**
@@ -52,34 +78,43 @@ export class Unpacker {
    */
   unpack(offset: number, size: number): unknown {
     const memory = this.#memory;
-    if (this.#generation !== memory.generation) {
+    const { exports } = memory;
+    const isMoved = this.#generation !== memory.generation;
+    if (isMoved) {
       this.#generation = memory.generation;
-      this.#keys.length = 0;
-      this.#inherited.length = 0;
+      this.strings = [];
+      this.#shapes.follow(-1);
     }
-    const tape = memory.exports.parse(offset, size, this.#depthMax);
-    memory.refresh();
-    if (tape < 0) {
-      memory.exports.forgetKeys();
-      throw errorOf(tape, memory.exports.errorOffset() - offset);
-    }
-    this.#at = tape >> 2;
+    const tape = exports.parse(offset, size, this.#depthMax);
+    // Memory that grew has left its old views empty.
+    if (memory.u8.length === 0) memory.refresh();
+    if (tape < 0) throw errorOf(tape, exports.errorOffset() - offset);
+    this.#shapes.follow(exports.shapeEpoch());
+    this.#plainCount = exports.plainCount();
+    this.#wideCount = exports.wideCount();
+    this.#end = offset + size;
+    this.words = memory.i32;
+    this.floats = memory.f64;
+    this.at = tape >> 2;
     try {
-      return this.#value();
+      return this.value();
     } catch (error) {
       // Only exhaustion leads here: the heap, the stack, or a string longer than the engine has.
-      memory.exports.forgetKeys();
+      exports.forget();
       throw new CodecError("OUT_OF_MEMORY", `cannot build the value: ${error}`);
+    } finally {
+      this.#plain = "";
+      this.#wide = "";
     }
   }
 
-  #value(): unknown {
-    const memory = this.#memory;
-    const words = memory.i32;
-    const at = this.#at;
+  /** @internal The next value of the tape. */
+  value(): unknown {
+    const words = this.words;
+    const at = this.at;
     const head = words[at];
-    this.#at = at + 2;
-    switch (head & 15) {
+    this.at = at + 2;
+    switch (head & KIND_MASK) {
       case NIL:
         return null;
       case FALSE:
@@ -89,43 +124,77 @@ export class Unpacker {
       case INT:
         return words[at + 1];
       case FLOAT:
-        this.#at = at + 4;
-        return memory.f64[(at + 2) >> 1];
-      case UINT64:
-        this.#at = at + 4;
-        return memory.u64[(at + 2) >> 1];
-      case INT64:
-        this.#at = at + 4;
-        return memory.i64[(at + 2) >> 1];
+        this.at = at + 4;
+        return this.floats[(at + 2) >> 1];
+      case KNOWN:
+        return this.strings[words[at + 1]];
+      case NEW:
+        this.at = at + 4;
+        return this.#read(words[at + 1], words[at + 3] >>> 0, head >>> SIZE_SHIFT);
       case ASCII:
-        return this.#ascii(words[at + 1] >>> 0, head >>> 4);
-      case UTF8: {
-        const offset = words[at + 1] >>> 0;
-        return memory.text.utf8(offset, offset + (head >>> 4));
-      }
-      case BIN: {
-        const offset = words[at + 1] >>> 0;
-        return memory.u8.slice(offset, offset + (head >>> 4));
-      }
-      case EXT: {
-        const offset = words[at + 1] >>> 0;
-        const type = (memory.u8[offset - 1] << 24) >> 24;
-        return new ExtData(type, memory.u8.slice(offset, offset + (head >>> 4)));
-      }
+        return this.#ascii(words[at + 1] >>> 0, head >>> SIZE_SHIFT);
+      case WIDE:
+        return this.#widened(words[at + 1], head >>> SIZE_SHIFT);
+      case MAP:
+        return this.#map(head >>> SIZE_SHIFT, words[at + 1]);
       case ARRAY:
         return this.#array(words[at + 1]);
-      case MAP:
-        return this.#map(words[at + 1]);
-      case DATE:
-        this.#at = at + 4;
-        return new Date(memory.f64[(at + 2) >> 1]);
+      case INTS:
+        return this.#ints(words[at + 1]);
+      case FLOATS:
+        return this.#numbers(words[at + 1]);
       default:
-        throw new Error(`no value has the kind ${head & 15}`);
+        return this.#rare(head, at);
     }
   }
 
+  #rare(head: number, at: number): unknown {
+    const memory = this.#memory;
+    const offset = this.words[at + 1] >>> 0;
+    const end = offset + (head >>> SIZE_SHIFT);
+    switch (head & KIND_MASK) {
+      case UINT64:
+        this.at = at + 4;
+        return memory.u64[(at + 2) >> 1];
+      case INT64:
+        this.at = at + 4;
+        return memory.i64[(at + 2) >> 1];
+      case UTF8:
+        return memory.text.utf8(offset, end);
+      case BIN:
+        return memory.u8.slice(offset, end);
+      case EXT:
+        return new ExtData((memory.u8[offset - 1] << 24) >> 24, memory.u8.slice(offset, end));
+      case DATE:
+        this.at = at + 4;
+        return new Date(this.floats[(at + 2) >> 1]);
+      default:
+        throw new Error(`no value has the kind ${head & KIND_MASK}`);
+    }
+  }
+
+  /** A string that the module admitted to a slot. */
+  #read(slot: number, offset: number, size: number): string {
+    const text = this.#memory.text.utf8(offset, offset + size);
+    // In order, for an array with holes would be slower.
+    while (this.strings.length < slot) this.strings.push("");
+    this.strings[slot] = text;
+    return text;
+  }
+
   #ascii(offset: number, size: number): string {
-    if (size > CODES_SIZE_MAX) return this.#memory.text.ascii(offset, offset + size);
+    const from = offset - this.#plainAt;
+    if (from >= 0 && from + size <= this.#plain.length) return this.#plain.slice(from, from + size);
+    if (this.#plainCount < SLICE_COUNT_MIN || size > SLICE_SIZE_MAX) {
+      return this.#alone(offset, size);
+    }
+    this.#plainAt = offset;
+    this.#plain = this.#memory.text.latin1(offset, Math.min(offset + REGION_SIZE, this.#end));
+    return this.#plain.slice(0, size);
+  }
+
+  #alone(offset: number, size: number): string {
+    if (size > CODES_SIZE_MAX) return this.#memory.text.latin1(offset, offset + size);
     const bytes = this.#memory.u8;
     let text = "";
     for (let index = offset; index < offset + size; index++) {
@@ -134,46 +203,58 @@ export class Unpacker {
     return text;
   }
 
+  #widened(first: number, count: number): string {
+    let from = first - this.#wideAt;
+    if (from < 0 || from + count > this.#wide.length) {
+      const { text, exports } = this.#memory;
+      const units = exports.wideUnits();
+      const last = Math.min(first + Math.max(REGION_SIZE >> 1, count), this.#wideCount);
+      this.#wide = text.wide(units + first * 2, units + last * 2);
+      this.#wideAt = first;
+      from = 0;
+    }
+    return this.#wide.slice(from, from + count);
+  }
+
   #array(count: number): unknown[] {
     // Pushed, not preset to its length: V8 then keeps the packed kinds of elements.
     const items: unknown[] = [];
-    for (let index = 0; index < count; index++) items.push(this.#value());
+    for (let index = 0; index < count; index++) items.push(this.value());
     return items;
   }
 
-  #map(count: number): Record<string, unknown> {
-    const words = this.#memory.i32;
-    const object: Record<string, unknown> = {};
-    for (let index = 0; index < count; index++) {
-      const at = this.#at;
-      const kind = words[at] & 15;
-      let key: string;
-      let isInherited: boolean;
-      if (kind === KEY || kind === KEY_NEW) {
-        const slot = words[at + 1];
-        if (kind === KEY_NEW) this.#readKey(slot, words[at + 3] >>> 0, words[at] >>> 4);
-        this.#at = at + (kind === KEY_NEW ? 4 : 2);
-        key = this.#keys[slot];
-        isInherited = this.#inherited[slot];
-      } else {
-        // A number, or a string too long for the module's table.
-        key = String(this.#value());
-        isInherited = inheritedNames.has(key);
-      }
-      const value = this.#value();
-      if (isInherited) {
-        const own = { value, writable: true, enumerable: true, configurable: true };
-        Object.defineProperty(object, key, own);
-      } else {
-        object[key] = value;
-      }
-    }
-    return object;
+  #ints(count: number): number[] {
+    const words = this.words;
+    const first = this.at;
+    const items: number[] = [];
+    for (let index = 0; index < count; index++) items.push(words[first + index]);
+    this.at = first + ((count + 1) & ~1);
+    return items;
   }
 
-  #readKey(slot: number, offset: number, size: number): void {
-    const key = this.#memory.text.utf8(offset, offset + size);
-    this.#keys[slot] = key;
-    this.#inherited[slot] = inheritedNames.has(key);
+  #numbers(count: number): number[] {
+    const floats = this.floats;
+    const first = this.at >> 1;
+    const items: number[] = [];
+    for (let index = 0; index < count; index++) items.push(floats[first + index]);
+    this.at += count * 2;
+    return items;
+  }
+
+  #map(count: number, node: number): Record<string, unknown> {
+    const shape = this.#shapes.of(node);
+    const { keys } = shape;
+    if (keys.length === count) {
+      if (shape.build !== undefined) return shape.build(this);
+      this.#shapes.sighted(shape);
+    }
+    const object: Record<string, unknown> = {};
+    for (const key of keys) setOwn(object, key, this.value());
+    for (let index = keys.length; index < count; index++) {
+      // A number is a property's name like any other.
+      const key = String(this.value());
+      setOwn(object, key, this.value());
+    }
+    return object;
   }
 }

@@ -135,7 +135,7 @@ describe("strings", () => {
         expect(text.utf8(7, 7 + size)).toBe(value.replace("\ud800", "\ufffd"));
       }
       bytes.set([0x61, 0x62, 0x63], 7);
-      expect(text.ascii(7, 10)).toBe("abc");
+      expect(text.latin1(7, 10)).toBe("abc");
       bytes.set([0xf0, 0x9f, 0x94, 0x20], 7);
       expect(text.utf8(7, 11)).toBe("\ufffd ");
     }

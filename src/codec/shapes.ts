@@ -1,0 +1,108 @@
+import { compile, literalOf } from "./compile.js";
+import { FLOAT, INT, KIND_MASK, KNOWN } from "./kinds.js";
+import type { LinearMemory } from "./linear-memory.js";
+import type { Unpacker } from "./unpacker.js";
+
+/** Takes a map's values from the tape and builds the object. */
+export type ShapeBuilder = (unpacker: Unpacker) => Record<string, unknown>;
+
+/** Maps of a shape before code is made for it. */
+const COMPILED_SIGHTS = 16;
+/** Constructors that are kept; beyond it objects are built key by key until all is forgotten. */
+const BUILDER_COUNT_MAX = 512;
+/** Of a node of assembly/shapes.ts, in bytes. */
+const NODE_SIZE = 48;
+const KEY_AT = 16;
+
+// Assigning to these would call a setter (__proto__) or fail where Object.prototype is frozen.
+const inheritedNames = new Set(Object.getOwnPropertyNames(Object.prototype));
+
+/** Sets a property that is the object's own, whatever its name. */
+export function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
+  if (inheritedNames.has(key)) {
+    const own = { value, writable: true, enumerable: true, configurable: true };
+    Object.defineProperty(object, key, own);
+  } else {
+    object[key] = value;
+  }
+}
+
+/** The keys that a node of the module's trie stands for, and code that builds such objects. */
+export class Shape {
+  readonly keys: readonly string[];
+  build: ShapeBuilder | undefined = undefined;
+  sightCount = 0;
+
+  constructor(keys: readonly string[]) {
+    this.keys = keys;
+  }
+}
+
+/** The shapes of the module's trie, by node. */
+export class ShapeTable {
+  readonly #memory: LinearMemory;
+  #shapes: Shape[] = [];
+  #epoch = -1;
+  #builderCount = 0;
+
+  constructor(memory: LinearMemory) {
+    this.#memory = memory;
+  }
+
+  /** After each parse: forgets what the module forgot. */
+  follow(epoch: number): void {
+    if (epoch === this.#epoch) return;
+    this.#epoch = epoch;
+    this.#builderCount = 0;
+    this.#shapes = [new Shape([])];
+  }
+
+  of(node: number): Shape {
+    // Nodes are numbered as they are learned, so that the table has few holes, and these fill up.
+    if (node < this.#shapes.length) return this.#shapes[node] ?? this.#read(node);
+    return this.#read(node);
+  }
+
+  #read(node: number): Shape {
+    const { exports, view, text } = this.#memory;
+    const at = exports.shapeNodes() + node * NODE_SIZE;
+    const parent = this.of(view.getUint32(at, true));
+    const size = view.getUint16(at + 10, true);
+    const key = text.utf8(at + KEY_AT, at + KEY_AT + size);
+    const shape = new Shape([...parent.keys, key]);
+    while (this.#shapes.length < node) this.#shapes.push(undefined as never);
+    this.#shapes[node] = shape;
+    return shape;
+  }
+
+  /** Makes code for a shape that is met often. */
+  sighted(shape: Shape): void {
+    if (++shape.sightCount !== COMPILED_SIGHTS || this.#builderCount >= BUILDER_COUNT_MAX) return;
+    this.#builderCount++;
+    shape.build = compile<ShapeBuilder>({}, sourceOf(shape.keys));
+  }
+}
+
+/** Values first, in their order, then one literal; in [brackets] __proto__ is a name like others. */
+function sourceOf(keys: readonly string[]): string {
+  const properties = keys.map((key, index) => {
+    const name = literalOf(key);
+    return key === "__proto__" ? `[${name}]: v${index}` : `${name}: v${index}`;
+  });
+  return `function build(unpacker) {
+    const words = unpacker.words, strings = unpacker.strings;
+    let at = unpacker.at, kind;
+    ${keys.map((_, index) => takeValue(index)).join("\n")}
+    unpacker.at = at;
+    return { ${properties.join(", ")} };
+  }`;
+}
+
+function takeValue(index: number): string {
+  return `let v${index};
+    kind = words[at] & ${KIND_MASK};
+    if (kind === ${KNOWN}) { v${index} = strings[words[at + 1]]; at += 2; }
+    else if (kind === ${INT}) { v${index} = words[at + 1]; at += 2; }
+    else if (kind === ${FLOAT}) { v${index} = unpacker.floats[(at + 2) >> 1]; at += 4; }
+    else { unpacker.at = at; v${index} = unpacker.value(); at = unpacker.at; }`;
+}
