@@ -43,7 +43,7 @@ export function workerCommand(title: string): Command {
     .option("--service <name>", "the service of a module that exports one handler")
     .option(
       "--broker <url>",
-      `a broker's backend; may be given several times (env WASMQ_BROKER, default ${BACKEND_DEFAULT})`,
+      `a broker's backend; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
       collect,
     )
     .option(
@@ -58,7 +58,7 @@ export function workerCommand(title: string): Command {
 
 async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const level = logLevelOf("WASMQ_LOG_LEVEL", process.env.WASMQ_LOG_LEVEL || LOG_LEVEL_DEFAULT);
-  const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BROKER) ?? [BACKEND_DEFAULT];
+  const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BACKEND) ?? [BACKEND_DEFAULT];
   const keys = await keysFrom(flags.keys);
   const services = await loadServices(path, flags.service);
   const log = openLog(level);

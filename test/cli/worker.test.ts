@@ -13,9 +13,11 @@ describe("wasmq worker", () => {
     const { frontend, backend } = await stage.broker();
     const module = stage.file("one.mjs", "export default (body, { service }) => [service, body];");
     const args = ["worker", module, "--service", "one", "--concurrency", "2"];
-    const worker = stage.wasmq(args, { env: { WASMQ_BROKER: backend } });
+    // One environment serves both.
+    const env = { WASMQ_BACKEND: backend, WASMQ_FRONTEND: frontend };
+    const worker = stage.wasmq(args, { env });
     expect(await worker.logged("ready")).toMatchObject({ services: ["one"], brokers: [backend] });
-    const call = await stage.wasmq(["call", "one", "7", "--broker", frontend]).ended;
+    const call = await stage.wasmq(["call", "one", "7"], { env }).ended;
     expect(call).toMatchObject({ code: 0, stdout: '["one",7]\n' });
   });
 
