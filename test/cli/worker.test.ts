@@ -29,6 +29,17 @@ describe("wasmq worker", () => {
     expect(await worker.logged("ready")).toMatchObject({ services: ["one"] });
   });
 
+  it("says why a broker will have none of it, and still leaves on SIGTERM", async () => {
+    const { frontend } = await stage.broker();
+    const module = stage.file("one.mjs", "export default { one: () => 1 };");
+    const worker = stage.wasmq(["worker", module, "--broker", frontend]);
+    const { reason } = await worker.logged("no broker has taken it on yet");
+    expect(reason).toContain("a worker belongs at the backend");
+    worker.kill("SIGTERM");
+    expect(await worker.ended).toMatchObject({ code: 0, stderr: "" });
+    expect(worker.log.at(-1)).toMatchObject({ msg: "drained", replied: 0 });
+  });
+
   it.each(["SIGTERM", "SIGINT"] as const)("%s finishes what runs and exits 0", async (signal) => {
     const { frontend, backend } = await stage.broker();
     const module = stage.file(
