@@ -1,5 +1,5 @@
 // The package as its users get it: packed, installed into an empty project, imported and run.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -71,7 +71,13 @@ describe("the package", () => {
     for (const page of ["README.md", "CHANGELOG.md"]) {
       expect(files.includes(page)).toBe(existsSync(join(root, page)));
     }
-    const other = files.filter((path) => !/^build\/|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path));
+    const links = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/\]\(([\w./-]+)\)/g)];
+    const pages = links.map(([, path]) => path);
+    expect(pages).toEqual(expect.arrayContaining(["docs/architecture.md", "docs/codec.md"]));
+    expect(files).toEqual(expect.arrayContaining(pages));
+    const other = files.filter(
+      (path) => !/^build\/|^docs\/|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path),
+    );
     expect(other).toEqual([]);
     expect(files.filter((path) => /demo|\.test\.|\.stamp|ignore/.test(path))).toEqual([]);
   });

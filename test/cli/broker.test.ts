@@ -93,7 +93,11 @@ describe("what a broker refuses to start with", () => {
     ["an unknown transport", ["--backend", "udp://127.0.0.1:1"], /backend must be tcp/],
     ["an unknown level", ["--log-level", "loud"], /--log-level must be one of .*"loud"/],
     ["an address of another machine", ["--frontend", "tcp://192.0.2.1:0"], /tcp:\/\/192\.0\.2\.1/],
-    ["an unknown host", ["--frontend", "tcp://no.invalid:0"], /tcp:\/\/no\.invalid:0: no such host/],
+    [
+      "an unknown host",
+      ["--frontend", "tcp://no.invalid:0"],
+      /tcp:\/\/no\.invalid:0: no such host/,
+    ],
     ["one for workers", ["--backend", "tcp://no.invalid:0"], /tcp:\/\/no\.invalid:0: no such host/],
     [
       "a missing config file",
