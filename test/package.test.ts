@@ -109,6 +109,15 @@ describe("the package", () => {
     expect(ended).toMatchObject({ code: 0, stdout: "" });
   });
 
+  it("has ten lines in its README that type-check as they stand", async () => {
+    const [, lines] = /```ts\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8"))!;
+    writeFileSync(join(project, "readme.ts"), lines);
+    const args = [join(root, "node_modules/typescript/bin/tsc"), "--noEmit", "--strict"];
+    args.push("--target", "es2022", "--module", "nodenext", ...libraries[0][1], "readme.ts");
+    const ended = await new Running(process.execPath, args, { cwd: project }).ended;
+    expect(ended).toMatchObject({ code: 0, stdout: "" });
+  });
+
   it("has the bin wasmq, which runs a broker", async () => {
     const bin = join(project, "node_modules/.bin/wasmq");
     const version = await new Running(bin, ["--version"], { cwd: project }).ended;
