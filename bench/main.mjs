@@ -43,6 +43,7 @@ async function main(options) {
     if (!options.isJson) {
       console.log(`wasmq ${machine.wasmq} (${machine.commit}) on Node ${machine.node}, libzmq`);
       console.log(`${machine.libzmq}, ${machine.cores} x ${machine.cpu}, ${machine.takenAt}\n`);
+      if (isQuick) console.log("--quick: it runs; its figures say nothing about speed\n");
     }
     for (const name of names) {
       const { run, table } = suites[name];

@@ -14,7 +14,7 @@ const rules = {
   wire: [["base"], ["core"], []],
   codec: [[], [], [/^node:/, "lz4-wasm", "libsodium-wrappers"]],
   link: [["base", "wire"], [], [/^node:/, "zeromq"]],
-  broker: [["base", "core", "wire", "link"], [], [/^node:/, "zeromq", "pino"]],
+  broker: [["base", "core", "wire", "link"], [], [/^node:/, "zeromq"]],
   client: [["base", "wire", "codec", "link"], [], [/^node:/]],
   worker: [["base", "wire", "codec", "link"], [], [/^node:/]],
   cli: [

@@ -104,6 +104,9 @@ describe("the story", () => {
     expect(run.out).toMatch(/those \d+ were done again by/);
     expect(run.repliesOf(killed[1])).toBeGreaterThan(0);
     expect(run.repliesOf("D")).toBeGreaterThan(0);
+    // From its joining on, not from the machine's start.
+    const first = /worker D joined; first reply ([\d.]+) ms later/.exec(run.out)!;
+    expect(Number(first[1])).toBeLessThan(20_000);
     const shares = ["A", "B", "C", "D"].map((name) => run.repliesOf(name));
     expect(shares.reduce((sum, share) => sum + share)).toBe(2000);
     // Plain lines: no terminal, no bar, no colour.

@@ -1,5 +1,5 @@
 // The package as its users get it: packed, installed into an empty project, imported and run.
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -71,7 +71,13 @@ describe("the package", () => {
     for (const page of ["README.md", "CHANGELOG.md"]) {
       expect(files.includes(page)).toBe(existsSync(join(root, page)));
     }
-    const other = files.filter((path) => !/^build\/|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path));
+    const links = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/\]\(([\w./-]+)\)/g)];
+    const pages = links.map(([, path]) => path);
+    expect(pages).toEqual(expect.arrayContaining(["docs/architecture.md", "docs/codec.md"]));
+    expect(files).toEqual(expect.arrayContaining(pages));
+    const other = files.filter(
+      (path) => !/^build\/|^docs\/|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path),
+    );
     expect(other).toEqual([]);
     expect(files.filter((path) => /demo|\.test\.|\.stamp|ignore/.test(path))).toEqual([]);
   });
@@ -99,6 +105,15 @@ describe("the package", () => {
     const tsc = join(root, "node_modules/typescript/bin/tsc");
     const args = [tsc, "--noEmit", "--strict", "--target", "es2022", "--module", module];
     args.push("--moduleResolution", resolution, ...flags, "typed.ts");
+    const ended = await new Running(process.execPath, args, { cwd: project }).ended;
+    expect(ended).toMatchObject({ code: 0, stdout: "" });
+  });
+
+  it("has ten lines in its README that type-check as they stand", async () => {
+    const [, lines] = /```ts\n(.*?)```/s.exec(readFileSync(join(root, "README.md"), "utf8"))!;
+    writeFileSync(join(project, "readme.ts"), lines);
+    const args = [join(root, "node_modules/typescript/bin/tsc"), "--noEmit", "--strict"];
+    args.push("--target", "es2022", "--module", "nodenext", ...libraries[0][1], "readme.ts");
     const ended = await new Running(process.execPath, args, { cwd: project }).ended;
     expect(ended).toMatchObject({ code: 0, stdout: "" });
   });

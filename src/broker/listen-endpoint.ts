@@ -61,15 +61,20 @@ export async function listenOn(server: Server, endpoint: Endpoint): Promise<stri
   return `tcp://${isIP(address) === 6 ? `[${address}]` : address}:${bound.port}`;
 }
 
+// libzmq has ENODEV for what node:net calls ENOTFOUND, a name that is neither host nor interface.
+const reasons: Readonly<Record<string, string>> = {
+  EADDRINUSE: "the address is already in use",
+  EADDRNOTAVAIL: "no such address on this machine",
+  EACCES: "permission denied",
+  ENODEV: "no such host",
+  ENOTFOUND: "no such host",
+};
+
 /** One line that says what could not be done and why; keeps the system's code. */
 export function listenError(text: string, error: unknown): Error {
   const { code, message } = error as NodeJS.ErrnoException;
-  const why =
-    code === "EADDRINUSE"
-      ? "the address is already in use (EADDRINUSE)"
-      : code === "EACCES"
-        ? "permission denied (EACCES)"
-        : message;
+  const known = reasons[code ?? ""];
+  const why = known === undefined ? message : `${known} (${code})`;
   const result = new Error(`cannot listen on ${text}: ${why}`, { cause: error });
   return Object.assign(result, { code });
 }

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { BACKEND_DEFAULT, Broker, FRONTEND_DEFAULT } from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
@@ -10,7 +11,7 @@ const STATS_INTERVAL_MS = 10_000;
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
 The config file is a JSON object: frontend, backend, logLevel, limits, heartbeatIntervalMs,
-heartbeatTimeoutMs, handshakeTimeoutMs, connectionsMax.
+heartbeatTimeoutMs, handshakeTimeoutMs, probeIntervalMs, connectionsMax.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when it listens, with the real
 endpoints. stderr gets one line when it cannot start. SIGTERM and SIGINT drain: no more requests
@@ -46,10 +47,13 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   const log = openLog(logLevel);
   exitOnBug(log);
   const stop = stopSignal();
-  log.info({ version: packageVersion(), node: process.version }, "starting");
-  const broker = await Broker.start(options).catch((error) => {
+  const starting = Broker.start(options).catch((error) => {
     throw new UsageError(messageOf(error));
   });
+  // Options that are none reject before anything is listened on, and the log stays empty.
+  await Promise.race([starting, setImmediate()]);
+  log.info({ version: packageVersion(), node: process.version }, "starting");
+  const broker = await starting;
   logReady(log, { frontend: broker.frontend, backend: broker.backend });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();

@@ -42,7 +42,7 @@ export function callCommand(title: string): Command {
     .argument("<json>", "the request's body; - reads it from stdin")
     .option(
       "--broker <url>",
-      `a broker's frontend; may be given several times (env WASMQ_BROKER, default ${FRONTEND_DEFAULT})`,
+      `a broker's frontend; may be given several times (env WASMQ_FRONTEND, default ${FRONTEND_DEFAULT})`,
       collect,
     )
     .option(
@@ -73,7 +73,7 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
   });
   try {
     client = await connect({
-      brokers: flags.broker ?? listFromEnv(process.env.WASMQ_BROKER) ?? [FRONTEND_DEFAULT],
+      brokers: flags.broker ?? listFromEnv(process.env.WASMQ_FRONTEND) ?? [FRONTEND_DEFAULT],
       keys,
       connectTimeoutMs: Math.min(timeoutMs, CONNECT_MS_MAX),
     });

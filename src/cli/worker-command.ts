@@ -1,10 +1,19 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
+import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import { Worker, type WorkerOptions } from "../worker/worker.js";
 import { keysFrom } from "./keys-file.js";
-import { exitOnBug, LOG_LEVEL_DEFAULT, type Log, logLevelOf, logReady, openLog } from "./log.js";
+import {
+  exitOnBug,
+  LOG_LEVEL_DEFAULT,
+  LOG_LEVELS,
+  type Log,
+  logLevelOf,
+  logReady,
+  openLog,
+} from "./log.js";
 import {
   collect,
   listFromEnv,
@@ -21,9 +30,12 @@ MODULE is an ES module. Its default export is a handler, (request, context) => r
 that are bytes as they are.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when a broker has taken it on.
-SIGTERM and SIGINT drain: it finishes what it has and leaves. A second signal ends it at once.`;
+SIGTERM and SIGINT drain: it finishes what it has and leaves. A second signal ends it at once.
+While no broker takes it on it tries on, and says in the log why.
+WASMQ_LOG_LEVEL is ${LOG_LEVELS.join(", ")} (default ${LOG_LEVEL_DEFAULT}).
+Exit codes: 0 drained, 1 a bug, 2 wrong usage or a module that cannot be served.`;
 
-/** How long without a broker is worth a word. */
+/** How long without a broker is worth a word; then it tries anew. */
 const PATIENCE_MS = 5_000;
 
 type Services = WorkerOptions["services"];
@@ -43,7 +55,7 @@ export function workerCommand(title: string): Command {
     .option("--service <name>", "the service of a module that exports one handler")
     .option(
       "--broker <url>",
-      `a broker's backend; may be given several times (env WASMQ_BROKER, default ${BACKEND_DEFAULT})`,
+      `a broker's backend; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
       collect,
     )
     .option(
@@ -58,46 +70,52 @@ export function workerCommand(title: string): Command {
 
 async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const level = logLevelOf("WASMQ_LOG_LEVEL", process.env.WASMQ_LOG_LEVEL || LOG_LEVEL_DEFAULT);
-  const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BROKER) ?? [BACKEND_DEFAULT];
+  const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BACKEND) ?? [BACKEND_DEFAULT];
   const keys = await keysFrom(flags.keys);
   const services = await loadServices(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
-  const worker = await start({ brokers, keys, services, concurrency: flags.concurrency }, log);
+  const starting = start({ brokers, keys, services, concurrency: flags.concurrency }, log);
+  // Until a broker takes it on there is nothing to finish: it just ends.
+  const worker = await Promise.race([starting, stop.then(() => undefined)]);
   const signal = await stop;
-  log.info({ signal, running: worker.stats.running }, "draining");
-  await worker.drain();
-  const { replied, failed } = worker.stats;
+  log.info({ signal, running: worker?.stats.running ?? 0 }, "draining");
+  await worker?.drain();
+  const { replied = 0, failed = 0 } = worker?.stats ?? {};
   log.info({ replied, failed }, "drained");
   // The module may hold things open that are none of ours.
   process.exit(0);
 }
 
-/** Starts without waiting for a broker: in a deployment the worker may well come up first. */
+/** Resolves when a broker has taken it on: in a deployment the worker may well come up first. */
 async function start(options: WorkerOptions, log: Log): Promise<Worker> {
   const { brokers } = options;
   const services = Object.keys(options.services);
   let isReady = false;
-  setTimeout(() => {
-    if (!isReady) log.warn({ brokers }, "no broker has answered yet");
-  }, PATIENCE_MS).unref();
-  try {
-    return await Worker.start({
-      ...options,
-      connectTimeoutMs: 0,
-      onError: (error, { service, requestId }) =>
-        log.error({ err: error, service, requestId }, "handler failed"),
-      onConnection: ({ endpoint, state, reason }) => {
-        log.info({ endpoint, reason }, `connection ${state}`);
-        if (state === "up" && !isReady) {
-          isReady = true;
-          logReady(log, { services, brokers });
-        }
-      },
-    });
-  } catch (error) {
-    throw new UsageError(messageOf(error));
+  let told = "";
+  for (;;) {
+    try {
+      return await Worker.start({
+        ...options,
+        connectTimeoutMs: PATIENCE_MS,
+        onError: (error, { service, requestId }) =>
+          log.error({ err: error, service, requestId }, "handler failed"),
+        onConnection: ({ endpoint, state, reason }) => {
+          log.info({ endpoint, reason }, `connection ${state}`);
+          if (state === "up" && !isReady) {
+            isReady = true;
+            logReady(log, { services, brokers });
+          }
+        },
+      });
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw new UsageError(messageOf(error));
+      // The same every few seconds would fill the log.
+      if (error.reason !== told)
+        log.warn({ reason: error.reason }, "no broker has taken it on yet");
+      told = error.reason;
+    }
   }
 }
 

@@ -79,11 +79,10 @@ export class BrokerParty {
 /** A worker's process, and which of the story's requests it has begun and not ended. */
 export class WorkerParty {
   readonly inWork = new Set<number>();
-  /** When it was taken on by the broker, by clockMs(); 0 before. */
-  joinedAtMs = 0;
   /** What happened to it, for the table. */
   note = "";
-  readonly joined: Promise<void>;
+  /** Resolves, when the broker has taken it on, with when that was, by clockMs(). */
+  readonly joined: Promise<number>;
   readonly #party: Party<ToWorker, FromWorker>;
 
   constructor(
@@ -91,9 +90,9 @@ export class WorkerParty {
     serve: Omit<Extract<ToWorker, { kind: "serve" }>, "kind" | "name">,
     onWork: (kind: "begun" | "ended", number: number) => void,
   ) {
-    let joined: () => void;
+    let joined: (atMs: number) => void;
     let failed: (error: Error) => void;
-    this.joined = new Promise<void>((resolve, reject) => {
+    this.joined = new Promise<number>((resolve, reject) => {
       joined = resolve;
       failed = reject;
     });
@@ -102,8 +101,7 @@ export class WorkerParty {
     this.#party = new Party<ToWorker, FromWorker>("./worker.js", (message) => {
       switch (message.kind) {
         case "joined":
-          this.joinedAtMs = message.atMs;
-          return joined();
+          return joined(message.atMs);
         case "failed":
           return failed(new CastError(`worker ${name}: ${message.reason}`, message.code));
         case "begun":

@@ -232,10 +232,18 @@ export class Story {
     if (number < SHOWN_COUNT) this.#tell(`${describe(body, answer)} (worker ${worker})`);
     const newcomer = this.#newcomer;
     if (worker === newcomer?.name && this.tally.repliesByWorker.get(worker) === 1) {
-      const afterMs = clockMs() - newcomer.joinedAtMs;
-      this.#tell(`worker ${worker} joined; first reply ${formatMs(afterMs)} later`);
+      this.#events.push(this.#tellFirstReply(newcomer, clockMs()));
     }
     if (this.#unanswered.delete(number) && this.#unanswered.size === 0) this.#tellRescue();
+  }
+
+  async #tellFirstReply({ name, joined }: WorkerParty, atMs: number): Promise<void> {
+    // The reply may be here before the word that it has joined, which comes another way.
+    const joinedAtMs = await joined.catch(() => undefined);
+    if (joinedAtMs === undefined) return;
+    this.#tell(
+      `worker ${name} joined; first reply ${formatMs(Math.max(0, atMs - joinedAtMs))} later`,
+    );
   }
 
   #onFailure(number: number, reason: string): void {

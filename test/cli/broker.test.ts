@@ -89,9 +89,16 @@ describe("what a broker refuses to start with", () => {
     ["a flag without its value", ["--frontend"], /--frontend <url>' argument missing/],
     ["no endpoint", ["--frontend", "here"], /frontend must be tcp:\/\/host:port .*"here"/],
     ["a port too high", ["--backend", "tcp://127.0.0.1:70000"], /the port is above 65535/],
+    ["an endpoint of many", ["--backend", ANY, "--backend", "x"], /backend must be tcp/],
     ["an unknown transport", ["--backend", "udp://127.0.0.1:1"], /backend must be tcp/],
     ["an unknown level", ["--log-level", "loud"], /--log-level must be one of .*"loud"/],
     ["an address of another machine", ["--frontend", "tcp://192.0.2.1:0"], /tcp:\/\/192\.0\.2\.1/],
+    [
+      "an unknown host",
+      ["--frontend", "tcp://no.invalid:0"],
+      /tcp:\/\/no\.invalid:0: no such host/,
+    ],
+    ["one for workers", ["--backend", "tcp://no.invalid:0"], /tcp:\/\/no\.invalid:0: no such host/],
     [
       "a missing config file",
       ["--config", "/nowhere/x.json"],
@@ -122,7 +129,9 @@ describe("what a broker refuses to start with", () => {
   it.each(configs)("a config file with %s", async (_name, text, what) => {
     const flags = ["--frontend", ANY, "--backend", ANY, "--config", stage.file("c.json", text)];
     const running = stage.brokerJs(text.includes("[]") ? flags.slice(2) : flags);
-    expectRefused(await running.ended, what);
+    const ended = await running.ended;
+    expectRefused(ended, what);
+    expect(ended.stdout).toBe("");
   });
 
   it("a port in use, at either end", async () => {

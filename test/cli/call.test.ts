@@ -27,7 +27,7 @@ async function scene({ keys, config }: { keys?: string; config?: object } = {}) 
   const worker = stage.wasmq(["worker", module, "--broker", backend, ...sealed]);
   await worker.logged("ready");
   const call = (args: string[], env: Record<string, string> = {}, input?: string) =>
-    stage.wasmq(["call", ...args], { env: { WASMQ_BROKER: frontend, ...env }, input }).ended;
+    stage.wasmq(["call", ...args], { env: { WASMQ_FRONTEND: frontend, ...env }, input }).ended;
   return { frontend, backend, worker, call };
 }
 
@@ -43,7 +43,7 @@ describe("wasmq call", () => {
     const added = await call(["add", '{"a":1,"b":2}']);
     expect(added).toEqual({ code: 0, signal: null, stdout: '{"sum":3}\n', stderr: "" });
     const flagged = ["add", '{"a":1,"b":2}', "--broker", frontend, "--priority", "0"];
-    expect(await call(flagged, { WASMQ_BROKER: "tcp://127.0.0.1:1" })).toMatchObject({ code: 0 });
+    expect(await call(flagged, { WASMQ_FRONTEND: "tcp://127.0.0.1:1" })).toMatchObject({ code: 0 });
     expect(await call(["echo", "-"], {}, "[1,\n2]")).toMatchObject({ stdout: "[1,2]\n" });
     expect(await call(["echo", "null"])).toMatchObject({ stdout: "null\n" });
     expect(await call(["odd", "null"])).toMatchObject({

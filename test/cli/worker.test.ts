@@ -13,9 +13,11 @@ describe("wasmq worker", () => {
     const { frontend, backend } = await stage.broker();
     const module = stage.file("one.mjs", "export default (body, { service }) => [service, body];");
     const args = ["worker", module, "--service", "one", "--concurrency", "2"];
-    const worker = stage.wasmq(args, { env: { WASMQ_BROKER: backend } });
+    // One environment serves both.
+    const env = { WASMQ_BACKEND: backend, WASMQ_FRONTEND: frontend };
+    const worker = stage.wasmq(args, { env });
     expect(await worker.logged("ready")).toMatchObject({ services: ["one"], brokers: [backend] });
-    const call = await stage.wasmq(["call", "one", "7", "--broker", frontend]).ended;
+    const call = await stage.wasmq(["call", "one", "7"], { env }).ended;
     expect(call).toMatchObject({ code: 0, stdout: '["one",7]\n' });
   });
 
@@ -25,6 +27,17 @@ describe("wasmq worker", () => {
     const worker = stage.wasmq(["worker", module, "--broker", endpoint]);
     await stage.broker({ backend: endpoint });
     expect(await worker.logged("ready")).toMatchObject({ services: ["one"] });
+  });
+
+  it("says why a broker will have none of it, and still leaves on SIGTERM", async () => {
+    const { frontend } = await stage.broker();
+    const module = stage.file("one.mjs", "export default { one: () => 1 };");
+    const worker = stage.wasmq(["worker", module, "--broker", frontend]);
+    const { reason } = await worker.logged("no broker has taken it on yet");
+    expect(reason).toContain("a worker belongs at the backend");
+    worker.kill("SIGTERM");
+    expect(await worker.ended).toMatchObject({ code: 0, stderr: "" });
+    expect(worker.log.at(-1)).toMatchObject({ msg: "drained", replied: 0 });
   });
 
   it.each(["SIGTERM", "SIGINT"] as const)("%s finishes what runs and exits 0", async (signal) => {
