@@ -21,12 +21,13 @@ export function logLevelOf(name: string, value: unknown): LogLevel {
  * process that exits are not lost.
  */
 export function openLog(level: LogLevel): Log {
-  return pino({
+  const options = {
     level,
     base: { pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
-  });
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+  return pino(options, pino.destination({ dest: 1, sync: true }));
 }
 
 /** The ready line: whatever the level, since what starts a process waits for it. */
