@@ -8,7 +8,7 @@ interface Chunk {
   readonly bytes: Buffer;
   readonly kind: number;
   readonly cellSize: number;
-  readonly free: number[];
+  readonly free: Cell[];
   readonly cellCount: number;
 }
 
@@ -37,15 +37,16 @@ export class Cells {
     const open = this.#open[kind];
     if (open.length === 0) open.push(this.#makeChunk(kind));
     const chunk = open[open.length - 1];
-    const at = chunk.free.pop() as number;
+    const cell = chunk.free.pop() as Cell;
     if (chunk.free.length === 0) open.pop();
-    return { bytes: chunk.bytes, at, chunk };
+    return cell;
   }
 
-  free({ chunk, at }: Cell): void {
+  free(cell: Cell): void {
+    const { chunk } = cell;
     if (chunk === undefined) return;
     const open = this.#open[chunk.kind];
-    chunk.free.push(at);
+    chunk.free.push(cell);
     if (chunk.free.length === 1) open.push(chunk);
     if (chunk.free.length < chunk.cellCount || open.length === 1) return;
     open.splice(open.indexOf(chunk), 1);
@@ -55,10 +56,11 @@ export class Cells {
   #makeChunk(kind: number): Chunk {
     const cellSize = sizeOf(kind);
     const cellCount = Math.floor(CHUNK_BYTES / cellSize);
-    const free: number[] = [];
-    for (let cell = cellCount - 1; cell >= 0; cell--) free.push(cell * cellSize);
+    const bytes = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const chunk: Chunk = { bytes, kind, cellSize, free: [], cellCount };
+    for (let i = cellCount - 1; i >= 0; i--) chunk.free.push({ bytes, at: i * cellSize, chunk });
     this.bytesHeld += CHUNK_BYTES;
-    return { bytes: Buffer.allocUnsafeSlow(CHUNK_BYTES), kind, cellSize, free, cellCount };
+    return chunk;
   }
 }
 
@@ -69,7 +71,14 @@ function sizeOf(kind: number): number {
 }
 
 function kindOf(size: number): number {
-  let kind = 0;
-  while (sizeOf(kind) < size) kind++;
-  return kind;
+  return KINDS[((size + KIND_STEP - 1) / KIND_STEP) | 0];
 }
+
+/** All sizes of cells are multiples of this. */
+const KIND_STEP = 32;
+/** The kind for each size, in steps. */
+const KINDS = Uint8Array.from({ length: CELL_BYTES_MAX / KIND_STEP + 1 }, (_, steps) => {
+  let kind = 0;
+  while (sizeOf(kind) < steps * KIND_STEP) kind++;
+  return kind;
+});
