@@ -116,8 +116,7 @@ export class Delivery implements Effects {
   ): void {
     const peer = this.#peers.at(client) as Peer;
     if (peer.role === "plain-client") {
-      // PROTOCOL 4.
-      peer.outbox.push([EMPTY, EMPTY, Buffer.from(statusName(status)), Buffer.from(reason)]);
+      peer.outbox.push(plainFailure(status, reason));
     } else {
       const id = this.#exchangeId(peer, sequence, 0, 0);
       writeFailure(peer.outbox.writer, id, 0, status, reason, retryAfterMs);
@@ -163,4 +162,9 @@ export class Delivery implements Effects {
     port?.due(outbox, peer.routingId);
     if (isLarge) port?.flush();
   }
+}
+
+/** What a plain client gets in place of a reply (PROTOCOL 4). */
+export function plainFailure(status: StatusCode, reason: string): Uint8Array[] {
+  return [EMPTY, EMPTY, Buffer.from(statusName(status)), Buffer.from(reason)];
 }

@@ -27,7 +27,7 @@ import {
 } from "../wire/session-record.js";
 import { NameCache } from "../wire/text.js";
 import type { PlainWorker } from "./acceptor.js";
-import { Delivery } from "./delivery.js";
+import { Delivery, plainFailure } from "./delivery.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
 import type { RouterPort } from "./router-port.js";
@@ -403,7 +403,7 @@ export class Exchange {
       this.faults.malformed++;
       const why =
         body.length > PLAIN_FRAMES_MAX ? "too many frames" : "larger than the broker takes";
-      port.sendOnce(routingId, plainFailure("INVALID_ARGUMENT", `request ${why}`));
+      port.sendOnce(routingId, plainFailure(Status.INVALID_ARGUMENT, `request ${why}`));
       return;
     }
     const peer = known ?? this.#welcomePlainClient(port, routingId);
@@ -559,10 +559,4 @@ function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
   const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
   const { bytes, size } = writer;
   return { bytes, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
-}
-
-const EMPTY = Buffer.alloc(0);
-
-function plainFailure(status: string, reason: string): Uint8Array[] {
-  return [EMPTY, EMPTY, Buffer.from(status), Buffer.from(reason)];
 }

@@ -104,7 +104,5 @@ export function resolveLimits(overrides: Partial<Limits> = {}): Limits {
 /** Priorities are 0 (first) to 7 (last); a request that says none has the middle one. */
 export const PRIORITY_COUNT = 8;
 export const PRIORITY_DEFAULT = 4;
-/** A service's name in UTF-8. */
-export const SERVICE_NAME_BYTES_MAX = 255;
 
 assert(PRIORITY_DEFAULT < PRIORITY_COUNT, "the default priority is one of them");
