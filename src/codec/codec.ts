@@ -1,20 +1,12 @@
-import { NONCE_SIZE, TAG_SIZE } from "./aead.js";
-import { loadCodecModule, loadNativeCrypto, newBytes } from "./assets.js";
+import { loadCodecModule, loadNativeCrypto } from "./assets.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
-import { type CodecContext, ContextBinder, requestCheckOf } from "./context.js";
+import { BodyOpener } from "./body-opener.js";
+import { BodySealer } from "./body-sealer.js";
+import { type CodecContext, ContextBinder } from "./context.js";
 import { type EngineKey, Engines } from "./engines.js";
-import {
-  COUNTER_END,
-  type Envelope,
-  HEADER_SIZE,
-  counterOf,
-  nonceOf,
-  readEnvelope,
-  sessionOf,
-  writeHeader,
-} from "./envelope.js";
+import { readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
-import { type CodecKey, idTextOf } from "./keys.js";
+import type { CodecKey } from "./keys.js";
 import { LinearMemory } from "./linear-memory.js";
 import { Lz4Assembly } from "./lz4-assembly.js";
 import { Lz4Wasm } from "./lz4-wasm.js";
@@ -26,14 +18,11 @@ import {
   requireInteger,
 } from "./options.js";
 import { Packer } from "./packer.js";
-import { isWorthCompressing } from "./probe.js";
 import { ReplayGuard } from "./replay.js";
 import { KeyRing } from "./ring.js";
 import { loadSodium } from "./sodium.js";
 import { Unpacker } from "./unpacker.js";
 
-/** A value's bytes on the way out count as smaller when a sixteenth at least is saved. */
-const SAVED_SHIFT = 4;
 const DECOMPRESSED_SIZE_MAX = 1024 * 1024 * 1024;
 
 /** The parts that are loaded before a codec exists. */
@@ -55,10 +44,10 @@ export class Codec {
   readonly #ring: KeyRing<EngineKey>;
   readonly #packer: Packer;
   readonly #unpacker: Unpacker;
-  readonly #guard: ReplayGuard;
   readonly #binder = new ContextBinder();
+  readonly #sealer: BodySealer;
+  readonly #opener: BodyOpener;
   readonly #sizeMax: number;
-  readonly #isCompressing: boolean;
   #isClosed = false;
 
   /** @internal */
@@ -70,9 +59,11 @@ export class Codec {
     this.#ring = new KeyRing(parts.engines);
     this.#packer = new Packer(parts.memory, complete.depthMax, complete.sizeMax);
     this.#unpacker = new Unpacker(parts.memory, complete.depthMax);
-    this.#guard = new ReplayGuard(complete.replayWindow, complete.replaySessionsMax);
+    const shared = { ...parts, ring: this.#ring, binder: this.#binder };
+    this.#sealer = new BodySealer({ ...shared, isCompressing: complete.isCompressing });
+    const guard = new ReplayGuard(complete.replayWindow, complete.replaySessionsMax);
+    this.#opener = new BodyOpener({ ...shared, guard, sizeMax: complete.sizeMax });
     this.#sizeMax = complete.sizeMax;
-    this.#isCompressing = complete.isCompressing;
     if (options.keys !== undefined) this.#ring.replace(options.keys);
   }
 
@@ -183,19 +174,15 @@ export class Codec {
     if (expected !== undefined && expected > maxSize) {
       throw new CodecError("TOO_LARGE", `size ${expected} is more than maxSize ${maxSize}`);
     }
-    const top = this.#memory.enter();
-    try {
-      return this.#decompress(bytes, maxSize, expected).slice();
-    } finally {
-      this.#memory.leave(top);
-    }
-  }
-
-  #decompress(bytes: Uint8Array, maxSize: number, expected: number | undefined): Uint8Array {
     if (bytes.length > blockSizeMax(maxSize)) {
       throw new CodecError("TOO_LARGE", `no block of ${maxSize} bytes has ${bytes.length}`);
     }
-    return this.#blocks.decompress(bytes, maxSize, expected);
+    const top = this.#memory.enter();
+    try {
+      return this.#blocks.decompress(bytes, maxSize, expected).slice();
+    } finally {
+      this.#memory.leave(top);
+    }
   }
 
   /**
@@ -213,45 +200,10 @@ export class Codec {
       const plainSize = this.#packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
       this.#requireOpen();
-      const block = this.#squeeze(top, plainSize);
-      // Taken now: compressing may have moved the memory.
-      const body = block ?? memory.u8.subarray(top, top + plainSize);
-      const sealing = this.#ring.next();
-      const header = {
-        isSealed: sealing !== undefined,
-        isCompressed: block !== undefined,
-        plainSize,
-        targetCheck: this.#binder.targetCheckOf(context),
-        requestCheck: requestCheckOf(context.requestId),
-        keyId: sealing?.id ?? 0,
-      };
-      if (sealing === undefined) {
-        const envelope = newBytes(HEADER_SIZE + body.length);
-        writeHeader(envelope, header);
-        envelope.set(body, HEADER_SIZE);
-        return envelope;
-      }
-      const payloadAt = HEADER_SIZE + NONCE_SIZE;
-      const envelope = newBytes(payloadAt + body.length + TAG_SIZE);
-      writeHeader(envelope, header);
-      envelope.set(sealing.nonce, HEADER_SIZE);
-      const associated = this.#binder.associate(envelope, context);
-      this.#engines.encrypt(body, associated, sealing.nonce, sealing.key, envelope, payloadAt);
-      return envelope;
+      return this.#sealer.seal(plainSize, context);
     } finally {
       memory.leave(top);
     }
-  }
-
-  /** The block of the bytes from the memory's top on, where it pays. */
-  #squeeze(top: number, size: number): Uint8Array | undefined {
-    if (!this.#isCompressing) return undefined;
-    const memory = this.#memory;
-    memory.top = top + size;
-    const plain = memory.u8.subarray(top, memory.top);
-    if (!isWorthCompressing(plain, this.#blocks)) return undefined;
-    const block = this.#blocks.compress(memory.u8.subarray(top, top + size));
-    return block.length <= size - (size >>> SAVED_SHIFT) ? block : undefined;
   }
 
   /**
@@ -268,78 +220,12 @@ export class Codec {
     this.#binder.check(context);
     const envelope = readEnvelope(bytes);
     this.#requireSize(envelope.plainSize);
-    const payloadSize = bytes.length - envelope.payloadAt - (envelope.isSealed ? TAG_SIZE : 0);
-    this.#requirePayloadSize(envelope, payloadSize);
     const top = this.#memory.enter();
     try {
-      const body = this.#verify(bytes, envelope, context);
-      return this.#unpackFrom(
-        envelope.isCompressed ? this.#decompress(body, this.#sizeMax, envelope.plainSize) : body,
-      );
+      return this.#unpackFrom(this.#opener.open(bytes, envelope, context));
     } finally {
       this.#engines.settle();
       this.#memory.leave(top);
-    }
-  }
-
-  #requirePayloadSize({ isCompressed, plainSize }: Envelope, payloadSize: number): void {
-    const isPossible = isCompressed
-      ? payloadSize <= blockSizeMax(plainSize)
-      : payloadSize === plainSize;
-    if (!isPossible) {
-      const reason = `${payloadSize} bytes cannot hold the plain size ${plainSize} of the header`;
-      throw new CodecError("SIZE_MISMATCH", reason);
-    }
-  }
-
-  /** The payload, decrypted when it is sealed, once nothing speaks against believing it. */
-  #verify(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
-    const key = this.#keyFor(envelope);
-    // Hints, and in clear: they say which of the causes it is, for the tag cannot. Whoever forges
-    // one to pass here fails at the tag, whose associated data has the context itself.
-    if (envelope.targetCheck !== this.#binder.targetCheckOf(context)) {
-      const reason = `the body is not for the ${context.direction} of ${context.service}`;
-      throw new CodecError("REDIRECTED", reason);
-    }
-    if (envelope.requestCheck !== requestCheckOf(context.requestId)) {
-      throw new CodecError("SWAPPED", "the body is of another request");
-    }
-    const payload = bytes.subarray(envelope.payloadAt);
-    if (key === undefined) return payload;
-    const associated = this.#binder.associate(bytes, context);
-    const plain = this.#engines.decrypt(payload, associated, nonceOf(bytes), key);
-    if (plain === undefined) {
-      throw new CodecError("TAMPERED", "the tag does not verify for this body and context");
-    }
-    this.#markOpened(bytes);
-    return plain;
-  }
-
-  /** The key to open with; undefined when neither side seals. */
-  #keyFor({ isSealed, keyId }: Envelope): EngineKey | undefined {
-    if (!isSealed) {
-      if (!this.isSealed) return undefined;
-      throw new CodecError("UNSEALED", "the body is not sealed, and this codec holds keys");
-    }
-    const key = this.#ring.find(keyId);
-    if (key === undefined) {
-      const holds = this.keyIds.map(idTextOf).join(", ") || "none";
-      throw new CodecError("UNKNOWN_KEY", `sealed under ${idTextOf(keyId)}, keys held: ${holds}`);
-    }
-    return key;
-  }
-
-  #markOpened(bytes: Uint8Array): void {
-    const counter = counterOf(bytes);
-    if (counter >= COUNTER_END) {
-      throw new CodecError("BAD_COUNTER", `the nonce's counter ${counter} is 2^48 or more`);
-    }
-    const freshness = this.#guard.mark(sessionOf(bytes), counter);
-    if (freshness === "REPLAYED") {
-      throw new CodecError("REPLAYED", `message ${counter} of its session was opened before`);
-    }
-    if (freshness === "STALE") {
-      throw new CodecError("STALE", `message ${counter} is older than the replay window`);
     }
   }
 

@@ -1,4 +1,4 @@
-import { HEADER_SIZE } from "./envelope.js";
+import { type Envelope, HEADER_SIZE } from "./envelope.js";
 
 /** What a body is sealed for. The opener must name the same, or the body does not open. */
 export interface CodecContext {
@@ -15,8 +15,10 @@ export interface CodecContext {
 // docs/codec.md 2: the associated data. Every part has a fixed size or its size before it, so
 // that no two contexts have the same bytes.
 //
-//   | header 20 B | direction u8 | serviceSize u16 | service | requestId 16 B | headersSize u32 |
-//   | headers |
+//   | header 20 B | fields | direction u8 | serviceSize u16 | service | requestId 16 B |
+//   | headersSize u32 | headers |
+//
+// The flags in the header say which fields there are, and so where they end.
 
 const REQUEST_ID_SIZE = 16;
 const DIRECTIONS = { request: 1, reply: 2 } as const;
@@ -105,18 +107,27 @@ export class ContextBinder {
     return target;
   }
 
-  /** The associated data; a view that the next call overwrites. */
-  associate(envelope: Uint8Array, context: CodecContext): Uint8Array {
+  /**
+   * The associated data of an envelope whose header and fields are written; a view that the next
+   * call overwrites.
+   */
+  associate(
+    envelope: Uint8Array,
+    { fieldsAt, payloadAt }: Pick<Envelope, "fieldsAt" | "payloadAt">,
+    context: CodecContext,
+  ): Uint8Array {
     const target = this.#target(context).bytes;
     const headersSize = context.headers?.length ?? 0;
-    const size = HEADER_SIZE + target.length + REQUEST_ID_SIZE + 4 + headersSize;
+    const fieldsSize = payloadAt - fieldsAt;
+    const size = HEADER_SIZE + fieldsSize + target.length + REQUEST_ID_SIZE + 4 + headersSize;
     if (size > this.#bytes.length) {
       this.#bytes = new Uint8Array(size * 2);
       this.#view = new DataView(this.#bytes.buffer);
     }
     const bytes = this.#bytes;
     for (let at = 0; at < HEADER_SIZE; at++) bytes[at] = envelope[at];
-    let at = HEADER_SIZE;
+    for (let at = 0; at < fieldsSize; at++) bytes[HEADER_SIZE + at] = envelope[fieldsAt + at];
+    let at = HEADER_SIZE + fieldsSize;
     bytes.set(target, at);
     at += target.length;
     bytes.set(context.requestId, at);

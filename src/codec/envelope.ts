@@ -6,17 +6,24 @@ import { CodecError } from "./errors.js";
 //    0         1         2             4              8                12
 //   | version | flags   | reserved u16 | plainSize u32 | targetCheck u32 | requestCheck u32 |
 //   16                  20                        44
-//   | keyId u32         | nonce 24 B, if SEALED   | payload; ciphertext and tag, if SEALED    |
+//   | keyId u32         | nonce 24 B, if SEALED   | fields | payload; and its tag, if SEALED  |
 //
-// Fields that reserved flags announce will stand between nonce and payload, in order of the flags.
+// The fields are those that the flags announce, in the order of the flags.
 
 export const VERSION = 1;
 export const HEADER_SIZE = 20;
 
 export const COMPRESSED = 0x01;
 export const SEALED = 0x02;
-// Reserved: 0x04 RAW, body is not MessagePack; 0x08 DICTIONARY, its digest u64; 0x10 AGREED, an
-// X25519 public key of 32 B; 0x20 CHUNK of a stream, its index u64; 0x40 and 0x80 nothing yet.
+/** The body is bytes, not MessagePack. */
+export const RAW = 0x04;
+/** A dictionary's digest, u64: what the block refers to. */
+export const DICTIONARY = 0x08;
+/** An X25519 public key. */
+export const AGREED = 0x10;
+/** The place in a stream. */
+export const CHUNK = 0x20;
+/** What this version of the codec understands. */
 const KNOWN_FLAGS = COMPRESSED | SEALED;
 
 const PLAIN_SIZE_AT = 4;
@@ -25,13 +32,19 @@ const REQUEST_CHECK_AT = 12;
 const KEY_ID_AT = 16;
 const NONCE_AT = HEADER_SIZE;
 
+export const DICTIONARY_FIELD_SIZE = 8;
+export const AGREED_FIELD_SIZE = 32;
+export const CHUNK_FIELD_SIZE = 16;
+
 /** What an envelope's header says; anyone may read it, only a verified tag makes it true. */
 export interface Envelope {
+  /** The flags, as in the header. */
+  flags: number;
   /** Whether the payload is sealed under a key. */
   isSealed: boolean;
   /** Whether the plain bytes are an LZ4 block. */
   isCompressed: boolean;
-  /** Bytes of MessagePack, before compression. */
+  /** Bytes of the body before compression. */
   plainSize: number;
   /** CRC-32 of direction and service: a hint, see docs/codec.md. */
   targetCheck: number;
@@ -39,9 +52,17 @@ export interface Envelope {
   requestCheck: number;
   /** The key that sealed it; 0 when it is not sealed. */
   keyId: number;
+  /** Where the fields begin. */
+  fieldsAt: number;
   /** Where the payload begins. */
   payloadAt: number;
 }
+
+/** What a header is written from. */
+export type Header = Pick<
+  Envelope,
+  "flags" | "plainSize" | "targetCheck" | "requestCheck" | "keyId"
+>;
 
 function u32(bytes: Uint8Array, at: number): number {
   return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
@@ -79,25 +100,44 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   if ((keyId !== 0) !== isSealed) {
     throw new CodecError("BAD_FLAGS", "a key id goes with SEALED, and only with it");
   }
-  const payloadAt = isSealed ? NONCE_AT + NONCE_SIZE : HEADER_SIZE;
-  if (isSealed && bytes.length < payloadAt + TAG_SIZE) {
-    throw new CodecError("TRUNCATED", `a sealed envelope has 60 bytes, got ${bytes.length}`);
+  const fieldsAt = fieldsAtOf(flags);
+  const payloadAt = fieldsAt + fieldsSizeOf(flags);
+  const sizeMin = isSealed ? payloadAt + TAG_SIZE : payloadAt;
+  if (bytes.length < sizeMin) {
+    const reason = `an envelope of flags ${flags} has ${sizeMin} bytes or more, got ${bytes.length}`;
+    throw new CodecError("TRUNCATED", reason);
   }
   return {
+    flags,
     isSealed,
     isCompressed: (flags & COMPRESSED) !== 0,
     plainSize: u32(bytes, PLAIN_SIZE_AT),
     targetCheck: u32(bytes, TARGET_CHECK_AT),
     requestCheck: u32(bytes, REQUEST_CHECK_AT),
     keyId,
+    fieldsAt,
     payloadAt,
   };
 }
 
+/** Where the fields of an envelope with these flags begin. */
+export function fieldsAtOf(flags: number): number {
+  return (flags & SEALED) === 0 ? HEADER_SIZE : NONCE_AT + NONCE_SIZE;
+}
+
+/** Bytes of the fields that the flags announce. */
+export function fieldsSizeOf(flags: number): number {
+  return (
+    ((flags & DICTIONARY) === 0 ? 0 : DICTIONARY_FIELD_SIZE) +
+    ((flags & AGREED) === 0 ? 0 : AGREED_FIELD_SIZE) +
+    ((flags & CHUNK) === 0 ? 0 : CHUNK_FIELD_SIZE)
+  );
+}
+
 /** Writes every byte of a header at the beginning of `bytes`. */
-export function writeHeader(bytes: Uint8Array, envelope: Omit<Envelope, "payloadAt">): void {
+export function writeHeader(bytes: Uint8Array, envelope: Header): void {
   bytes[0] = VERSION;
-  bytes[1] = (envelope.isCompressed ? COMPRESSED : 0) | (envelope.isSealed ? SEALED : 0);
+  bytes[1] = envelope.flags;
   bytes[2] = 0;
   bytes[3] = 0;
   setU32(bytes, PLAIN_SIZE_AT, envelope.plainSize);

@@ -1,0 +1,86 @@
+import { TAG_SIZE } from "./aead.js";
+import { newBytes } from "./assets.js";
+import type { BlockCompressor } from "./block.js";
+import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
+import type { EngineKey, Engines } from "./engines.js";
+import {
+  COMPRESSED,
+  HEADER_SIZE,
+  SEALED,
+  fieldsAtOf,
+  fieldsSizeOf,
+  writeHeader,
+} from "./envelope.js";
+import type { LinearMemory } from "./linear-memory.js";
+import { isWorthCompressing } from "./probe.js";
+import type { KeyRing } from "./ring.js";
+
+/** Bytes on the way out count as smaller when a sixteenth at least is saved. */
+const SAVED_SHIFT = 4;
+
+/** Packed bytes to an envelope: compressed where that pays, encrypted, copied out once. */
+export class BodySealer {
+  readonly #memory: LinearMemory;
+  readonly #blocks: BlockCompressor;
+  readonly #engines: Engines;
+  readonly #ring: KeyRing<EngineKey>;
+  readonly #binder: ContextBinder;
+  readonly #isCompressing: boolean;
+
+  constructor(parts: {
+    memory: LinearMemory;
+    blocks: BlockCompressor;
+    engines: Engines;
+    ring: KeyRing<EngineKey>;
+    binder: ContextBinder;
+    isCompressing: boolean;
+  }) {
+    this.#memory = parts.memory;
+    this.#blocks = parts.blocks;
+    this.#engines = parts.engines;
+    this.#ring = parts.ring;
+    this.#binder = parts.binder;
+    this.#isCompressing = parts.isCompressing;
+  }
+
+  /** The envelope of the `plainSize` bytes at the memory's top, for a context that was checked. */
+  seal(plainSize: number, context: CodecContext): Uint8Array {
+    const memory = this.#memory;
+    const top = memory.top;
+    const block = this.#squeeze(top, plainSize);
+    // Taken now: compressing may have moved the memory.
+    const body = block ?? memory.u8.subarray(top, top + plainSize);
+    const sealing = this.#ring.next();
+    const flags = (block === undefined ? 0 : COMPRESSED) | (sealing === undefined ? 0 : SEALED);
+    const fieldsAt = fieldsAtOf(flags);
+    const payloadAt = fieldsAt + fieldsSizeOf(flags);
+    const tagSize = sealing === undefined ? 0 : TAG_SIZE;
+    const envelope = newBytes(payloadAt + body.length + tagSize);
+    writeHeader(envelope, {
+      flags,
+      plainSize,
+      targetCheck: this.#binder.targetCheckOf(context),
+      requestCheck: requestCheckOf(context.requestId),
+      keyId: sealing?.id ?? 0,
+    });
+    if (sealing === undefined) {
+      envelope.set(body, payloadAt);
+      return envelope;
+    }
+    envelope.set(sealing.nonce, HEADER_SIZE);
+    const associated = this.#binder.associate(envelope, { fieldsAt, payloadAt }, context);
+    this.#engines.encrypt(body, associated, sealing.nonce, sealing.key, envelope, payloadAt);
+    return envelope;
+  }
+
+  /** The block of the bytes from the memory's top on, where it pays. */
+  #squeeze(top: number, size: number): Uint8Array | undefined {
+    if (!this.#isCompressing) return undefined;
+    const memory = this.#memory;
+    memory.top = top + size;
+    const plain = memory.u8.subarray(top, memory.top);
+    if (!isWorthCompressing(plain, this.#blocks)) return undefined;
+    const block = this.#blocks.compress(memory.u8.subarray(top, top + size));
+    return block.length <= size - (size >>> SAVED_SHIFT) ? block : undefined;
+  }
+}
