@@ -47,8 +47,9 @@ export interface RouterPortEvents {
 export class RouterPort {
   readonly #socket: NotifyingRouter;
   readonly #events: RouterPortEvents;
-  /** Outboxes with something to send, and their routing ids. */
+  /** Outboxes that the next flush looks at. */
   #due: Outbox[] = [];
+  /** Outboxes of which something is not sent yet, and their routing ids. */
   readonly #routingIds = new Map<Outbox, Buffer>();
   /** Outboxes whose pipe was full. */
   readonly #blocked = new Set<Outbox>();
@@ -131,14 +132,18 @@ export class RouterPort {
 
   /** Says that `outbox` has something for the peer of this routing id. */
   due(outbox: Outbox, routingId: Buffer): void {
-    if (outbox.isDue || outbox.isGivenUp) return;
+    if (outbox.isGivenUp) return;
+    // Even when it is due already: all that it was due for may have gone since, behind a message that
+    // was under way.
+    this.#routingIds.set(outbox, routingId);
+    if (outbox.isDue) return;
     if (outbox.isOverdue) {
       outbox.isGivenUp = true;
+      this.#routingIds.delete(outbox);
       this.#events.onUnreachable(outbox, true);
       return;
     }
     outbox.isDue = true;
-    this.#routingIds.set(outbox, routingId);
     this.#due.push(outbox);
   }
 

@@ -101,6 +101,29 @@ describe("a peer that reads", () => {
     expect(next).toBe(sent);
     expect(told).toEqual([]);
   });
+
+  it("sends what was written after all was sent, and before the flush that it was due for", async () => {
+    const { dealer, routingId } = await connect();
+    const outbox = new Outbox(0);
+    const seen: string[] = [];
+    const write = (reason: string) => {
+      writeError(outbox.writer, { status: 3, record: 0, reason });
+      port.due(outbox, routingId);
+    };
+    write("first");
+    port.flush();
+    // Due again, and sent by the one before when that has gone, not by a flush.
+    write("second");
+    await nextTurn();
+    expect(outbox.isEmpty).toBe(true);
+    write("third");
+    port.flush();
+    for (let i = 0; i < 3; i++) {
+      const [batch] = await dealer.receive();
+      seen.push(batch.subarray(8 + 16).toString());
+    }
+    expect(seen).toEqual(["first", "second", "third"]);
+  });
 });
 
 describe("a peer that does not read", () => {
