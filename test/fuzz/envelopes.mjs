@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { ContextBinder, requestCheckOf } from "../../build/codec/context.js";
-import { HEADER_SIZE, writeHeader } from "../../build/codec/envelope.js";
+import { COUNTER_END, HEADER_SIZE, writeHeader } from "../../build/codec/envelope.js";
 import { importKey } from "../../build/codec/keys.js";
 import { SodiumAead } from "../../build/codec/sodium-aead.js";
 
@@ -58,7 +58,8 @@ export class Sealer {
   #step() {
     const random = this.#random;
     const dice = random.below(256);
-    if (dice === 0) this.#beginSession();
+    // Nothing is accepted of a session that has come to its end.
+    if (dice === 0 || this.#counter >= COUNTER_END) this.#beginSession();
     else if (dice === 1) this.#counter += random.pick(LEAPS);
     else if (dice === 2) this.#counter = Math.max(0, this.#counter - random.pick(LEAPS));
     else if (dice < 12) this.#counter = Math.max(0, this.#counter - random.below(5));

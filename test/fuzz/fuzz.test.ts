@@ -156,7 +156,9 @@ describe("npm run fuzz", () => {
     expect(first).toMatchObject({ code: 0, stderr: "" });
     expect(first.stdout).toMatch(/^seed 7\n/);
     expect(first.stdout).toMatch(/\nunpack: value \d+/);
-    expect(first.stdout).toMatch(/\n2000 inputs: RSS \d+ KiB, WASM \d+ KiB, libsodium \d+ KiB\n/);
+    expect(first.stdout).toMatch(
+      /\n2000 inputs: RSS \d+ KiB, JavaScript \d+ KiB, WASM \d+ KiB, libsodium \d+ KiB\n/,
+    );
     const digest = /\ndigest [0-9a-f]{8}\n$/.exec(first.stdout)?.[0];
     expect(digest).toBeDefined();
     expect((await run("--inputs", "2000", "--seed", "7")).stdout).toContain(digest);

@@ -37,8 +37,11 @@ function hex(text) {
 /** @param {import("./run.mjs").Report} report */
 function memoryLine({ inputs, linearSize, heapSize }) {
   const kib = (bytes) => `${Math.round(bytes / 1024)} KiB`;
-  const rss = kib(process.memoryUsage.rss());
-  return `${inputs} inputs: RSS ${rss}, WASM ${kib(linearSize)}, libsodium ${kib(heapSize)}`;
+  // With `node --expose-gc` what is in use, without what was at the last collection.
+  globalThis.gc?.();
+  const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
+  const used = kib(heapUsed + arrayBuffers);
+  return `${inputs} inputs: RSS ${kib(rss)}, JavaScript ${used}, WASM ${kib(linearSize)}, libsodium ${kib(heapSize)}`;
 }
 
 /** @param {import("./run.mjs").Report} report */
