@@ -13,8 +13,8 @@ import {
 //   | room for a dictionary | plain, target..target + targetSize | slack | block | slack |
 //                                                                  64 B            64 B
 //
-// Copies go 16 bytes at a time, so up to 15 beyond the checked ones: into plain text that is yet to
-// come, or into the slack, which is the area's.
+// Copies go 16 bytes at a time, so up to 16 beyond the checked ones, which may be none: into plain
+// text that is yet to come, or into the slack, which is the area's.
 
 /** For each offset below 16: the 16 indices that repeat so many bytes, | 0 1 .. offset - 1 0 1 .. | */
 const patterns = memory.data(256, 16);

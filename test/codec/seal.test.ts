@@ -66,6 +66,23 @@ describe("what is sealed opens again", () => {
   });
 });
 
+// docs/codec.md 6, "When not to compress what you encrypt".
+test("a compressed size tells whether a guess stands beside the secret; without, it does not", async () => {
+  const filler =
+    "Nothing that repeats: 0f9b27c4e1a83d56, qzjxkvw, 7719-2284-5603, HUMPBACK, ~!#%&.";
+  const sizesOf = async (isCompressing: boolean) => {
+    const codec = await createCodec({ keys: [key], isCompressing });
+    const body = (guess: string) => ({ filler, token: "token=s3cr3t-8841-zulu", search: guess });
+    return ["token=s3cr3t-8841-zulu", "token=q7wv9x-2056-kilo"].map(
+      (guess) => codec.seal(body(guess), context).length,
+    );
+  };
+  const [right, wrong] = await sizesOf(true);
+  expect(right).toBeLessThan(wrong);
+  const [rightPlain, wrongPlain] = await sizesOf(false);
+  expect(rightPlain).toBe(wrongPlain);
+});
+
 test("stock libraries open it", async () => {
   const headers = hex("aabbcc");
   const large = new Array(50).fill(order);
