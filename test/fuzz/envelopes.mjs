@@ -1,6 +1,14 @@
 import { createHash } from "node:crypto";
 import { ContextBinder, requestCheckOf } from "../../build/codec/context.js";
-import { COUNTER_END, HEADER_SIZE, writeHeader } from "../../build/codec/envelope.js";
+import {
+  COMPRESSED,
+  COUNTER_END,
+  HEADER_SIZE,
+  SEALED,
+  fieldsAtOf,
+  fieldsSizeOf,
+  writeHeader,
+} from "../../build/codec/envelope.js";
 import { importKey } from "../../build/codec/keys.js";
 import { SodiumAead } from "../../build/codec/sodium-aead.js";
 
@@ -75,11 +83,12 @@ export class Sealer {
   write(out, body, { isSealed, isCompressed, plainSize }) {
     const random = this.#random;
     const context = random.below(64) === 0 ? random.pick(OTHERS) : CONTEXT;
-    const payloadAt = HEADER_SIZE + (isSealed ? NONCE_SIZE : 0);
+    const flags = (isCompressed ? COMPRESSED : 0) | (isSealed ? SEALED : 0);
+    const fieldsAt = fieldsAtOf(flags);
+    const payloadAt = fieldsAt + fieldsSizeOf(flags);
     out.size = payloadAt + body.length + (isSealed ? TAG_SIZE : 0);
     writeHeader(out.all, {
-      isSealed,
-      isCompressed,
+      flags,
       plainSize,
       targetCheck: this.#binder.targetCheckOf(context),
       requestCheck: requestCheckOf(context.requestId),
@@ -88,7 +97,7 @@ export class Sealer {
     if (!isSealed) return out.all.set(body, payloadAt);
     this.#step();
     out.all.set(this.#nonce, HEADER_SIZE);
-    const associated = this.#binder.associate(out.all, context);
+    const associated = this.#binder.associate(out.all, { fieldsAt, payloadAt }, context);
     this.#aead.encrypt(body, associated, this.#nonce, this.#key, out.all, payloadAt);
   }
 
