@@ -27,6 +27,12 @@ export interface BrokerOptions {
   probeIntervalMs?: number;
   /** Connections at each backend endpoint. Default 10000. */
   connectionsMax?: number;
+  /**
+   * A second TCP port at each backend's host, for native workers alone: the backend sends them there,
+   * where nothing stands between them and ZeroMQ. 1..65535; 0, the default, takes any free one; false
+   * none. Workers that cannot reach it stay at the backend.
+   */
+  directPort?: number | false;
 }
 
 /** What a broker holds now and has counted since it started. */
@@ -38,6 +44,8 @@ export interface BrokerStats {
   queued: number;
   clients: number;
   workers: number;
+  /** Connections at the backend, native workers that moved to the direct port not among them. */
+  backendConnections: number;
   services: Record<string, { queued: number; inFlight: number; isServed: boolean }>;
   counts: CoreCounts;
   faults: FaultCounts;
@@ -58,7 +66,7 @@ export class Broker {
   readonly backend: readonly string[];
   readonly #exchange: Exchange;
   readonly #frontend: RouterPort;
-  readonly #backend: RouterPort;
+  readonly #backends: readonly RouterPort[];
   readonly #acceptors: readonly Acceptor[];
   readonly #folder: string;
   readonly #probing: NodeJS.Timeout;
@@ -67,7 +75,7 @@ export class Broker {
   private constructor(
     exchange: Exchange,
     frontend: { port: RouterPort; endpoints: readonly string[] },
-    backend: { port: RouterPort; acceptors: readonly Acceptor[] },
+    backend: { port: RouterPort; direct: RouterPort; acceptors: readonly Acceptor[] },
     folder: string,
     probeIntervalMs: number,
   ) {
@@ -75,7 +83,7 @@ export class Broker {
     this.#exchange = exchange;
     this.#frontend = frontend.port;
     this.frontend = frontend.endpoints;
-    this.#backend = backend.port;
+    this.#backends = [backend.port, backend.direct];
     this.#acceptors = backend.acceptors;
     this.backend = backend.acceptors.map((acceptor) => acceptor.endpoint);
     this.#folder = folder;
@@ -105,6 +113,8 @@ export class Broker {
       );
     }
     const probeIntervalMs = timeMs("probeIntervalMs", options.probeIntervalMs ?? 10_000);
+    const directPort = options.directPort ?? 0;
+    if (directPort !== false) wholeNumber("directPort", directPort, 0, 65_535);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
@@ -118,6 +128,7 @@ export class Broker {
     const folder = mkdtempSync(join(tmpdir(), "wq-"));
     const frontend = makePort("frontend", exchange, portOptions);
     const backend = makePort("backend", exchange, portOptions);
+    const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
     try {
       const bound: string[] = [];
@@ -140,18 +151,21 @@ export class Broker {
           }),
         );
       }
+      await offerDirect(exchange, backend, direct, acceptors, directPort);
       frontend.open();
       backend.open();
+      direct.open();
       return new Broker(
         exchange,
         { port: frontend, endpoints: bound },
-        { port: backend, acceptors },
+        { port: backend, direct, acceptors },
         folder,
         probeIntervalMs,
       );
     } catch (error) {
       frontend.close(0);
       backend.close(0);
+      direct.close(0);
       for (const acceptor of acceptors) await acceptor.close();
       rmSync(folder, { recursive: true, force: true });
       throw error;
@@ -180,6 +194,7 @@ export class Broker {
       queued,
       clients: core.clientCount,
       workers: core.workerCount,
+      backendConnections: this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0),
       services,
       counts: { ...core.counts },
       faults: { ...faults },
@@ -205,10 +220,10 @@ export class Broker {
     clearInterval(this.#probing);
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
-    await Promise.all([this.#frontend.settle(lingerMs), this.#backend.settle(lingerMs)]);
+    const ports = [this.#frontend, ...this.#backends];
+    await Promise.all(ports.map((port) => port.settle(lingerMs)));
     this.#exchange.close();
-    this.#frontend.close(lingerMs);
-    this.#backend.close(lingerMs);
+    for (const port of ports) port.close(lingerMs);
     for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
     rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;
@@ -227,6 +242,41 @@ function makePort(
   });
   exchange.addPort(port);
   return port;
+}
+
+/**
+ * Binds the direct port beside each backend, and has workers sent there; where one of them cannot be
+ * had, none are, since whoever says HELLO does not say which backend it came to.
+ */
+async function offerDirect(
+  exchange: Exchange,
+  backend: RouterPort,
+  direct: RouterPort,
+  acceptors: readonly Acceptor[],
+  directPort: number | false,
+): Promise<void> {
+  if (directPort === false) return;
+  let port = directPort;
+  for (const { endpoint } of acceptors) {
+    try {
+      if (endpoint.startsWith("ipc://")) {
+        const beside = `${endpoint}.direct`;
+        const parsed = parseEndpoint("backend", beside);
+        if (parsed.kind === "ipc") await claimPath(parsed.path);
+        await direct.bind(beside);
+        continue;
+      }
+      const host = endpoint.slice(0, endpoint.lastIndexOf(":"));
+      const bound = await direct.bind(`${host}:${port === 0 ? "*" : port}`);
+      port = Number(bound.slice(bound.lastIndexOf(":") + 1));
+    } catch (error) {
+      // One that was asked for by its number must be had.
+      if (directPort !== 0) throw listenError(`directPort ${directPort}`, error);
+      return;
+    }
+  }
+  // Of ipc endpoints any number but 0 says that there is one.
+  exchange.offerDirect(backend, port === 0 ? 1 : port);
 }
 
 async function bindRouter(port: RouterPort, endpoint: string): Promise<string> {

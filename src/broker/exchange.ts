@@ -20,6 +20,7 @@ import {
 import {
   readCredit,
   readHello,
+  type Welcome,
   writeDrain,
   writeError,
   writePing,
@@ -73,6 +74,8 @@ export class Exchange {
   readonly #limits: Limits;
   readonly #delivery = new Delivery(this.peers);
   readonly #ports: RouterPort[] = [];
+  /** Where workers of the backend are better off than behind the acceptor. */
+  #direct: { from: RouterPort; port: number } | undefined;
   readonly #brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
@@ -96,6 +99,11 @@ export class Exchange {
 
   addPort(port: RouterPort): void {
     this.#ports.push(port);
+  }
+
+  /** Workers that say HELLO at port `from` are told to come to TCP port `port` of the same host. */
+  offerDirect(from: RouterPort, port: number): void {
+    this.#direct = { from, port };
   }
 
   /** Bytes of memory taken for requests that wait. */
@@ -237,6 +245,13 @@ export class Exchange {
       return known;
     }
     if (known !== undefined) this.#leave(known);
+    if (hello.canMove && this.#direct?.from === port) {
+      // Nothing is kept of it here: it says HELLO again there, or here without that flag.
+      const writer = new BatchWriter();
+      writeWelcome(writer, this.#welcomeOf(this.#direct.port));
+      port.sendOnce(routingId, writer.finish());
+      return undefined;
+    }
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
     this.#welcome(peer);
     const { index } = peer;
@@ -253,12 +268,17 @@ export class Exchange {
     return peer;
   }
 
-  #welcome(peer: Peer): void {
-    writeWelcome(peer.outbox.writer, {
+  #welcomeOf(directPort: number): Welcome {
+    return {
       ...this.#brokerId,
       inFlightMax: this.#limits.clientInFlightMax,
       recordMax: this.#limits.recordBytesMax,
-    });
+      directPort,
+    };
+  }
+
+  #welcome(peer: Peer): void {
+    writeWelcome(peer.outbox.writer, this.#welcomeOf(0));
     peer.port?.due(peer.outbox, peer.routingId);
   }
 

@@ -11,7 +11,7 @@ const STATS_INTERVAL_MS = 10_000;
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
 The config file is a JSON object: frontend, backend, logLevel, limits, heartbeatIntervalMs,
-heartbeatTimeoutMs, handshakeTimeoutMs, probeIntervalMs, connectionsMax.
+heartbeatTimeoutMs, handshakeTimeoutMs, probeIntervalMs, connectionsMax, directPort.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when it listens, with the real
 endpoints. stderr gets one line when it cannot start. SIGTERM and SIGINT drain: no more requests

@@ -16,6 +16,7 @@ import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
+  copyOf,
   type ExchangeId,
   FailureRecord,
   ReplyRecord,
@@ -264,7 +265,7 @@ export class Client {
       deadlineMs,
       serviceBytes,
       headers,
-      body: [bytes],
+      body: bytes,
       link: undefined,
       isUnsent: false,
       next: undefined,
@@ -283,7 +284,7 @@ export class Client {
     }
     // In line behind those that wait already.
     const broker = this.#unsent.head === undefined ? this.#pick() : undefined;
-    if (broker !== undefined) this.#send(pending, broker);
+    if (broker !== undefined) this.#send(pending, broker, nowMs);
     else this.#unsent.push(pending);
   }
 
@@ -303,7 +304,7 @@ export class Client {
     return best;
   }
 
-  #send(pending: Pending, broker: Broker): void {
+  #send(pending: Pending, broker: Broker, nowMs: number): void {
     const { link } = broker;
     const bytes = requestBytes(pending);
     if (bytes > link.recordMax) {
@@ -315,7 +316,7 @@ export class Client {
     pending.link = link;
     broker.inFlight++;
     this.#stats.sent++;
-    const timeoutMs = Math.max(1, Math.ceil(pending.deadlineMs - performance.now()));
+    const timeoutMs = Math.max(1, Math.ceil(pending.deadlineMs - nowMs));
     writeRequest(
       link.writer,
       this.#id(pending.sequence),
@@ -338,7 +339,7 @@ export class Client {
       const broker = this.#pick();
       if (broker === undefined) return;
       this.#unsent.remove(pending);
-      this.#send(pending, broker);
+      this.#send(pending, broker, performance.now());
     }
   }
 
@@ -349,7 +350,13 @@ export class Client {
     onConnection: ((event: ConnectionEvent) => void) | undefined,
   ): Broker {
     const broker: Broker = new Broker(options, {
-      hello: () => ({ role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] }),
+      hello: () => ({
+        role: Role.CLIENT,
+        ...this.#session,
+        concurrency: 0,
+        services: [],
+        canMove: false,
+      }),
       onWelcome: ({ inFlightMax }) => {
         broker.inFlightMax = Math.max(1, inFlightMax);
         this.#waiters.notify();
@@ -418,15 +425,12 @@ export class Client {
   }
 
   #readReply(pending: Pending, reply: ReplyRecord): unknown {
-    const parts = reply.body;
-    if ((pending.flags & Flag.RAW) !== 0) {
-      // The caller's own: it must not pin, or change with, the batch it came in.
-      return Uint8Array.from(parts.length === 1 ? parts[0] : Buffer.concat(parts));
-    }
+    // The caller's own: it must not pin, or change with, the batch it came in.
+    if ((pending.flags & Flag.RAW) !== 0) return reply.copyBody();
     if ((reply.flags & Flag.RAW) !== 0) {
       throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
     }
-    return this.#codec.open(parts[0], {
+    return this.#codec.open(reply.body[0], {
       service: pending.service,
       direction: "reply",
       requestId: requestIdBytes(this.#id(pending.sequence)),
@@ -515,12 +519,12 @@ const NO_OPTIONS: RequestOptions = {};
 
 /** What a request occupies on the wire, its frames included. */
 function requestBytes({ serviceBytes, headers, body }: Pending): number {
-  return REQUEST_SIZE + serviceBytes.length + headers.length + body[0].length;
+  return REQUEST_SIZE + serviceBytes.length + headers.length + body.length;
 }
 
 function rawBytes(body: unknown): Uint8Array {
   if (typeof body === "string") return Buffer.from(body);
-  if (body instanceof Uint8Array) return Uint8Array.from(body);
+  if (body instanceof Uint8Array) return copyOf(body);
   throw new RequestError(
     "INVALID_ARGUMENT",
     `a raw body must be bytes or text, got ${typeof body}`,

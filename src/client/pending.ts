@@ -11,7 +11,7 @@ export interface Pending {
   deadlineMs: number;
   serviceBytes: Uint8Array;
   headers: Uint8Array;
-  body: readonly Uint8Array[];
+  body: Uint8Array;
   /** The connection it was sent over; undefined while it waits to be sent. */
   link: Link | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */

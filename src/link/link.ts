@@ -29,6 +29,8 @@ export interface LinkEvents {
 /** Messages in a row after which other sockets and timers get a turn. */
 const MESSAGES_PER_TURN = 64;
 const BATCHES_QUEUED_MAX = 64;
+/** A port that a broker just named answers at once, or something stands in between. */
+const REDIRECT_TIMEOUT_MS = 1000;
 
 /**
  * One connection to a broker at a time, and its one writer. Each connection is a socket of its
@@ -50,16 +52,24 @@ export class Link {
   #isEnding = false;
   #isFlushDue = false;
   #failures = 0;
+  /** Where the next connection goes. */
+  #target: string;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
     this.#events = events;
+    this.#target = options.endpoint;
     this.#connect();
   }
 
   get endpoint(): string {
     return this.#options.endpoint;
+  }
+
+  /** Whether the connection is to another endpoint of the same broker, see `redirect`. */
+  get isRedirected(): boolean {
+    return this.#target !== this.#options.endpoint;
   }
 
   /** Whether what is written now goes out. */
@@ -101,8 +111,9 @@ export class Link {
       while (this.#socket === socket && !this.writer.isEmpty) {
         await socket.send(this.writer.finish());
       }
-    } catch {
-      // The socket was closed meanwhile; `#lost` has told the owner.
+    } catch (error) {
+      // Closed meanwhile, and the owner told; or else what was written is gone, and it must be told.
+      if (this.#socket === socket) this.#lost(socket, (error as Error).message);
     } finally {
       if (this.#socket === socket) this.#isSending = false;
     }
@@ -111,6 +122,21 @@ export class Link {
   /** Gives up this connection, which cannot be used, and makes a new one after a while. */
   reset(reason: string): void {
     if (this.#socket !== undefined) this.#lost(this.#socket, reason);
+  }
+
+  /**
+   * Gives up this connection for one to another endpoint of the same broker, without a word to the
+   * owner. When that fails or ends, the next one is to the link's own endpoint again.
+   */
+  redirect(endpoint: string): void {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    this.#isOpen = false;
+    clearTimeout(this.#timer);
+    if (socket !== undefined && !socket.closed) socket.close();
+    if (!this.writer.isEmpty) this.writer.finish();
+    this.#target = endpoint;
+    this.#connect();
   }
 
   /** Closes at once, or after what is written went out. Nothing is told afterwards. */
@@ -128,7 +154,10 @@ export class Link {
   }
 
   #connect(): void {
-    const { endpoint, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs } = this.#options;
+    const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.#options;
+    const handshakeTimeoutMs = this.isRedirected
+      ? Math.min(REDIRECT_TIMEOUT_MS, this.#options.handshakeTimeoutMs)
+      : this.#options.handshakeTimeoutMs;
     const socket = new Dealer({
       linger: 0,
       // Reconnecting is ours, see above. Not -1: libzmq then drops what has come in at a disconnect.
@@ -149,7 +178,7 @@ export class Link {
     );
     void this.#watch(socket);
     try {
-      socket.connect(endpoint);
+      socket.connect(this.#target);
     } catch (error) {
       // Later: whoever makes a link does not have it yet.
       queueMicrotask(() => this.#lost(socket, (error as Error).message));
@@ -213,9 +242,15 @@ export class Link {
     clearTimeout(this.#timer);
     if (!socket.closed) socket.close();
     if (!this.writer.isEmpty) this.writer.finish();
-    const { reconnectMsMin, reconnectMsMax } = this.#options;
+    const { endpoint, reconnectMsMin, reconnectMsMax } = this.#options;
     const ceilingMs = Math.min(reconnectMsMin * 2 ** this.#failures++, reconnectMsMax);
-    this.#timer = setTimeout(() => this.#connect(), ceilingMs * (0.5 + Math.random() / 2));
+    this.#timer = setTimeout(
+      () => {
+        this.#target = endpoint;
+        this.#connect();
+      },
+      ceilingMs * (0.5 + Math.random() / 2),
+    );
     this.#events.onDown(reason);
   }
 }

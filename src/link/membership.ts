@@ -33,6 +33,19 @@ export interface MembershipEvents {
   onConnection: ((event: ConnectionEvent) => void) | undefined;
 }
 
+/** How long after a direct port could not be reached it is tried again, milliseconds. */
+const STAY_MS = 60_000;
+
+/** Where PROTOCOL 2.2 has the direct port of a backend. */
+export function directEndpoint(endpoint: string, directPort: number): string {
+  if (endpoint.startsWith("ipc://")) return `${endpoint}.direct`;
+  return `${endpoint.slice(0, endpoint.lastIndexOf(":"))}:${directPort}`;
+}
+
+function isSameBroker(one: Welcome, other: Welcome | undefined): boolean {
+  return one.brokerLow === other?.brokerLow && one.brokerHigh === other.brokerHigh;
+}
+
 /** Being known to one broker: HELLO on each connection, until WELCOME or an ERROR comes back. */
 export class Membership {
   readonly link: Link;
@@ -40,6 +53,10 @@ export class Membership {
   /** Why there is no connection, or was none the last time. */
   lastReason = "did not answer";
   readonly #events: MembershipEvents;
+  /** The broker that sent us to its direct port; only there. */
+  #mover: Welcome | undefined;
+  /** Until when the direct port, which could not be reached, is not tried again. */
+  #stayUntilMs = 0;
   readonly #reader = new BatchReader();
 
   constructor(options: LinkOptions, events: MembershipEvents) {
@@ -60,7 +77,8 @@ export class Membership {
   #onOpen(): void {
     const hello = this.#events.hello();
     if (hello === undefined) return;
-    writeHello(this.link.writer, hello);
+    const isStaying = this.link.isRedirected || performance.now() < this.#stayUntilMs;
+    writeHello(this.link.writer, { ...hello, canMove: hello.canMove && !isStaying });
     this.link.flush();
   }
 
@@ -81,6 +99,14 @@ export class Membership {
   #onWelcome(): void {
     const welcome = readWelcome(this.#reader);
     if (typeof welcome === "string" || this.isWelcome) return;
+    if (welcome.directPort !== 0) {
+      if (this.link.isRedirected) return this.link.reset("sent on from a direct port");
+      this.#mover = welcome;
+      return this.link.redirect(directEndpoint(this.link.endpoint, welcome.directPort));
+    }
+    if (this.link.isRedirected && !isSameBroker(welcome, this.#mover)) {
+      return this.link.reset("another broker has the direct port");
+    }
     this.isWelcome = true;
     this.link.welcomed(welcome.recordMax);
     this.#events.onWelcome(welcome);
@@ -99,6 +125,9 @@ export class Membership {
   #onDown(reason: string): void {
     this.lastReason = reason;
     const wasWelcome = this.isWelcome;
+    if (this.link.isRedirected && !wasWelcome) {
+      this.#stayUntilMs = performance.now() + STAY_MS;
+    }
     this.isWelcome = false;
     this.#events.onDown(reason);
     if (wasWelcome) this.#tell("down", reason);

@@ -25,6 +25,9 @@ export type Kind = (typeof Kind)[keyof typeof Kind];
 /** PROTOCOL 3.1. */
 export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4 } as const;
 
+/** PROTOCOL 2.1: this worker can move to the broker's direct port. */
+export const HELLO_MOVES = 1;
+
 export const Role = { CLIENT: 1, WORKER: 2 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 

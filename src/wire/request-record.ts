@@ -93,6 +93,11 @@ export class RequestRecord extends ExchangeRecord implements Request {
     return undefined;
   }
 
+  /** Where in the record the body begins that is not in frames. */
+  get bodyOffset(): number {
+    return at.REQUEST_SIZE + this.serviceSize + this.headersSize;
+  }
+
   get headers(): Uint8Array {
     const start = this.held.at + at.REQUEST_SIZE + this.serviceSize;
     return this.held.bytes.subarray(start, start + this.headersSize);
@@ -137,6 +142,14 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
   /** The body, as one or more parts. */
   get body(): readonly Uint8Array[] {
     return replyBody(this.held);
+  }
+
+  /** The body in one piece and in memory of its own. */
+  copyBody(): Uint8Array {
+    const { bytes, at: start, size, frames } = this.held;
+    if (frames.length > 1) return Uint8Array.from(Buffer.concat(frames));
+    if (frames.length === 1) return copyOf(frames[0]);
+    return copyOf(bytes, start + at.REPLY_SIZE + headersSize(bytes, start), start + size);
   }
 }
 
@@ -192,6 +205,9 @@ export interface ExchangeId {
   generation: number;
 }
 
+/** A body: in one piece, or the frames of a multipart message of a plain peer. */
+export type Body = Uint8Array | readonly Uint8Array[];
+
 /** What a client says of a request beside its body. */
 export interface RequestFields {
   priority: number;
@@ -207,12 +223,12 @@ export function writeRequest(
   writer: BatchWriter,
   id: ExchangeId,
   fields: RequestFields,
-  body: readonly Uint8Array[],
+  body: Body,
 ): void {
   const { service, headers } = fields;
-  const inline = isInline(body);
+  const inline = inlineOf(body);
   const fixed = at.REQUEST_SIZE + service.length + headers.length;
-  const size = fixed + (inline ? body[0].length : 0);
+  const size = fixed + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
   writeCommon(writer, start, Kind.REQUEST, fields.flags, size, id);
   const { bytes, view } = writer;
@@ -220,10 +236,11 @@ export function writeRequest(
   bytes[start + at.AT_B] = fields.attempts;
   view.setUint32(start + at.AT_TIMEOUT, fields.timeoutMs, true);
   bytes[start + at.AT_SERVICE_SIZE] = service.length;
-  bytes[start + at.AT_FRAME_COUNT] = inline ? 0 : body.length;
+  bytes[start + at.AT_FRAME_COUNT] = inline === undefined ? frameCountOf(body) : 0;
   view.setUint16(start + at.AT_HEADERS_SIZE, headers.length, true);
-  bytes.set(service, start + at.REQUEST_SIZE);
-  bytes.set(headers, start + at.REQUEST_SIZE + service.length);
+  const serviceAt = start + at.REQUEST_SIZE;
+  for (let i = 0; i < service.length; i++) bytes[serviceAt + i] = service[i];
+  if (headers.length > 0) bytes.set(headers, serviceAt + service.length);
   writeBody(writer, start + fixed, inline, body);
 }
 
@@ -232,16 +249,16 @@ export function writeReply(
   id: ExchangeId,
   flags: number,
   serviceTimeUs: number,
-  body: readonly Uint8Array[],
+  body: Body,
 ): void {
-  const inline = isInline(body);
-  const size = at.REPLY_SIZE + (inline ? body[0].length : 0);
+  const inline = inlineOf(body);
+  const size = at.REPLY_SIZE + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
   writeCommon(writer, start, Kind.REPLY, flags, size, id);
   const { bytes, view } = writer;
   view.setUint32(start + at.AT_SERVICE_TIME, serviceTimeUs, true);
   view.setUint32(start + at.AT_SERVICE_SIZE, 0, true);
-  bytes[start + at.AT_FRAME_COUNT] = inline ? 0 : body.length;
+  bytes[start + at.AT_FRAME_COUNT] = inline === undefined ? frameCountOf(body) : 0;
   writeBody(writer, start + at.REPLY_SIZE, inline, body);
 }
 
@@ -283,17 +300,24 @@ export function reasonOf(reason: string): Uint8Array {
   return bytes.subarray(0, end);
 }
 
-function isInline(body: readonly Uint8Array[]): boolean {
-  return body.length === 1 && body[0].length < at.FRAME_BYTES_MIN;
+/** The body if it stands in the record; undefined if it goes as frames. */
+function inlineOf(body: Body): Uint8Array | undefined {
+  const only = body instanceof Uint8Array ? body : body.length === 1 ? body[0] : undefined;
+  return only !== undefined && only.length < at.FRAME_BYTES_MIN ? only : undefined;
+}
+
+function frameCountOf(body: Body): number {
+  return body instanceof Uint8Array ? 1 : body.length;
 }
 
 function writeBody(
   writer: BatchWriter,
   start: number,
-  inline: boolean,
-  body: readonly Uint8Array[],
+  inline: Uint8Array | undefined,
+  body: Body,
 ): void {
-  if (inline) writer.bytes.set(body[0], start);
+  if (inline !== undefined) writer.bytes.set(inline, start);
+  else if (body instanceof Uint8Array) writer.addFrame(body);
   else for (const frame of body) writer.addFrame(frame);
 }
 
@@ -418,6 +442,11 @@ function copyRecord(writer: BatchWriter, record: HeldRecord): number {
   copyBytes(record.bytes, record.at, record.size, writer.bytes, start);
   for (const frame of record.frames) writer.addFrame(frame);
   return start;
+}
+
+/** Bytes of their own: a Buffer's slice would be a view, and `from` takes half as long again. */
+export function copyOf(bytes: Uint8Array, from = 0, end = bytes.length): Uint8Array {
+  return Uint8Array.prototype.slice.call(bytes, from, end);
 }
 
 /** Copies without making a view of short ranges, which costs more than the bytes do. */

@@ -12,6 +12,8 @@ export interface Hello {
   sessionHigh: number;
   concurrency: number;
   services: string[];
+  /** Whether it will move to the direct port that WELCOME may name. */
+  canMove: boolean;
 }
 
 /** PROTOCOL 2.2. */
@@ -20,6 +22,8 @@ export interface Welcome {
   brokerHigh: number;
   inFlightMax: number;
   recordMax: number;
+  /** Where to say HELLO again, at the same host; 0: here is right. */
+  directPort: number;
 }
 
 /** PROTOCOL 2.3. */
@@ -53,7 +57,9 @@ export function readHello(reader: BatchReader): Hello | string {
     next += 1 + bytes[next];
   }
   if (next !== end) return "bytes behind the services";
-  return { role, sessionLow, sessionHigh, concurrency: view.getUint32(start + 16, true), services };
+  const concurrency = view.getUint32(start + 16, true);
+  const canMove = (bytes[start + at.AT_FLAGS] & at.HELLO_MOVES) !== 0;
+  return { role, sessionLow, sessionHigh, concurrency, services, canMove };
 }
 
 export function writeHello(writer: BatchWriter, hello: Hello): void {
@@ -61,6 +67,7 @@ export function writeHello(writer: BatchWriter, hello: Hello): void {
   const size = names.reduce((sum, name) => sum + 1 + name.length, at.HELLO_SIZE);
   const start = begin(writer, Kind.HELLO, size, hello.role, VERSION);
   const { bytes, view } = writer;
+  if (hello.canMove) bytes[start + at.AT_FLAGS] = at.HELLO_MOVES;
   view.setUint32(start + 8, hello.sessionLow, true);
   view.setUint32(start + 12, hello.sessionHigh, true);
   view.setUint32(start + 16, hello.concurrency, true);
@@ -84,6 +91,7 @@ export function readWelcome(reader: BatchReader): Welcome | string {
     brokerHigh: view.getUint32(start + 12, true),
     inFlightMax: view.getUint32(start + 16, true),
     recordMax: view.getUint32(start + 20, true),
+    directPort: view.getUint16(start + 24, true),
   };
 }
 
@@ -94,7 +102,7 @@ export function writeWelcome(writer: BatchWriter, welcome: Welcome): void {
   view.setUint32(start + 12, welcome.brokerHigh, true);
   view.setUint32(start + 16, welcome.inFlightMax, true);
   view.setUint32(start + 20, welcome.recordMax, true);
-  view.setUint32(start + 24, 0, true);
+  view.setUint32(start + 24, welcome.directPort, true);
   view.setUint32(start + 28, 0, true);
 }
 

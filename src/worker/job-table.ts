@@ -1,60 +1,95 @@
 import type { Job } from "./job.js";
 
-/** What names a request, of an id or a record. */
+/** What names a request, of a job or a record. */
 interface RequestId {
   sessionLow: number;
   sessionHigh: number;
   sequence: number;
 }
 
-/** The jobs that are not answered yet, by the whole id of their request. */
+const CAPACITY_FIRST = 1024;
+
+/**
+ * The jobs that are not answered yet, by the whole id of their request: open addressing with linear
+ * probing and deletion by backward shift (Knuth, TAOCP 3, 6.4 R). At most half full.
+ */
 export class JobTable {
   size = 0;
-  /** Jobs by most of their id; the few that share that are linked. */
-  readonly #heads = new Map<number, Job>();
+  #places: (Job | undefined)[] = new Array(CAPACITY_FIRST).fill(undefined);
+  #mask = CAPACITY_FIRST - 1;
+  /** So that nobody outside can choose numbers that collide. */
+  readonly #salt = Math.floor(Math.random() * 2 ** 32);
 
-  find(id: RequestId): Job | undefined {
-    let job = this.#heads.get(keyOf(id));
-    while (job !== undefined && !job.isSameRequest(id)) job = job.nextOfKey;
-    return job;
+  find({ sessionLow, sessionHigh, sequence }: RequestId): Job | undefined {
+    const places = this.#places;
+    const mask = this.#mask;
+    for (let at = this.#home(sessionLow, sequence); ; at = (at + 1) & mask) {
+      const job = places[at];
+      if (
+        job === undefined ||
+        (job.sequence === sequence &&
+          job.sessionLow === sessionLow &&
+          job.sessionHigh === sessionHigh)
+      ) {
+        return job;
+      }
+    }
   }
 
   /** Adds a job whose request is not in the table. */
   add(job: Job): void {
-    const key = keyOf(job.id);
-    job.nextOfKey = this.#heads.get(key);
-    this.#heads.set(key, job);
-    this.size++;
+    if (++this.size * 2 > this.#places.length) this.#grow();
+    this.#place(job);
   }
 
+  /** Takes out a job, if it is in the table. */
   delete(job: Job): void {
-    const key = keyOf(job.id);
-    const head = this.#heads.get(key);
-    if (head === job) {
-      if (job.nextOfKey === undefined) this.#heads.delete(key);
-      else this.#heads.set(key, job.nextOfKey);
-    } else {
-      let before = head;
-      while (before !== undefined && before.nextOfKey !== job) before = before.nextOfKey;
-      if (before === undefined) return;
-      before.nextOfKey = job.nextOfKey;
+    const places = this.#places;
+    const mask = this.#mask;
+    let hole = this.#home(job.sessionLow, job.sequence);
+    while (places[hole] !== job) {
+      if (places[hole] === undefined) return;
+      hole = (hole + 1) & mask;
     }
-    job.nextOfKey = undefined;
+    // Pull back whatever the hole would cut off from its home.
+    for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
+      const moved = places[at];
+      if (moved === undefined) break;
+      const home = this.#home(moved.sessionLow, moved.sequence);
+      if (((at - home) & mask) < ((at - hole) & mask)) continue;
+      places[hole] = moved;
+      hole = at;
+    }
+    places[hole] = undefined;
     this.size--;
   }
 
-  *[Symbol.iterator](): Iterator<Job> {
-    for (const head of this.#heads.values()) {
-      for (let job: Job | undefined = head; job !== undefined; ) {
-        // Read first: whoever is given the job may delete it.
-        const next: Job | undefined = job.nextOfKey;
-        yield job;
-        job = next;
-      }
-    }
+  /** The jobs that are in the table now; whoever is given them may delete them. */
+  [Symbol.iterator](): Iterator<Job> {
+    return this.#places.filter((job) => job !== undefined).values();
   }
-}
 
-function keyOf({ sessionLow, sequence }: RequestId): number {
-  return (sequence % 2 ** 20) * 2 ** 32 + sessionLow;
+  /** Where a job stands if it can: in rounds like those of MurmurHash3 (Appleby). */
+  #home(sessionLow: number, sequence: number): number {
+    const salt = this.#salt;
+    let h = Math.imul((sequence | 0) ^ salt, 0x85ebca6b);
+    h ^= h >>> 15;
+    h = Math.imul(h ^ ((sequence / 2 ** 32) | 0) ^ sessionLow, 0xc2b2ae35);
+    h = Math.imul(h ^ (h >>> 13) ^ salt, 0x27d4eb2f);
+    return (h ^ (h >>> 16)) & this.#mask;
+  }
+
+  #place(job: Job): void {
+    const mask = this.#mask;
+    let at = this.#home(job.sessionLow, job.sequence);
+    while (this.#places[at] !== undefined) at = (at + 1) & mask;
+    this.#places[at] = job;
+  }
+
+  #grow(): void {
+    const old = this.#places;
+    this.#places = new Array(old.length * 2).fill(undefined);
+    this.#mask = this.#places.length - 1;
+    for (const job of old) if (job !== undefined) this.#place(job);
+  }
 }

@@ -1,8 +1,13 @@
 import { type Codec, CodecError } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
-import { Flag } from "../wire/layout.js";
-import { type ExchangeId, type RequestRecord, requestIdBytes } from "../wire/request-record.js";
+import { FRAME_BYTES_MIN, Flag } from "../wire/layout.js";
+import {
+  copyOf,
+  type ExchangeId,
+  type RequestRecord,
+  requestIdBytes,
+} from "../wire/request-record.js";
 import { type Failed, refusedBody } from "./failed.js";
 
 /** Answers a request: what it returns, or resolves with, is the reply. */
@@ -39,18 +44,29 @@ export interface RequestContext {
 const NO_BYTES = new Uint8Array(0);
 const NO_HEADERS: Headers = Object.freeze({});
 
-/** One request at this worker, from its arrival to its answer. */
-export class Job implements RequestContext {
+/**
+ * One request at this worker, from its arrival to its answer; as an id it is the attempt that is to
+ * be answered, which changes when the request comes again.
+ */
+export class Job implements RequestContext, ExchangeId {
   body: unknown;
   reply: Uint8Array = NO_BYTES;
   replyFlags = 0;
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
-  /** The next of the jobs that share a key of the table. */
-  nextOfKey: Job | undefined;
+  readonly service: string;
   readonly attempt: number;
-  readonly #parts: readonly Uint8Array[];
+  readonly sessionLow: number;
+  readonly sessionHigh: number;
+  readonly sequence: number;
+  slot: number;
+  generation: number;
+  /** The body where it came in: a range of the batch, or frames of its own. */
+  readonly #bytes: Uint8Array;
+  readonly #bodyAt: number;
+  readonly #bodyEnd: number;
+  readonly #frames: readonly Uint8Array[];
   readonly #headerBytes: Uint8Array;
   readonly #isRaw: boolean;
   readonly #deadlineMs: number;
@@ -61,9 +77,7 @@ export class Job implements RequestContext {
   #deadlineTimer: NodeJS.Timeout | undefined;
 
   constructor(
-    /** The attempt that is to be answered; changes when the request comes again. */
-    public id: ExchangeId,
-    /** Where to; undefined once that connection is lost. */
+    /** Where the answer goes; undefined once that connection is lost. */
     public link: Link | undefined,
     readonly options: ServiceOptions,
     record: RequestRecord,
@@ -71,17 +85,24 @@ export class Job implements RequestContext {
   ) {
     this.service = record.service;
     this.attempt = record.attempts;
+    this.sessionLow = record.sessionLow;
+    this.sessionHigh = record.sessionHigh;
+    this.sequence = record.sequence;
+    this.slot = record.slot;
+    this.generation = record.generation;
     this.#isRaw = (record.flags & Flag.RAW) !== 0;
-    this.#parts = record.body;
+    const { held } = record;
+    this.#bytes = held.bytes;
+    this.#bodyAt = held.at + record.bodyOffset;
+    this.#bodyEnd = held.at + held.size;
+    this.#frames = held.frames;
     this.#headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
     this.#startedMs = nowMs;
     this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
   }
 
-  readonly service: string;
-
   get requestId(): string {
-    return Buffer.from(requestIdBytes(this.id)).toString("hex");
+    return Buffer.from(requestIdBytes(this)).toString("hex");
   }
 
   get headers(): Headers {
@@ -130,16 +151,22 @@ export class Job implements RequestContext {
     clearTimeout(this.#deadlineTimer);
   }
 
-  isSameRequest(id: Pick<ExchangeId, "sessionLow" | "sessionHigh" | "sequence">): boolean {
-    return (
-      this.id.sequence === id.sequence &&
-      this.id.sessionLow === id.sessionLow &&
-      this.id.sessionHigh === id.sessionHigh
-    );
+  isSameAttempt(id: ExchangeId): boolean {
+    return this.slot === id.slot && this.generation === id.generation;
   }
 
-  isSameAttempt(id: ExchangeId): boolean {
-    return this.id.slot === id.slot && this.id.generation === id.generation;
+  /** The request came again: another attempt is to be answered, perhaps over another connection. */
+  rejoin(id: ExchangeId, link: Link): void {
+    this.slot = id.slot;
+    this.generation = id.generation;
+    this.link = link;
+  }
+
+  /** The body's bytes; a view of the message that it came in, if it came as one piece. */
+  get #body(): Uint8Array {
+    const frames = this.#frames;
+    if (frames.length === 0) return this.#bytes.subarray(this.#bodyAt, this.#bodyEnd);
+    return frames.length === 1 ? frames[0] : Buffer.concat(frames);
   }
 
   /** Reads the body; returns why it is refused, or undefined. */
@@ -155,16 +182,17 @@ export class Job implements RequestContext {
     }
     if (isRawService) {
       // The handler's own: it must not pin, or change with, the batch it came in.
-      this.body = Uint8Array.from(
-        this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts),
-      );
+      this.body =
+        this.#frames.length === 0
+          ? copyOf(this.#bytes, this.#bodyAt, this.#bodyEnd)
+          : copyOf(this.#body);
       return undefined;
     }
     try {
-      this.body = codec.open(this.#parts[0], {
+      this.body = codec.open(this.#body, {
         service: this.service,
         direction: "request",
-        requestId: requestIdBytes(this.id),
+        requestId: requestIdBytes(this),
         headers: this.#headerBytes,
       });
       return undefined;
@@ -180,13 +208,15 @@ export class Job implements RequestContext {
       if (typeof result !== "string" && !(result instanceof Uint8Array)) {
         throw new TypeError(`a raw reply must be bytes or text, got ${typeof result}`);
       }
-      this.reply = Buffer.from(result as string);
+      if (typeof result === "string") this.reply = Buffer.from(result);
+      // What goes as a frame is sent from where it is, some time later; what is small is copied now.
+      else this.reply = result.length < FRAME_BYTES_MIN ? result : copyOf(result);
       this.replyFlags = Flag.RAW;
     } else {
       this.reply = codec.seal(result, {
         service: this.service,
         direction: "reply",
-        requestId: requestIdBytes(this.id),
+        requestId: requestIdBytes(this),
       });
     }
   }

@@ -207,7 +207,8 @@ export class Worker {
     // A worker that leaves does not come back.
     if (this.#draining !== undefined) return undefined;
     const services = [...this.#services.keys()];
-    return { role: Role.WORKER, ...this.#session, concurrency: this.#concurrency, services };
+    const concurrency = this.#concurrency;
+    return { role: Role.WORKER, ...this.#session, concurrency, services, canMove: true };
   }
 
   #onDown(broker: Broker): void {
@@ -248,42 +249,31 @@ export class Worker {
   #onRequest(broker: Broker, record: RequestRecord): void {
     this.#stats.received++;
     const { link } = broker;
-    const id: ExchangeId = {
-      sessionLow: record.sessionLow,
-      sessionHigh: record.sessionHigh,
-      sequence: record.sequence,
-      slot: record.slot,
-      generation: record.generation,
-    };
-    const remembered = this.#recent.find(
-      id.sessionLow,
-      id.sessionHigh,
-      id.sequence,
-      performance.now(),
-    );
-    if (remembered !== undefined) return this.#answerAgain(link, id, remembered);
-    const known = this.#jobs.find(id);
+    const { sessionLow, sessionHigh, sequence } = record;
+    const nowMs = performance.now();
+    const remembered = this.#recent.find(sessionLow, sessionHigh, sequence, nowMs);
+    if (remembered !== undefined) return this.#answerAgain(link, record, remembered);
+    const known = this.#jobs.find(record);
     if (known !== undefined) {
       this.#stats.repeated++;
-      known.id = id;
-      known.link = link;
+      known.rejoin(record, link);
       return;
     }
     const service = this.#services.get(record.service);
     if (service === undefined) {
-      return this.#refuse(link, id, {
+      return this.#refuse(link, record, {
         status: "NOT_FOUND",
         reason: `this worker does not serve ${record.service}`,
       });
     }
     if (this.#draining !== undefined || this.#waiting.length - this.#waitingHead >= WAITING_MAX) {
-      writeFailure(link.writer, id, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
+      writeFailure(link.writer, record, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
       link.flushSoon(true);
       return;
     }
-    const job = new Job(id, link, service, record, performance.now());
+    const job = new Job(link, service, record, nowMs);
     this.#jobs.add(job);
-    if (this.#runningCount < this.#concurrency) void this.#run(job);
+    if (this.#runningCount < this.#concurrency) this.#run(job);
     else this.#waiting.push(job);
   }
 
@@ -296,13 +286,13 @@ export class Worker {
     } else if ((outcome.flags & Outcome.FAILED) !== 0) {
       this.#refuse(link, id, JSON.parse(Buffer.from(outcome.body).toString()) as Failed);
     } else {
-      writeReply(link.writer, id, outcome.flags, 0, [outcome.body]);
+      writeReply(link.writer, id, outcome.flags, 0, outcome.body);
       link.flushSoon(true);
     }
   }
 
-  /** Never rejects: whatever the handler does, the request is answered and its place is free. */
-  async #run(job: Job): Promise<void> {
+  /** Never throws: whatever the handler does, the request is answered and its place is free. */
+  #run(job: Job): void {
     this.#runningCount++;
     let failed: Failed | undefined;
     try {
@@ -313,11 +303,27 @@ export class Worker {
       } else {
         job.hasBegun = true;
         const result = job.options.handler(job.body as never, job);
-        job.seal(this.#codec, isThenable(result) ? await result : result);
+        // Only what has to wait is waited for: a promise costs as much as a small request.
+        if (isThenable(result)) return void this.#settle(job, result);
+        job.seal(this.#codec, result);
       }
     } catch (error) {
       failed = this.#explain(job, error);
     }
+    this.#ran(job, failed);
+  }
+
+  async #settle(job: Job, result: PromiseLike<unknown>): Promise<void> {
+    let failed: Failed | undefined;
+    try {
+      job.seal(this.#codec, await result);
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#ran(job, failed);
+  }
+
+  #ran(job: Job, failed: Failed | undefined): void {
     this.#runningCount--;
     this.#answer(job, failed);
     this.#runNext();
@@ -336,13 +342,13 @@ export class Worker {
         this.#answer(job, { status, reason: "over before it began" });
         continue;
       }
-      void this.#run(job);
+      this.#run(job);
     }
   }
 
   /** Remembers what became of `job`, and sends it over the connection that waits for it now. */
   #answer(job: Job, failed: Failed | undefined): void {
-    const { id, link } = job;
+    const { link } = job;
     job.end();
     this.#jobs.delete(job);
     if (failed === undefined) {
@@ -354,12 +360,12 @@ export class Worker {
     if (link?.isOpen) {
       const bytes = REPLY_SIZE + job.reply.length;
       if (failed !== undefined) {
-        this.#refuse(link, id, failed);
+        this.#refuse(link, job, failed);
       } else if (bytes > link.recordMax) {
         const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
-        this.#refuse(link, id, { status: "INTERNAL", reason });
+        this.#refuse(link, job, { status: "INTERNAL", reason });
       } else {
-        writeReply(link.writer, id, job.replyFlags, job.serviceTimeUs, [job.reply]);
+        writeReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
         link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       }
     }
@@ -367,7 +373,7 @@ export class Worker {
   }
 
   #remember(job: Job, flags: number, bytes: Uint8Array): void {
-    const { sessionLow, sessionHigh, sequence } = job.id;
+    const { sessionLow, sessionHigh, sequence } = job;
     this.#recent.add(sessionLow, sessionHigh, sequence, flags, bytes, job.endedMs);
   }
 

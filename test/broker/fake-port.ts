@@ -95,11 +95,11 @@ export function message(...records: Shown[]): Uint8Array[] {
 export const session = "1122334455667788";
 
 export function clientHello(of = session): Shown {
-  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [] };
+  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], canMove: false };
 }
 
 export function workerHello(services = ["echo"], concurrency = 4, of = session): Shown {
-  return { kind: "HELLO", role: 2, session: of, concurrency, services };
+  return { kind: "HELLO", role: 2, session: of, concurrency, services, canMove: false };
 }
 
 /** A REQUEST to "echo" with `change` laid over it. */

@@ -156,7 +156,13 @@ describe("a peer that does not read", () => {
     }
     const { dealer: other, routingId: otherId } = await connect();
     const otherOutbox = new Outbox(1);
-    writeWelcome(otherOutbox.writer, { brokerLow: 1, brokerHigh: 1, inFlightMax: 1, recordMax: 1 });
+    writeWelcome(otherOutbox.writer, {
+      brokerLow: 1,
+      brokerHigh: 1,
+      inFlightMax: 1,
+      recordMax: 1,
+      directPort: 0,
+    });
     port.due(otherOutbox, otherId);
     port.flush();
     expect((await other.receive())[0].length).toBe(40);

@@ -90,7 +90,13 @@ class LyingBroker {
     if (reader.kind === Kind.HELLO) {
       if (side === "client") this.#client = routingId;
       else this.#worker = routingId;
-      writeWelcome(writer, { brokerLow: 1, brokerHigh: 1, inFlightMax: 100, recordMax: 1e6 });
+      writeWelcome(writer, {
+        brokerLow: 1,
+        brokerHigh: 1,
+        inFlightMax: 100,
+        recordMax: 1e6,
+        directPort: 0,
+      });
       await socket.send([routingId, ...writer.finish()]);
     } else if (reader.kind === Kind.REQUEST) {
       const record = new RequestRecord();

@@ -38,14 +38,14 @@ const plain = { slot: 0, generation: 0, flags: 0 };
 
 // --- PROTOCOL 2 ---
 
-function hello({ role, version = 1, session, concurrency = 0, services = [], serviceCount, tail = "" }) {
+function hello({ role, version = 1, session, concurrency = 0, services = [], canMove = false, serviceCount, tail = "" }) {
   const names = services.map((name) => Buffer.concat([u8(bytesOf(name).length), bytesOf(name)]));
-  return record(1, 0, role, version, [
+  return record(1, canMove ? 1 : 0, role, version, [
     u64(session), u32(concurrency), u16(serviceCount ?? names.length), u16(0), ...names, bytesOf(tail),
   ]);
 }
-const welcome = ({ version, broker, inFlightMax, recordMax }) =>
-  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u16(0), u16(0), u32(0)]);
+const welcome = ({ version, broker, inFlightMax, recordMax, directPort = 0 }) =>
+  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u16(directPort), u16(0), u32(0)]);
 const error = ({ status, record: index, reason }) =>
   record(3, 0, status, 0, [u32(index), u16(bytesOf(reason).length), u16(0), bytesOf(reason)]);
 const credit = ({ credit: value }) => record(4, 0, 0, 0, [u32(value), u32(0)]);
@@ -129,11 +129,14 @@ const large = Buffer.alloc(8192, 0xa5);
 const unicode = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["кто", "Ποιος 誰 🦉"], ["empty", ""]];
 
 const records = [
-  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [] }]]),
+  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }]]),
   valid("HELLO of a worker", "worker -> broker", [
-    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)] }]]),
-  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [] }]], false),
-  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216 }]]),
+    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)], canMove: false }]]),
+  valid("HELLO of a worker that can move", "worker -> broker", [
+    ["HELLO", { role: 2, version: 1, session, concurrency: 8, services: ["orders.price"], canMove: true }]]),
+  valid("WELCOME elsewhere", "broker -> peer", [["WELCOME", { version: 1, broker: 1n, inFlightMax: 1, recordMax: 1024, directPort: 40961 }]]),
+  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [], canMove: false }]], false),
+  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216, directPort: 0 }]]),
   valid("ERROR about a record", "broker -> peer", [["ERROR", { status: 3, record: 2, reason: "kind 99 is not known here" }]]),
   valid("ERROR about the connection", "broker -> peer", [["ERROR", { status: 16, record: 0xffffffff, reason: "" }]]),
   valid("CREDIT", "worker -> broker", [["CREDIT", { credit: 12 }]]),
@@ -163,7 +166,7 @@ const records = [
   valid("CANCEL of a client", "client -> broker", [["CANCEL", { ...plain, session, sequence: 2n ** 32n, status: 1 }]]),
   valid("CANCEL to a worker", "broker -> worker", [["CANCEL", { ...plain, session, sequence: 1n, slot: 8, generation: 9, status: 4 }]]),
   valid("several records, two of them with frames", "client -> broker", [
-    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [] }],
+    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }],
     ["REQUEST", { ...basic, sequence: 1n, body: [large] }],
     ["REQUEST", { ...basic, sequence: 2n }],
     ["CANCEL", { ...plain, session, sequence: 2n, status: 1 }],

@@ -82,8 +82,13 @@ describe("numbers", () => {
     };
     const l = layout;
     expect(offsets("1")).toMatchObject({ session: 8, concurrency: 16, services: l.HELLO_SIZE });
-    expect(offsets("2")).toMatchObject({ broker: 8, inFlightMax: 16, recordMax: 20 });
-    expect(text).toContain(`reserved, 0. ${l.WELCOME_SIZE} bytes.`);
+    expect(offsets("2")).toMatchObject({
+      broker: 8,
+      inFlightMax: 16,
+      recordMax: 20,
+      directPort: 24,
+    });
+    expect(text).toContain(`as 512 more. ${l.WELCOME_SIZE} bytes.`);
     expect(offsets("3")).toMatchObject({ record: 8, reasonSize: 12, reason: l.ERROR_SIZE });
     expect(offsets("16")).toMatchObject({
       priority: l.AT_A,
@@ -134,7 +139,7 @@ describe("numbers", () => {
       name,
       1 << Number(bit),
     ]);
-    expect(Object.fromEntries(flags)).toEqual(layout.Flag);
+    expect(Object.fromEntries(flags)).toEqual({ MOVES: layout.HELLO_MOVES, ...layout.Flag });
     const roles = /`role`: (\d) client, (\d) worker/.exec(text) as RegExpExecArray;
     expect({ CLIENT: Number(roles[1]), WORKER: Number(roles[2]) }).toEqual(layout.Role);
   });

@@ -44,6 +44,7 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
     session,
     concurrency: u32,
     services: fc.array(serviceName, { maxLength: 5 }),
+    canMove: fc.boolean(),
   }),
   fc.record({
     kind: fc.constant("WELCOME"),
@@ -51,6 +52,7 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
     broker: u64,
     inFlightMax: u32,
     recordMax: u32,
+    directPort: fc.nat(65_535),
   }),
   fc.record({ kind: fc.constant("ERROR"), status, record: u32, reason: text }),
   fc.record({ kind: fc.constant("CREDIT"), credit: u32 }),

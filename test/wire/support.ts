@@ -122,15 +122,15 @@ export function readRecord(reader: BatchReader): Shown | string {
     case Kind.HELLO: {
       const hello = readHello(reader);
       if (typeof hello === "string") return hello;
-      const { role, sessionLow, sessionHigh, concurrency, services } = hello;
+      const { role, sessionLow, sessionHigh, concurrency, services, canMove } = hello;
       const session = u64Text(sessionLow, sessionHigh);
-      return { kind, role, version: b, session, concurrency, services };
+      return { kind, role, version: b, session, concurrency, services, canMove };
     }
     case Kind.WELCOME: {
       const welcome = readWelcome(reader);
       if (typeof welcome === "string") return welcome;
-      const { brokerLow, brokerHigh, inFlightMax, recordMax } = welcome;
-      return { kind, version: a, broker: u64Text(brokerLow, brokerHigh), inFlightMax, recordMax };
+      const { brokerLow, brokerHigh, ...rest } = welcome;
+      return { kind, version: a, broker: u64Text(brokerLow, brokerHigh), ...rest };
     }
     case Kind.ERROR: {
       const error = readError(reader);
