@@ -177,7 +177,7 @@ function conditions(machine, contenders, settings) {
 <li>All contenders take turns in every round, ${rounds} ${rounds === 1 ? "round" : "rounds"}, every other one in reverse; a
 ratio is the median of the ratios within rounds, so that a drift of the machine falls on both.</li>
 <li>About ${figure((seconds * 1000) / 12)} ms a measurement, behind three times as much of warm-up; young garbage is collected
-before each, so that nobody pays for another's.</li>
+before each, and again at its end, within the time: whoever makes it pays for it.</li>
 <li>Calls rotate through many different values, 512 and more but where they are large; hover a kind
 of values for their number.</li>
 <li>Before anything is timed, what each contender made must come back equal.</li>
