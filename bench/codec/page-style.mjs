@@ -53,7 +53,7 @@ article {
   padding: 16px 18px 12px; overflow-x: auto;
 }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
-th, td { padding: 0 7px; line-height: 20px; text-align: right; white-space: nowrap; font-weight: 400; }
+th, td { padding: 0 6px; line-height: 20px; text-align: right; white-space: nowrap; font-weight: 400; }
 thead th { color: var(--soft); font-size: 12.5px; padding-bottom: 4px; vertical-align: bottom; }
 th.text, td.text { text-align: left; }
 .plot { width: 238px; }
