@@ -87,7 +87,7 @@ describe("a planted bug is found", () => {
       "a byte written far away, once in a while",
       planted("decompress", (memory, decompress) => (...areas) => {
         const size = decompress(...areas);
-        if (size === 300) memory.u8[memory.u8.length - 5] = 0x77;
+        if (size > 0 && size % 50 === 0) memory.u8[memory.u8.length - 5] = 0x77;
         return size;
       }),
       /wrote 0x77 at \d+, far from the areas[\s\S]*input \d+, target/,
