@@ -9,7 +9,7 @@ export type Freshness = "FRESH" | "REPLAYED" | "STALE";
  *
  *   counter: | page = counter / 1024 | bit = counter % 1024 |    place in the ring = page % count
  */
-class Window {
+export class ReplayWindow {
   readonly #size: number;
   readonly #pages: (Uint8Array | undefined)[];
   readonly #numbers: number[];
@@ -52,9 +52,9 @@ class Window {
 export class ReplayGuard {
   readonly #windowSize: number;
   readonly #sessionCountMax: number;
-  readonly #windows = new Map<string, Window>();
+  readonly #windows = new Map<string, ReplayWindow>();
   #lastSession = "";
-  #lastWindow: Window | undefined;
+  #lastWindow: ReplayWindow | undefined;
 
   /** @param windowSize in messages, a multiple of 1024 */
   constructor(windowSize: number, sessionCountMax: number) {
@@ -71,7 +71,7 @@ export class ReplayGuard {
   mark(session: string, counter: number): Freshness {
     let window = this.#lastWindow;
     if (window === undefined || session !== this.#lastSession) {
-      window = this.#windows.get(session) ?? new Window(this.#windowSize);
+      window = this.#windows.get(session) ?? new ReplayWindow(this.#windowSize);
       // Set again, the session moves to the end: the first of the map is the least recent.
       this.#windows.delete(session);
       this.#windows.set(session, window);

@@ -1,4 +1,4 @@
-import { type Codec, CodecError } from "../codec/index.js";
+import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag } from "../wire/layout.js";
@@ -56,6 +56,7 @@ export class Job implements RequestContext {
   readonly #deadlineMs: number;
   readonly #startedMs: number;
   #headers: Headers | undefined;
+  #opened: OpenedRequest | undefined;
   #abortion: AbortController | undefined;
   #abortReason: string | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -161,12 +162,13 @@ export class Job implements RequestContext {
       return undefined;
     }
     try {
-      this.body = codec.open(this.#parts[0], {
+      this.#opened = codec.openRequest(this.#parts[0], {
         service: this.service,
         direction: "request",
         requestId: requestIdBytes(this.id),
         headers: this.#headerBytes,
       });
+      this.body = this.#opened.value;
       return undefined;
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
@@ -175,19 +177,15 @@ export class Job implements RequestContext {
   }
 
   /** Makes the reply of what the handler returned; throws where that is no reply. */
-  seal(codec: Codec, result: unknown): void {
-    if (this.options.raw === true) {
+  seal(result: unknown): void {
+    if (this.#opened === undefined) {
       if (typeof result !== "string" && !(result instanceof Uint8Array)) {
         throw new TypeError(`a raw reply must be bytes or text, got ${typeof result}`);
       }
       this.reply = Buffer.from(result as string);
       this.replyFlags = Flag.RAW;
     } else {
-      this.reply = codec.seal(result, {
-        service: this.service,
-        direction: "reply",
-        requestId: requestIdBytes(this.id),
-      });
+      this.reply = this.#opened.seal(result);
     }
   }
 }
