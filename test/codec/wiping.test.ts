@@ -15,17 +15,20 @@ import { loadSodium } from "../../build/codec/sodium.js";
 // The memories that the codecs of a test make.
 const memories: WebAssembly.Memory[] = [];
 const { Instance } = WebAssembly;
-class RecordedInstance extends Instance {
-  constructor(...args: ConstructorParameters<typeof Instance>) {
-    super(...args);
-    memories.push(this.exports.memory as WebAssembly.Memory);
-  }
-}
-const spied = vi.spyOn(WebAssembly, "Instance").mockImplementation(RecordedInstance as never);
+const recording = new Proxy(Instance, {
+  construct(target, args) {
+    const instance = Reflect.construct(target, args) as WebAssembly.Instance;
+    memories.push(instance.exports.memory as WebAssembly.Memory);
+    return instance;
+  },
+});
+Reflect.set(WebAssembly, "Instance", recording);
 afterEach(() => {
   memories.length = 0;
 });
-afterAll(() => spied.mockRestore());
+afterAll(() => {
+  Reflect.set(WebAssembly, "Instance", Instance);
+});
 const sodium = await loadSodium();
 
 /** Everything that WASM can see: codecs' memories and libsodium's heap. */
