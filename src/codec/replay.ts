@@ -11,21 +11,22 @@ export type Freshness = "FRESH" | "REPLAYED" | "STALE";
  */
 export class ReplayWindow {
   readonly #size: number;
-  readonly #pages: (Uint8Array | undefined)[];
-  readonly #numbers: number[];
+  readonly #pageCount: number;
+  // Grown as they fill: a service has a window for each of its clients, most of which say little.
+  readonly #pages: (Uint8Array | undefined)[] = [];
+  readonly #numbers: number[] = [];
   #newest = -1;
 
   constructor(size: number) {
     this.#size = size;
     // One more than the size has pages: a window that begins within a page ends within another.
-    this.#pages = new Array(size / PAGE_BIT_COUNT + 1).fill(undefined);
-    this.#numbers = new Array(this.#pages.length).fill(-1);
+    this.#pageCount = size / PAGE_BIT_COUNT + 1;
   }
 
   mark(counter: number): Freshness {
     if (counter <= this.#newest - this.#size) return "STALE";
     const number = Math.floor(counter / PAGE_BIT_COUNT);
-    const place = number % this.#pages.length;
+    const place = number % this.#pageCount;
     let page = this.#pages[place];
     if (page === undefined) {
       page = new Uint8Array(PAGE_BIT_COUNT / 8);
