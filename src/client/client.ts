@@ -2,7 +2,7 @@ import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import { type Codec, type CodecKey, createCodec, type PublicKey } from "../codec/index.js";
 import type { LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -32,9 +32,14 @@ import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./
 export interface ClientOptions {
   /** Frontends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
   brokers: readonly string[];
-  /** Seals requests and opens replies. The first key seals, all open. None: bodies in clear. */
+  /** Seals requests and opens replies. The first key seals, all open. */
   keys?: readonly CodecKey[];
-  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  /**
+   * Public keys of services, by name, `prefix.*` or `*`: a session key is agreed on with each, and
+   * no secret shared. Services without one are asked under `keys`, or, without these, not at all.
+   */
+  servicePublicKeys?: Readonly<Record<string, PublicKey>>;
+  /** A codec to share instead of one made from these keys; the caller closes it. None: in clear. */
   codec?: Codec;
   /** Deadline of a request, milliseconds, 1..86400000. Default 30000. */
   timeoutMs?: number;
@@ -145,7 +150,7 @@ export class Client {
       0,
       86_400_000,
     );
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const codec = options.codec ?? (await ownCodec(options));
     let client: Client;
     try {
       client = new Client(options, codec, options.codec === undefined);
@@ -516,6 +521,15 @@ export class Client {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+const REPLY_GRACE_MS = 300_000;
+
+async function ownCodec(options: ClientOptions): Promise<Codec> {
+  const { keys, servicePublicKeys, timeoutMs = 1 } = options;
+  // A session may end just behind a request: its reply still comes within the deadline.
+  wholeNumber("timeoutMs", timeoutMs, 1, 86_400_000);
+  const agreementGraceMs = Math.max(REPLY_GRACE_MS, timeoutMs);
+  return createCodec({ keys, servicePublicKeys, agreementGraceMs });
+}
 
 /** What a request occupies on the wire, its frames included. */
 function requestBytes({ serviceBytes, headers, body }: Pending): number {

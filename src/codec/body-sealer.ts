@@ -2,18 +2,20 @@ import { TAG_SIZE } from "./aead.js";
 import { newBytes } from "./assets.js";
 import type { BlockCompressor } from "./block.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
-import type { EngineKey, Engines } from "./engines.js";
+import type { BodyKeys, Origin } from "./body-keys.js";
+import type { Engines } from "./engines.js";
 import {
+  AGREED,
   COMPRESSED,
   HEADER_SIZE,
   SEALED,
+  agreedAtOf,
   fieldsAtOf,
   fieldsSizeOf,
   writeHeader,
 } from "./envelope.js";
 import type { LinearMemory } from "./linear-memory.js";
 import { isWorthCompressing } from "./probe.js";
-import type { KeyRing } from "./ring.js";
 
 /** Bytes on the way out count as smaller when a sixteenth at least is saved. */
 const SAVED_SHIFT = 4;
@@ -23,7 +25,7 @@ export class BodySealer {
   readonly #memory: LinearMemory;
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
-  readonly #ring: KeyRing<EngineKey>;
+  readonly #keys: BodyKeys;
   readonly #binder: ContextBinder;
   readonly #isCompressing: boolean;
 
@@ -31,27 +33,34 @@ export class BodySealer {
     memory: LinearMemory;
     blocks: BlockCompressor;
     engines: Engines;
-    ring: KeyRing<EngineKey>;
+    keys: BodyKeys;
     binder: ContextBinder;
     isCompressing: boolean;
   }) {
     this.#memory = parts.memory;
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
-    this.#ring = parts.ring;
+    this.#keys = parts.keys;
     this.#binder = parts.binder;
     this.#isCompressing = parts.isCompressing;
   }
 
-  /** The envelope of the `plainSize` bytes at the memory's top, for a context that was checked. */
-  seal(plainSize: number, context: CodecContext): Uint8Array {
+  /**
+   * The envelope of the `plainSize` bytes at the memory's top, for a context that was checked.
+   *
+   * @param origin of the request that it answers, where that is known
+   */
+  seal(plainSize: number, context: CodecContext, origin?: Origin): Uint8Array {
     const memory = this.#memory;
     const top = memory.top;
     const block = this.#squeeze(top, plainSize);
     // Taken now: compressing may have moved the memory.
     const body = block ?? memory.u8.subarray(top, top + plainSize);
-    const sealing = this.#ring.next();
-    const flags = (block === undefined ? 0 : COMPRESSED) | (sealing === undefined ? 0 : SEALED);
+    const sealing = this.#keys.sealing(context, origin);
+    const flags =
+      (block === undefined ? 0 : COMPRESSED) |
+      (sealing === undefined ? 0 : SEALED) |
+      (sealing?.publicKey === undefined ? 0 : AGREED);
     const fieldsAt = fieldsAtOf(flags);
     const payloadAt = fieldsAt + fieldsSizeOf(flags);
     const tagSize = sealing === undefined ? 0 : TAG_SIZE;
@@ -68,6 +77,7 @@ export class BodySealer {
       return envelope;
     }
     envelope.set(sealing.nonce, HEADER_SIZE);
+    if (sealing.publicKey !== undefined) envelope.set(sealing.publicKey, agreedAtOf(flags));
     const associated = this.#binder.associate(envelope, { fieldsAt, payloadAt }, context);
     this.#engines.encrypt(body, associated, sealing.nonce, sealing.key, envelope, payloadAt);
     return envelope;

@@ -2,8 +2,9 @@ import { loadCodecModule, loadNativeCrypto } from "./assets.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
 import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";
+import { BodyKeys, type Origin } from "./body-keys.js";
 import { type CodecContext, ContextBinder } from "./context.js";
-import { type EngineKey, Engines } from "./engines.js";
+import { Engines } from "./engines.js";
 import { readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import type { CodecKey } from "./keys.js";
@@ -18,9 +19,10 @@ import {
   requireInteger,
 } from "./options.js";
 import { Packer } from "./packer.js";
-import { ReplayGuard } from "./replay.js";
-import { KeyRing } from "./ring.js";
-import { loadSodium } from "./sodium.js";
+import { OpenedRequest } from "./opened-request.js";
+import type { PublicKey, ServiceKey } from "./service-keys.js";
+import type { AgreementStats } from "./service-sessions.js";
+import { type SodiumExports, loadSodium } from "./sodium.js";
 import { Unpacker } from "./unpacker.js";
 
 const DECOMPRESSED_SIZE_MAX = 1024 * 1024 * 1024;
@@ -30,6 +32,7 @@ interface Parts {
   memory: LinearMemory;
   blocks: BlockCompressor;
   engines: Engines;
+  sodium: SodiumExports;
 }
 
 /**
@@ -41,7 +44,7 @@ export class Codec {
   readonly #memory: LinearMemory;
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
-  readonly #ring: KeyRing<EngineKey>;
+  readonly #keys: BodyKeys;
   readonly #packer: Packer;
   readonly #unpacker: Unpacker;
   readonly #binder = new ContextBinder();
@@ -56,25 +59,42 @@ export class Codec {
     this.#memory = parts.memory;
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
-    this.#ring = new KeyRing(parts.engines);
+    this.#keys = new BodyKeys(parts, complete);
     this.#packer = new Packer(parts.memory, complete.depthMax, complete.sizeMax);
     this.#unpacker = new Unpacker(parts.memory, complete.depthMax);
-    const shared = { ...parts, ring: this.#ring, binder: this.#binder };
+    const shared = { ...parts, keys: this.#keys, binder: this.#binder };
     this.#sealer = new BodySealer({ ...shared, isCompressing: complete.isCompressing });
-    const guard = new ReplayGuard(complete.replayWindow, complete.replaySessionsMax);
-    this.#opener = new BodyOpener({ ...shared, guard, sizeMax: complete.sizeMax });
+    this.#opener = new BodyOpener({ ...shared, sizeMax: complete.sizeMax });
     this.#sizeMax = complete.sizeMax;
-    if (options.keys !== undefined) this.#ring.replace(options.keys);
+    const { keys, serviceKeys, servicePublicKeys } = options;
+    try {
+      if (keys !== undefined) this.#keys.ring.replace(keys);
+      if (serviceKeys !== undefined) this.#keys.services.replace(serviceKeys);
+      if (servicePublicKeys !== undefined) this.#keys.clients.replace(servicePublicKeys);
+    } catch (error) {
+      this.#keys.clear();
+      throw error;
+    }
   }
 
   /** Whether seal() encrypts, and open() refuses what is not sealed. */
   get isSealed(): boolean {
-    return this.keyIds.length > 0;
+    return !this.#keys.isEmpty;
   }
 
-  /** The ids of the keys held, in the order given; the first one seals. */
+  /** The ids of the shared keys held, in the order given; the first one seals. */
   get keyIds(): number[] {
-    return this.#ring.ids;
+    return this.#keys.ring.ids;
+  }
+
+  /** The ids of the service keys held. */
+  get serviceKeyIds(): number[] {
+    return this.#keys.services.ids;
+  }
+
+  /** What was agreed on with clients, under the service keys. */
+  get agreements(): AgreementStats {
+    return this.#keys.services.stats;
   }
 
   /** Who encrypts: "auto" when both do, by size; "wasm" also where node:crypto cannot. */
@@ -95,7 +115,31 @@ export class Codec {
    */
   setKeys(keys: readonly CodecKey[]): void {
     this.#requireOpen();
-    this.#ring.replace(keys);
+    this.#keys.ring.replace(keys);
+  }
+
+  /**
+   * Replaces the service keys from the next call on; each opens requests of the clients that have
+   * its public key. To rotate, add the new key everywhere, give clients its public key, and leave
+   * the old one out once they use it and what they asked under the old one was answered.
+   *
+   * @throws RangeError when there are none, or two of one id; nothing has changed then
+   */
+  setServiceKeys(keys: readonly ServiceKey[]): void {
+    this.#requireOpen();
+    this.#keys.services.replace(keys);
+  }
+
+  /**
+   * Replaces the public keys of services from the next call on. Replies to what was asked before
+   * still open. They are told from others by their session: a service that had none yet, and was
+   * asked under a shared key, should have been answered before.
+   *
+   * @throws RangeError when there are none, or for a pattern that is none; nothing has changed then
+   */
+  setServicePublicKeys(publicKeys: Readonly<Record<string, PublicKey>>): void {
+    this.#requireOpen();
+    this.#keys.clients.replace(publicKeys);
   }
 
   /**
@@ -189,9 +233,17 @@ export class Codec {
    * A value, packed, compressed where that pays, and sealed for one context, as an envelope of
    * docs/codec.md 1. Without keys the same envelope, visibly not sealed.
    *
-   * @throws CodecError as pack() does; TypeError, RangeError for a context that is not one
+   * A request to a service of `servicePublicKeys` is sealed by agreement. With service keys only
+   * what openRequest() returned can seal a reply.
+   *
+   * @throws CodecError as pack() does, and `NO_KEY` when there are keys, but none for this body;
+   *   TypeError, RangeError for a context that is not one
    */
   seal(value: unknown, context: CodecContext): Uint8Array {
+    return this.#seal(value, context, undefined);
+  }
+
+  #seal(value: unknown, context: CodecContext, origin: Origin | undefined): Uint8Array {
     this.#requireOpen();
     this.#binder.check(context);
     const memory = this.#memory;
@@ -200,7 +252,7 @@ export class Codec {
       const plainSize = this.#packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
       this.#requireOpen();
-      return this.#sealer.seal(plainSize, context);
+      return this.#sealer.seal(plainSize, context, origin);
     } finally {
       memory.leave(top);
     }
@@ -210,8 +262,8 @@ export class Codec {
    * The value of an envelope that was sealed for this context, once: a second time it is REPLAYED.
    *
    * @throws CodecError, in the order of the checks: `TRUNCATED`, `BAD_VERSION`, `BAD_FLAGS`,
-   *   `TOO_LARGE`, `UNSEALED`, `UNKNOWN_KEY`, `REDIRECTED`, `SWAPPED`, `TAMPERED`, `BAD_COUNTER`,
-   *   `REPLAYED`, `STALE`, `BAD_BLOCK`, `SIZE_MISMATCH`, then as unpack() does. TypeError,
+   *   `TOO_LARGE`, `UNSEALED`, `UNKNOWN_KEY`, `REDIRECTED`, `SWAPPED`, `BAD_AGREEMENT`, `TAMPERED`,
+   *   `BAD_COUNTER`, `REPLAYED`, `STALE`, `BAD_BLOCK`, `SIZE_MISMATCH`, then as unpack() does. TypeError,
    *   RangeError for a context that is not one
    */
   open(bytes: Uint8Array, context: CodecContext): unknown {
@@ -230,13 +282,37 @@ export class Codec {
   }
 
   /**
+   * Opens a request, as open() does, to be answered: what it returns has the value and seals the
+   * reply under what the request came under, which its client knows to be from the service.
+   *
+   * @param context direction "request"; it is kept, and must not change until the reply is sealed
+   * @throws CodecError as open() does; RangeError for a direction that is not "request"
+   */
+  openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest {
+    if (context?.direction === "reply") {
+      throw new RangeError('context.direction must be "request", got "reply"');
+    }
+    const value = this.open(bytes, context);
+    const { origin } = this.#opener;
+    const { service, requestId } = context;
+    const replyContext: CodecContext = { service, direction: "reply", requestId };
+    return new OpenedRequest(value, (reply, headers) =>
+      this.#seal(
+        reply,
+        headers === undefined ? replyContext : { ...replyContext, headers },
+        origin,
+      ),
+    );
+  }
+
+  /**
    * Wipes the keys and the memory that bodies passed through, as far as JavaScript allows: keys of
    * the caller's and values stay where the caller has them. Every later call throws `CLOSED`.
    */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#ring.clear();
+    this.#keys.clear();
     this.#engines.free();
     this.#blocks.wipe();
     this.#memory.wipe();
@@ -270,7 +346,7 @@ export async function createCodec(options: CodecOptions = {}): Promise<Codec> {
   const blocks = compressor === "assembly" ? new Lz4Assembly(memory) : await Lz4Wasm.load(memory);
   const engines = new Engines({ sodium, crypto, choice: engine, nativeFrom });
   try {
-    return new Codec({ memory, blocks, engines }, options);
+    return new Codec({ memory, blocks, engines, sodium }, options);
   } catch (error) {
     engines.free();
     throw error;

@@ -24,7 +24,7 @@ export const AGREED = 0x10;
 /** The place in a stream. */
 export const CHUNK = 0x20;
 /** What this version of the codec understands. */
-const KNOWN_FLAGS = COMPRESSED | SEALED;
+const KNOWN_FLAGS = COMPRESSED | SEALED | AGREED;
 
 const PLAIN_SIZE_AT = 4;
 const TARGET_CHECK_AT = 8;
@@ -42,6 +42,8 @@ export interface Envelope {
   flags: number;
   /** Whether the payload is sealed under a key. */
   isSealed: boolean;
+  /** Whether that key was agreed on by the client's public key, which is among the fields. */
+  isAgreed: boolean;
   /** Whether the plain bytes are an LZ4 block. */
   isCompressed: boolean;
   /** Bytes of the body before compression. */
@@ -50,7 +52,7 @@ export interface Envelope {
   targetCheck: number;
   /** CRC-32 of the request id: a hint. */
   requestCheck: number;
-  /** The key that sealed it; 0 when it is not sealed. */
+  /** The key that sealed it, or the service key agreed with; 0 when it is not sealed. */
   keyId: number;
   /** Where the fields begin. */
   fieldsAt: number;
@@ -100,6 +102,8 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   if ((keyId !== 0) !== isSealed) {
     throw new CodecError("BAD_FLAGS", "a key id goes with SEALED, and only with it");
   }
+  const isAgreed = (flags & AGREED) !== 0;
+  if (isAgreed && !isSealed) throw new CodecError("BAD_FLAGS", "AGREED goes with SEALED only");
   const fieldsAt = fieldsAtOf(flags);
   const payloadAt = fieldsAt + fieldsSizeOf(flags);
   const sizeMin = isSealed ? payloadAt + TAG_SIZE : payloadAt;
@@ -110,6 +114,7 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   return {
     flags,
     isSealed,
+    isAgreed,
     isCompressed: (flags & COMPRESSED) !== 0,
     plainSize: u32(bytes, PLAIN_SIZE_AT),
     targetCheck: u32(bytes, TARGET_CHECK_AT),
@@ -132,6 +137,11 @@ export function fieldsSizeOf(flags: number): number {
     ((flags & AGREED) === 0 ? 0 : AGREED_FIELD_SIZE) +
     ((flags & CHUNK) === 0 ? 0 : CHUNK_FIELD_SIZE)
   );
+}
+
+/** Where the client's public key stands in an envelope with these flags, AGREED among them. */
+export function agreedAtOf(flags: number): number {
+  return fieldsAtOf(flags) + ((flags & DICTIONARY) === 0 ? 0 : DICTIONARY_FIELD_SIZE);
 }
 
 /** Writes every byte of a header at the beginning of `bytes`. */
@@ -169,15 +179,24 @@ export function counterOf(bytes: Uint8Array): number {
 /** A counter may not reach this: its session ends, and another one begins. */
 export const COUNTER_END = 2 ** 48;
 
-/** Nonces that never repeat: | session 16 random bytes | counter u64 |. */
+/** Nonces that never repeat under a key: | session 16 bytes, random | counter u64 |. */
 export class NonceSequence {
   readonly #nonce = new Uint8Array(NONCE_SIZE);
   #counter: number;
 
-  /** @param first the first counter; only the suite begins elsewhere than at 0 */
-  constructor(first = 0) {
+  /**
+   * @param first the first counter; only the suite begins elsewhere than at 0
+   * @param session 16 bytes, for a key that has no other sender and ends before its counter does
+   */
+  constructor(first = 0, session?: Uint8Array) {
     this.#counter = first;
-    this.#renew();
+    if (session === undefined) this.#renew();
+    else this.#nonce.set(session);
+  }
+
+  /** How many came before, of this session. */
+  get counter(): number {
+    return this.#counter;
   }
 
   #renew(): void {

@@ -2,13 +2,14 @@
  * Why the codec refused. One code per cause:
  *
  * Bodies that may not be believed (the first three are hints, see docs/codec.md):
- * - `UNKNOWN_KEY` sealed under a key that is not in the ring
+ * - `UNKNOWN_KEY` sealed under a key that is not held, or not for bodies of this service
  * - `REDIRECTED` made for another service, or for the other direction
  * - `SWAPPED` made for another request
  * - `TAMPERED` the tag does not verify: bytes, header, context or headers differ from the sealed
  * - `REPLAYED` opened before
  * - `STALE` older than the replay window reaches back
  * - `BAD_COUNTER` sealed with a nonce whose counter is 2^48 or more
+ * - `BAD_AGREEMENT` agreed on with a public key that is none, or with a nonce that is not its own
  * - `UNSEALED` not sealed, though this codec holds keys
  *
  * Bytes that are not what they should be:
@@ -25,7 +26,7 @@
  * - `CYCLIC` an object within itself
  * - `INT_RANGE` a BigInt outside -2^63 .. 2^64-1
  *
- * And: `KEY_INVALID` text that is no key; `CLOSED` the codec was closed; `OUT_OF_MEMORY`.
+ * And: `NO_KEY` a body that no key given is for; `KEY_INVALID` text that is no key; `CLOSED` the codec was closed; `OUT_OF_MEMORY`.
  */
 export type CodecErrorCode =
   | "UNKNOWN_KEY"
@@ -35,6 +36,7 @@ export type CodecErrorCode =
   | "REPLAYED"
   | "STALE"
   | "BAD_COUNTER"
+  | "BAD_AGREEMENT"
   | "UNSEALED"
   | "TRUNCATED"
   | "TRAILING_BYTES"
@@ -50,6 +52,7 @@ export type CodecErrorCode =
   | "UNENCODABLE"
   | "CYCLIC"
   | "INT_RANGE"
+  | "NO_KEY"
   | "KEY_INVALID"
   | "CLOSED"
   | "OUT_OF_MEMORY";

@@ -4,5 +4,18 @@ export type { CodecContext } from "./context.js";
 export { type Envelope, readEnvelope } from "./envelope.js";
 export { CodecError, type CodecErrorCode } from "./errors.js";
 export { CodecKey, formatKey, generateKey, importKey, parseKey } from "./keys.js";
+export type { OpenedRequest } from "./opened-request.js";
 export type { CodecOptions, EngineChoice } from "./options.js";
+export {
+  PublicKey,
+  ServiceKey,
+  formatPublicKey,
+  formatServiceKey,
+  generateServiceKey,
+  importPublicKey,
+  importServiceKey,
+  parsePublicKey,
+  parseServiceKey,
+} from "./service-keys.js";
+export type { AgreementStats } from "./service-sessions.js";
 export { ExtData } from "./values.js";

@@ -1,9 +1,27 @@
+import { AGREEMENT_COUNT_MIN } from "./client-sessions.js";
+import { COUNTER_END } from "./envelope.js";
 import type { CodecKey } from "./keys.js";
+import type { PublicKey, ServiceKey } from "./service-keys.js";
 
 /** How a codec is made; see docs/codec.md for the limits. */
 export interface CodecOptions {
   /** The first seals, all open. Left out, the codec neither seals nor opens sealed bodies. */
   keys?: readonly CodecKey[];
+  /** A service's own: it opens requests of clients that know one's public key, and answers them. */
+  serviceKeys?: readonly ServiceKey[];
+  /**
+   * Services that this client agrees on keys with, by name, `prefix.*` or `*`: their requests are
+   * sealed so and not under `keys`.
+   */
+  servicePublicKeys?: Readonly<Record<string, PublicKey>>;
+  /** How long a client seals under one agreed key, ms, 1..604800000; 3600000 if left out. */
+  agreementAgeMaxMs?: number;
+  /** How many requests a client seals under one agreed key, 64..2^48-1; 2^32 if left out. */
+  agreementCountMax?: number;
+  /** How long after that it opens replies to them, ms, 0..604800000; 300000 if left out. */
+  agreementGraceMs?: number;
+  /** Clients that a service remembers what it agreed on with, 1..1048576; 4096 if left out. */
+  agreementSessionsMax?: number;
   /** Levels of arrays and maps, 1..512; 64 if left out. */
   depthMax?: number;
   /** Bytes of a packed value, before compression, 1 KiB..128 MiB; 16 MiB if left out. */
@@ -29,6 +47,7 @@ export type EngineChoice = "auto" | "wasm" | "native";
 
 export const DEPTH_LIMIT = 512;
 export const SIZE_LIMIT = 128 * 1024 * 1024;
+const WEEK_MS = 604_800_000;
 
 /** The value, when it is an integer of min..max. @throws RangeError that names the argument */
 export function requireInteger(name: string, value: unknown, min: number, max: number): number {
@@ -83,5 +102,21 @@ export function completeOptions(options: CodecOptions) {
     engine,
     nativeFrom,
     compressor,
+    ...agreementLimits(options),
   };
+}
+
+function agreementLimits(options: CodecOptions) {
+  const {
+    agreementAgeMaxMs = 3_600_000,
+    agreementCountMax = 2 ** 32,
+    agreementGraceMs = 300_000,
+    agreementSessionsMax = 4096,
+  } = options;
+  const last = COUNTER_END - 1;
+  requireInteger("agreementAgeMaxMs", agreementAgeMaxMs, 1, WEEK_MS);
+  requireInteger("agreementCountMax", agreementCountMax, AGREEMENT_COUNT_MIN, last);
+  requireInteger("agreementGraceMs", agreementGraceMs, 0, WEEK_MS);
+  requireInteger("agreementSessionsMax", agreementSessionsMax, 1, 1_048_576);
+  return { agreementAgeMaxMs, agreementCountMax, agreementGraceMs, agreementSessionsMax };
 }

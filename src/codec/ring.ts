@@ -23,6 +23,10 @@ export class KeyRing<Key> {
     return [...this.#held.keys()];
   }
 
+  get isEmpty(): boolean {
+    return this.#held.size === 0;
+  }
+
   /** The key to open with, or undefined. */
   find(id: number): Key | undefined {
     return this.#held.get(id)?.key;

@@ -17,6 +17,7 @@ const forged = new Set<CodecErrorCode>([
   "UNKNOWN_KEY",
   "UNSEALED",
   "BAD_COUNTER",
+  "BAD_AGREEMENT",
 ]);
 
 /** Why a body was not opened. One that comes too late or twice may be asked anew. */

@@ -1,4 +1,4 @@
-import { type Codec, CodecError } from "../codec/index.js";
+import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { FRAME_BYTES_MIN, Flag } from "../wire/layout.js";
@@ -72,6 +72,7 @@ export class Job implements RequestContext, ExchangeId {
   readonly #deadlineMs: number;
   readonly #startedMs: number;
   #headers: Headers | undefined;
+  #opened: OpenedRequest | undefined;
   #abortion: AbortController | undefined;
   #abortReason: string | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -189,12 +190,13 @@ export class Job implements RequestContext, ExchangeId {
       return undefined;
     }
     try {
-      this.body = codec.open(this.#body, {
+      this.#opened = codec.openRequest(this.#body, {
         service: this.service,
         direction: "request",
         requestId: requestIdBytes(this),
         headers: this.#headerBytes,
       });
+      this.body = this.#opened.value;
       return undefined;
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
@@ -203,8 +205,8 @@ export class Job implements RequestContext, ExchangeId {
   }
 
   /** Makes the reply of what the handler returned; throws where that is no reply. */
-  seal(codec: Codec, result: unknown): void {
-    if (this.options.raw === true) {
+  seal(result: unknown): void {
+    if (this.#opened === undefined) {
       if (typeof result !== "string" && !(result instanceof Uint8Array)) {
         throw new TypeError(`a raw reply must be bytes or text, got ${typeof result}`);
       }
@@ -213,11 +215,7 @@ export class Job implements RequestContext, ExchangeId {
       else this.reply = result.length < FRAME_BYTES_MIN ? result : copyOf(result);
       this.replyFlags = Flag.RAW;
     } else {
-      this.reply = codec.seal(result, {
-        service: this.service,
-        direction: "reply",
-        requestId: requestIdBytes(this),
-      });
+      this.reply = this.#opened.seal(result);
     }
   }
 }

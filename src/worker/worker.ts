@@ -1,7 +1,7 @@
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import { type Codec, type CodecKey, createCodec, type ServiceKey } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -35,9 +35,11 @@ export interface WorkerOptions {
   services: Readonly<Record<string, Handler | ServiceOptions>>;
   /** Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. */
   concurrency?: number;
-  /** Opens requests and seals replies. The first key seals, all open. None: bodies in clear. */
+  /** Opens requests and seals replies. The first key seals, all open. */
   keys?: readonly CodecKey[];
-  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  /** Opens requests of clients that know a public key of these, and seals the replies to them. */
+  serviceKeys?: readonly ServiceKey[];
+  /** A codec to share instead of one made from these keys; the caller closes it. None: in clear. */
   codec?: Codec;
   /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
   connectTimeoutMs?: number;
@@ -130,7 +132,8 @@ export class Worker {
       0,
       86_400_000,
     );
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const { keys, serviceKeys } = options;
+    const codec = options.codec ?? (await createCodec({ keys, serviceKeys }));
     let worker: Worker;
     try {
       worker = new Worker(options, codec);
@@ -305,7 +308,7 @@ export class Worker {
         const result = job.options.handler(job.body as never, job);
         // Only what has to wait is waited for: a promise costs as much as a small request.
         if (isThenable(result)) return void this.#settle(job, result);
-        job.seal(this.#codec, result);
+        job.seal(result);
       }
     } catch (error) {
       failed = this.#explain(job, error);
@@ -316,7 +319,7 @@ export class Worker {
   async #settle(job: Job, result: PromiseLike<unknown>): Promise<void> {
     let failed: Failed | undefined;
     try {
-      job.seal(this.#codec, await result);
+      job.seal(await result);
     } catch (error) {
       failed = this.#explain(job, error);
     }

@@ -5,7 +5,10 @@ import {
   type CodecErrorCode,
   ExtData,
   createCodec,
+  importKey,
   parseKey,
+  parsePublicKey,
+  parseServiceKey,
 } from "../../build/codec/index.js";
 import { expectCode, hex, toHex } from "./support.js";
 
@@ -72,6 +75,32 @@ describe("refuses", () => {
       expectCode(code, () => plain.unpack(hex(bytes)));
     },
   );
+});
+
+describe("agreed by OpenSSL", async () => {
+  const { agreement } = vectors;
+  const serviceKey = await parseServiceKey(agreement.serviceKey);
+  const worker = () => createCodec({ serviceKeys: [serviceKey] });
+
+  test("the public key and its id", async () => {
+    expect(serviceKey.id).toBe(agreement.id);
+    expect((await parsePublicKey(agreement.publicKey)).id).toBe(agreement.id);
+  });
+
+  test.each(agreement.opens as OpenVector[])("opens and answers $name", async (vector) => {
+    const context = contextOf(vector.context);
+    const request = (await worker()).openRequest(hex(vector.envelope), context);
+    expect(request.value).toStrictEqual(vector.value);
+    const replyKey = await importKey(hex(agreement.replyKey));
+    const reply = request.seal("yes");
+    const client = await createCodec({ keys: [replyKey] });
+    expect(client.open(reply, { ...context, direction: "reply", headers: undefined })).toBe("yes");
+  });
+
+  test.each(agreement.refusals as RefusalVector[])("refuses $name: $code", async (vector) => {
+    const codec = await worker();
+    expectCode(vector.code, () => codec.open(hex(vector.envelope), contextOf(vector.context)));
+  });
 });
 
 test("packs", () => {

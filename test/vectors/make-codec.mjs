@@ -1,5 +1,6 @@
 // Writes codec.json from the specification (docs/codec.md) with stock libraries and none of the
 // codec's own code, so that the vectors are a second implementation: node test/vectors/make-codec.mjs
+import { createHash, createPrivateKey, createPublicKey, diffieHellman } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { ExtData, ExtensionCodec, encode } from "@msgpack/msgpack";
 import sodium from "libsodium-wrappers";
@@ -32,25 +33,58 @@ function u(width, value) {
 const requestId = Uint8Array.from({ length: 16 }, (_, index) => index * 17);
 const base = { service: "orders.price", direction: "request", requestId, headers: new Uint8Array() };
 
+// docs/codec.md 8. X25519 and BLAKE2b-512 are OpenSSL's, so that the codec's, libsodium's crypto_kx,
+// is checked against another implementation.
+const x25519Der = (prefix, bytes) => Buffer.concat([Buffer.from(prefix, "hex"), bytes]);
+const privateOf = (bytes) =>
+  createPrivateKey({ key: x25519Der("302e020100300506032b656e04220420", bytes), format: "der", type: "pkcs8" });
+const publicOf = (bytes) =>
+  createPublicKey({ key: x25519Der("302a300506032b656e032100", bytes), format: "der", type: "spki" });
+const publicBytesOf = (secretBytes) =>
+  createPublicKey(privateOf(secretBytes)).export({ format: "der", type: "spki" }).subarray(12);
+const serviceSecret = Uint8Array.from({ length: 32 }, (_, index) => 0x11 + index);
+const clientSecret = Uint8Array.from({ length: 32 }, (_, index) => 0x61 + 3 * index);
+const servicePublic = publicBytesOf(serviceSecret);
+const clientPublic = publicBytesOf(clientSecret);
+const servicePublicId = Buffer.from(
+  sodium.crypto_generichash(32, Buffer.concat([bytesOf("wasmq-public-key-id-1"), servicePublic]), null),
+).readUInt32LE(0);
+const shared = diffieHellman({ privateKey: privateOf(clientSecret), publicKey: publicOf(servicePublic) });
+const halves = createHash("blake2b512").update(shared).update(clientPublic).update(servicePublic).digest();
+const textOf = (prefix, id, bytes) =>
+  `${prefix}.${id.toString(16).padStart(8, "0")}.${Buffer.from(bytes).toString("base64url")}`;
+const agreement = {
+  serviceKey: textOf("wasmq-service-key-1", servicePublicId, serviceSecret),
+  publicKey: textOf("wasmq-public-key-1", servicePublicId, servicePublic),
+  id: servicePublicId,
+  clientSecret: hex(clientSecret),
+  clientPublicKey: hex(clientPublic),
+  replyKey: hex(halves.subarray(0, 32)),
+  requestKey: hex(halves.subarray(32)),
+};
+
 /** docs/codec.md 1 and 2. `block`, when given, is the LZ4 block of `packed`. */
-function envelopeOf({ packed, block, context = base, counter = 0, isSealed = true }) {
+function envelopeOf({ packed, block, context = base, counter = 0, isSealed = true, isAgreed = false }) {
   const service = bytesOf(context.service);
   const target = Buffer.concat([u(1, context.direction === "request" ? 1 : 2), u(2, service.length), service]);
   const header = Buffer.concat([
     u(1, 1),
-    u(1, (block ? 1 : 0) | (isSealed ? 2 : 0)),
+    u(1, (block ? 1 : 0) | (isSealed ? 2 : 0) | (isAgreed ? 0x10 : 0)),
     u(2, 0),
     u(4, packed.length),
     u(4, crc32(target)),
     u(4, crc32(context.requestId)),
-    u(4, isSealed ? keyId : 0),
+    u(4, isAgreed ? servicePublicId : isSealed ? keyId : 0),
   ]);
   const body = block ?? packed;
   if (!isSealed) return { header, associated: Buffer.alloc(0), envelope: Buffer.concat([header, body]) };
-  const nonce = Buffer.concat([Buffer.alloc(16, 0x5a), u(6, counter), u(2, 0)]);
-  const associated = Buffer.concat([header, target, context.requestId, u(4, context.headers.length), context.headers]);
-  const sealed = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(body, associated, null, nonce, secret);
-  return { header, associated, envelope: Buffer.concat([header, nonce, sealed]) };
+  const session = isAgreed ? clientPublic.subarray(0, 16) : Buffer.alloc(16, 0x5a);
+  const nonce = Buffer.concat([session, u(6, counter), u(2, 0)]);
+  const fields = isAgreed ? clientPublic : Buffer.alloc(0);
+  const key = isAgreed ? halves.subarray(32) : secret;
+  const associated = Buffer.concat([header, fields, target, context.requestId, u(4, context.headers.length), context.headers]);
+  const sealed = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(body, associated, null, nonce, key);
+  return { header, associated, envelope: Buffer.concat([header, nonce, fields, sealed]) };
 }
 
 const contextOf = ({ service, direction, requestId: id, headers }) => ({
@@ -126,6 +160,28 @@ const refusals = [
   refuse("a sealed value that is none", "RESERVED_BYTE", envelopeOf({ packed: Buffer.from("c1", "hex"), counter: 5 }).envelope),
 ];
 
+const agreed = envelopeOf({ packed: encode(order), isAgreed: true }).envelope;
+agreement.opens = [
+  { name: "an order", value: order, envelope: hex(agreed), context: contextOf(base) },
+  {
+    name: "compressed",
+    value: repeated,
+    envelope: hex(envelopeOf({ packed: encode(repeated), block: repeatedBlock, isAgreed: true, counter: 1 }).envelope),
+    context: contextOf(base),
+  },
+];
+agreement.refusals = [
+  refuse("cut off in the public key", "TRUNCATED", agreed.subarray(0, 60)),
+  refuse("AGREED, but not SEALED", "BAD_FLAGS", changed(agreed, 1, 0x10)),
+  refuse("AGREED taken for a reply", "BAD_FLAGS", agreed, { ...base, direction: "reply" }),
+  refuse("another service key's id", "UNKNOWN_KEY", changed(agreed, 16, [1, 2, 3, 4])),
+  refuse("a nonce of another session", "BAD_AGREEMENT", changed(agreed, 20, agreed[20] ^ 1)),
+  refuse("the public key changed", "TAMPERED", changed(agreed, 75, agreed[75] ^ 1)),
+  refuse("a public key of order 1", "BAD_AGREEMENT", changed(changed(agreed, 44, new Array(32).fill(0)), 20, new Array(16).fill(0))),
+  refuse("sealed under a shared key", "UNKNOWN_KEY", good),
+  refuse("not sealed", "UNSEALED", plain),
+];
+
 const messagepack = [
   ["c1", "RESERVED_BYTE"],
   ["", "TRUNCATED"],
@@ -155,5 +211,5 @@ const blocks = [
   })),
 ];
 
-const vectors = { format: "docs/codec.md", key: { text: keyText, id: keyId, secret: hex(secret) }, opens, refusals, messagepack, packs, blocks };
+const vectors = { format: "docs/codec.md", key: { text: keyText, id: keyId, secret: hex(secret) }, opens, refusals, agreement, messagepack, packs, blocks };
 writeFileSync(new URL("codec.json", import.meta.url), `${JSON.stringify(vectors, null, 1)}\n`);
