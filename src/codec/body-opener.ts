@@ -2,7 +2,7 @@ import { TAG_SIZE } from "./aead.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
-import { COUNTER_END, type Envelope, counterOf, nonceOf, sessionOf } from "./envelope.js";
+import { CHUNK, COUNTER_END, type Envelope, counterOf, nonceOf, sessionOf } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import { idTextOf } from "./keys.js";
 import type { ReplayGuard } from "./replay.js";
@@ -40,10 +40,23 @@ export class BodyOpener {
    * @throws CodecError as Codec.open() does up to `SIZE_MISMATCH`
    */
   open(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
-    this.#requirePayloadSize(bytes, envelope);
-    const body = this.#verify(bytes, envelope, context);
+    if ((envelope.flags & CHUNK) !== 0) {
+      throw new CodecError("BAD_FLAGS", "a chunk of a stream, for openStream()");
+    }
+    const body = this.verify(bytes, envelope, context);
     if (!envelope.isCompressed) return body;
     return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize);
+  }
+
+  /**
+   * The payload, verified, decrypted and marked as opened, but not decompressed; a view that the
+   * next use of the engines overwrites.
+   *
+   * @throws CodecError as open(), up to `STALE`
+   */
+  verify(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
+    this.#requirePayloadSize(bytes, envelope);
+    return this.#verify(bytes, envelope, context);
   }
 
   #requirePayloadSize(bytes: Uint8Array, envelope: Envelope): void {
@@ -77,7 +90,7 @@ export class BodyOpener {
     if (plain === undefined) {
       throw new CodecError("TAMPERED", "the tag does not verify for this body and context");
     }
-    this.#markOpened(bytes);
+    this.markOpened(bytes);
     return plain;
   }
 
@@ -96,7 +109,12 @@ export class BodyOpener {
     return key;
   }
 
-  #markOpened(bytes: Uint8Array): void {
+  /**
+   * Remembers a body whose tag has verified; of the bytes the nonce and what is before it suffice.
+   *
+   * @throws CodecError `BAD_COUNTER`, `REPLAYED`, `STALE`
+   */
+  markOpened(bytes: Uint8Array): void {
     const counter = counterOf(bytes);
     if (counter >= COUNTER_END) {
       throw new CodecError("BAD_COUNTER", `the nonce's counter ${counter} is 2^48 or more`);

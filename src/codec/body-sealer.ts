@@ -4,6 +4,7 @@ import type { BlockCompressor } from "./block.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
 import {
+  CHUNK_FIELD_SIZE,
   COMPRESSED,
   HEADER_SIZE,
   SEALED,
@@ -13,7 +14,7 @@ import {
 } from "./envelope.js";
 import type { LinearMemory } from "./linear-memory.js";
 import { isWorthCompressing } from "./probe.js";
-import type { KeyRing } from "./ring.js";
+import type { KeyRing, Sealing } from "./ring.js";
 
 /** Bytes on the way out count as smaller when a sixteenth at least is saved. */
 const SAVED_SHIFT = 4;
@@ -50,8 +51,23 @@ export class BodySealer {
     const block = this.#squeeze(top, plainSize);
     // Taken now: compressing may have moved the memory.
     const body = block ?? memory.u8.subarray(top, top + plainSize);
-    const sealing = this.#ring.next();
-    const flags = (block === undefined ? 0 : COMPRESSED) | (sealing === undefined ? 0 : SEALED);
+    const flags = block === undefined ? 0 : COMPRESSED;
+    return this.wrap(body, { flags, plainSize, sealing: this.#ring.next() }, context);
+  }
+
+  /**
+   * A body in an envelope of these flags, sealed by what `sealing` names.
+   *
+   * @param body what stands in it, compressed if the flags say so
+   * @param chunk the CHUNK field, when the flags have it
+   */
+  wrap(
+    body: Uint8Array,
+    parts: { flags: number; plainSize: number; sealing?: Sealing<EngineKey>; chunk?: Uint8Array },
+    context: CodecContext,
+  ): Uint8Array {
+    const { plainSize, sealing, chunk } = parts;
+    const flags = parts.flags | (sealing === undefined ? 0 : SEALED);
     const fieldsAt = fieldsAtOf(flags);
     const payloadAt = fieldsAt + fieldsSizeOf(flags);
     const tagSize = sealing === undefined ? 0 : TAG_SIZE;
@@ -63,6 +79,7 @@ export class BodySealer {
       requestCheck: requestCheckOf(context.requestId),
       keyId: sealing?.id ?? 0,
     });
+    if (chunk !== undefined) envelope.set(chunk, payloadAt - CHUNK_FIELD_SIZE);
     if (sealing === undefined) {
       envelope.set(body, payloadAt);
       return envelope;

@@ -12,6 +12,7 @@ import { Lz4Assembly } from "./lz4-assembly.js";
 import { Lz4Wasm } from "./lz4-wasm.js";
 import {
   type CodecOptions,
+  type CompleteOptions,
   type EngineChoice,
   completeOptions,
   requireBytes,
@@ -21,6 +22,7 @@ import { Packer } from "./packer.js";
 import { ReplayGuard } from "./replay.js";
 import { KeyRing } from "./ring.js";
 import { loadSodium } from "./sodium.js";
+import { type CodecParts, ThreadCodec } from "./thread-codec.js";
 import { Unpacker } from "./unpacker.js";
 
 const DECOMPRESSED_SIZE_MAX = 1024 * 1024 * 1024;
@@ -34,10 +36,10 @@ interface Parts {
 
 /**
  * Values to sealed bytes and back: MessagePack, LZ4 block, XChaCha20-Poly1305. Made by
- * {@link createCodec}. All calls are synchronous, an instance may be shared, and every result is
- * the caller's own, in a buffer of exactly its size.
+ * {@link createCodec}. Calls are synchronous but for streams and those named so, an instance may
+ * be shared, and every result is the caller's own, in a buffer of exactly its size.
  */
-export class Codec {
+export class Codec extends ThreadCodec {
   readonly #memory: LinearMemory;
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
@@ -47,12 +49,14 @@ export class Codec {
   readonly #binder = new ContextBinder();
   readonly #sealer: BodySealer;
   readonly #opener: BodyOpener;
-  readonly #sizeMax: number;
+  readonly #options: CompleteOptions;
   #isClosed = false;
 
   /** @internal */
   constructor(parts: Parts, options: CodecOptions) {
+    super();
     const complete = completeOptions(options);
+    this.#options = complete;
     this.#memory = parts.memory;
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
@@ -63,7 +67,6 @@ export class Codec {
     this.#sealer = new BodySealer({ ...shared, isCompressing: complete.isCompressing });
     const guard = new ReplayGuard(complete.replayWindow, complete.replaySessionsMax);
     this.#opener = new BodyOpener({ ...shared, guard, sizeMax: complete.sizeMax });
-    this.#sizeMax = complete.sizeMax;
     if (options.keys !== undefined) this.#ring.replace(options.keys);
   }
 
@@ -94,8 +97,9 @@ export class Codec {
    * @throws RangeError when there are none, or two of one id; nothing has changed then
    */
   setKeys(keys: readonly CodecKey[]): void {
-    this.#requireOpen();
+    this.requireOpen();
     this.#ring.replace(keys);
+    this.onKeys();
   }
 
   /**
@@ -104,12 +108,12 @@ export class Codec {
    * @throws CodecError `UNENCODABLE`, `CYCLIC`, `INT_RANGE`, `TOO_DEEP`, `TOO_LARGE`, with the path
    */
   pack(value: unknown): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     const memory = this.#memory;
     const top = memory.enter();
     try {
       const size = this.#packer.pack(value);
-      this.#requireOpen();
+      this.requireOpen();
       return memory.u8.slice(top, top + size);
     } finally {
       memory.leave(top);
@@ -123,7 +127,7 @@ export class Codec {
    *   `TOO_DEEP`, `TOO_LARGE`
    */
   unpack(bytes: Uint8Array): unknown {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     this.#requireSize(bytes.length);
     const top = this.#memory.enter();
@@ -147,7 +151,7 @@ export class Codec {
    * @throws CodecError `TOO_LARGE` beyond sizeMax
    */
   compress(bytes: Uint8Array): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     this.#requireSize(bytes.length);
     const top = this.#memory.enter();
@@ -166,7 +170,7 @@ export class Codec {
    * @throws CodecError `BAD_BLOCK`, `TOO_LARGE`, `SIZE_MISMATCH`
    */
   decompress(bytes: Uint8Array, limits: { maxSize: number; size?: number }): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     const { maxSize, size: expected } = limits;
     requireInteger("maxSize", maxSize, 0, DECOMPRESSED_SIZE_MAX);
@@ -192,14 +196,14 @@ export class Codec {
    * @throws CodecError as pack() does; TypeError, RangeError for a context that is not one
    */
   seal(value: unknown, context: CodecContext): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     this.#binder.check(context);
     const memory = this.#memory;
     const top = memory.enter();
     try {
       const plainSize = this.#packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
-      this.#requireOpen();
+      this.requireOpen();
       return this.#sealer.seal(plainSize, context);
     } finally {
       memory.leave(top);
@@ -215,7 +219,7 @@ export class Codec {
    *   RangeError for a context that is not one
    */
   open(bytes: Uint8Array, context: CodecContext): unknown {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     this.#binder.check(context);
     const envelope = readEnvelope(bytes);
@@ -236,19 +240,35 @@ export class Codec {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.closeThread();
     this.#ring.clear();
     this.#engines.free();
     this.#blocks.wipe();
     this.#memory.wipe();
   }
 
-  #requireOpen(): void {
+  protected override parts(): CodecParts {
+    return {
+      memory: this.#memory,
+      blocks: this.#blocks,
+      engines: this.#engines,
+      ring: this.#ring,
+      binder: this.#binder,
+      packer: this.#packer,
+      sealer: this.#sealer,
+      opener: this.#opener,
+      options: this.#options,
+    };
+  }
+
+  protected override requireOpen(): void {
     if (this.#isClosed) throw new CodecError("CLOSED", "the codec was closed");
   }
 
   #requireSize(size: number): void {
-    if (size > this.#sizeMax) {
-      throw new CodecError("TOO_LARGE", `${size} bytes are more than sizeMax ${this.#sizeMax}`);
+    const { sizeMax } = this.#options;
+    if (size > sizeMax) {
+      throw new CodecError("TOO_LARGE", `${size} bytes are more than sizeMax ${sizeMax}`);
     }
   }
 }

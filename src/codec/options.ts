@@ -23,12 +23,21 @@ export interface CodecOptions {
   nativeFrom?: number;
   /** Which code makes and reads LZ4 blocks, the same format either way; "assembly" if left out. */
   compressor?: "assembly" | "lz4-wasm";
+  /**
+   * Bytes of a packed value from which on sealAsync() and openAsync() leave the work to a thread,
+   * 4096..2^53-1 or Infinity, which is never; 65536 if left out.
+   */
+  threadFrom?: number;
 }
 
 export type EngineChoice = "auto" | "wasm" | "native";
 
 export const DEPTH_LIMIT = 512;
 export const SIZE_LIMIT = 128 * 1024 * 1024;
+/** Plain bytes of a chunk of a stream. */
+export const CHUNK_SIZE_MIN = 4 * 1024;
+export const CHUNK_SIZE_MAX = 1024 * 1024;
+const THREAD_FROM = 64 * 1024;
 
 /** The value, when it is an integer of min..max. @throws RangeError that names the argument */
 export function requireInteger(name: string, value: unknown, min: number, max: number): number {
@@ -45,6 +54,8 @@ export function requireBytes(name: string, value: unknown): Uint8Array {
   throw new TypeError(`${name} must be a Uint8Array, got ${kind}`);
 }
 
+export type CompleteOptions = ReturnType<typeof completeOptions>;
+
 /** The options, complete and checked. @throws RangeError, TypeError that name the option */
 export function completeOptions(options: CodecOptions) {
   const {
@@ -56,6 +67,7 @@ export function completeOptions(options: CodecOptions) {
     engine = "auto",
     nativeFrom,
     compressor = "assembly",
+    threadFrom = THREAD_FROM,
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
@@ -83,5 +95,9 @@ export function completeOptions(options: CodecOptions) {
     engine,
     nativeFrom,
     compressor,
+    threadFrom:
+      threadFrom === Number.POSITIVE_INFINITY
+        ? threadFrom
+        : requireInteger("threadFrom", threadFrom, 4096, Number.MAX_SAFE_INTEGER),
   };
 }

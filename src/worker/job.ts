@@ -1,4 +1,4 @@
-import { type Codec, CodecError } from "../codec/index.js";
+import { type Codec, type CodecContext, CodecError } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag } from "../wire/layout.js";
@@ -106,6 +106,13 @@ export class Job implements RequestContext {
     return this.#abortReason !== undefined;
   }
 
+  /** Why it need not begin any more, or undefined. */
+  get over(): Failed | undefined {
+    if (!this.isAborted && this.timeLeftMs > 0) return undefined;
+    const status = this.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
+    return { status, reason: "over before it began" };
+  }
+
   get serviceTimeUs(): number {
     return Math.min(Math.round((this.endedMs - this.#startedMs) * 1000), 0xffffffff);
   }
@@ -142,8 +149,8 @@ export class Job implements RequestContext {
     return this.id.slot === id.slot && this.id.generation === id.generation;
   }
 
-  /** Reads the body; returns why it is refused, or undefined. */
-  open(codec: Codec): Failed | undefined {
+  /** Reads the body; says why it is refused, or undefined; at once, or later for a large one. */
+  open(codec: Codec): Failed | undefined | Promise<Failed | undefined> {
     const isRawService = this.options.raw === true;
     if (this.#isRaw !== isRawService) {
       return {
@@ -161,33 +168,66 @@ export class Job implements RequestContext {
       return undefined;
     }
     try {
-      this.body = codec.open(this.#parts[0], {
+      const body = codec.openSoon(this.#parts[0], {
         service: this.service,
         direction: "request",
         requestId: requestIdBytes(this.id),
         headers: this.#headerBytes,
       });
+      if (body instanceof Promise) return this.#openLarge(body);
+      this.body = body;
       return undefined;
     } catch (error) {
-      if (!(error instanceof CodecError)) throw error;
-      return refusedBody("body", error);
+      return refusal(error);
     }
   }
 
-  /** Makes the reply of what the handler returned; throws where that is no reply. */
-  seal(codec: Codec, result: unknown): void {
+  async #openLarge(opening: Promise<unknown>): Promise<Failed | undefined> {
+    try {
+      this.body = await opening;
+      return undefined;
+    } catch (error) {
+      return refusal(error);
+    }
+  }
+
+  /**
+   * Makes the reply of what the handler returned, at once, or later for a large one; throws, or
+   * rejects, where that is no reply.
+   */
+  seal(codec: Codec, result: unknown): Promise<void> | undefined {
     if (this.options.raw === true) {
       if (typeof result !== "string" && !(result instanceof Uint8Array)) {
         throw new TypeError(`a raw reply must be bytes or text, got ${typeof result}`);
       }
       this.reply = Buffer.from(result as string);
       this.replyFlags = Flag.RAW;
-    } else {
-      this.reply = codec.seal(result, {
-        service: this.service,
-        direction: "reply",
-        requestId: requestIdBytes(this.id),
-      });
+      return undefined;
+    }
+    const reply = codec.sealSoon(result, this.#replyContext());
+    if (reply instanceof Promise) return this.#sealLarge(codec, result, reply);
+    this.reply = reply;
+    return undefined;
+  }
+
+  async #sealLarge(codec: Codec, result: unknown, sealing: Promise<Uint8Array>): Promise<void> {
+    try {
+      this.reply = await sealing;
+    } catch (error) {
+      if (!(error instanceof CodecError) || error.code !== "THREAD_LOST") throw error;
+      // The handler has run, and may not run again; its result is here still.
+      this.reply = codec.seal(result, this.#replyContext());
     }
   }
+
+  #replyContext(): CodecContext {
+    const requestId = requestIdBytes(this.id);
+    return { service: this.service, direction: "reply", requestId };
+  }
+}
+
+/** Why a body was not opened; what is not of its own making is thrown on. */
+function refusal(error: unknown): Failed {
+  if (!(error instanceof CodecError)) throw error;
+  return refusedBody("body", error);
 }

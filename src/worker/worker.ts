@@ -307,13 +307,18 @@ export class Worker {
     let failed: Failed | undefined;
     try {
       // Opened when it begins: what never began here may still be opened elsewhere or later.
-      failed = job.open(this.#codec);
+      const opened = job.open(this.#codec);
+      failed = opened instanceof Promise ? await opened : opened;
       if (failed !== undefined) {
         this.#stats.refused++;
+      } else if (opened !== undefined && job.over !== undefined) {
+        // While its large body was being opened.
+        failed = job.over;
       } else {
         job.hasBegun = true;
         const result = job.options.handler(job.body as never, job);
-        job.seal(this.#codec, isThenable(result) ? await result : result);
+        const sealing = job.seal(this.#codec, isThenable(result) ? await result : result);
+        if (sealing !== undefined) await sealing;
       }
     } catch (error) {
       failed = this.#explain(job, error);
@@ -331,9 +336,9 @@ export class Worker {
         this.#waiting = this.#waiting.slice(this.#waitingHead);
         this.#waitingHead = 0;
       }
-      if (job.isAborted || job.timeLeftMs <= 0) {
-        const status = job.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
-        this.#answer(job, { status, reason: "over before it began" });
+      const { over } = job;
+      if (over !== undefined) {
+        this.#answer(job, over);
         continue;
       }
       void this.#run(job);
