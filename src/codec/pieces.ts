@@ -47,3 +47,62 @@ export async function* chunksOf(
     chunk.fill(0);
   }
 }
+
+/** Bytes taken from a source by size, whatever pieces they come in. */
+export class PieceReader {
+  readonly #pieces: AsyncGenerator<Uint8Array, void, undefined>;
+  #piece: Uint8Array = new Uint8Array(0);
+  #at = 0;
+
+  constructor(source: ByteSource) {
+    this.#pieces = checkedPieces(source);
+  }
+
+  /** The next bytes, a view or a copy that stays as it is; fewer only where the source ends. */
+  async take(size: number): Promise<Uint8Array> {
+    if (this.#piece.length - this.#at >= size) return this.#view(size);
+    const parts: Uint8Array[] = [];
+    let missing = size;
+    while (missing > 0 && (await this.#fill())) {
+      const part = this.#view(Math.min(missing, this.#piece.length - this.#at));
+      parts.push(part);
+      missing -= part.length;
+    }
+    if (parts.length === 1) return parts[0];
+    const bytes = new Uint8Array(size - missing);
+    let at = 0;
+    for (const part of parts) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    return bytes;
+  }
+
+  #view(size: number): Uint8Array {
+    this.#at += size;
+    return this.#piece.subarray(this.#at - size, this.#at);
+  }
+
+  /** Whether there is a byte or more. */
+  async #fill(): Promise<boolean> {
+    while (this.#at === this.#piece.length) {
+      const next = await this.#pieces.next();
+      if (next.done === true) return false;
+      this.#piece = next.value;
+      this.#at = 0;
+    }
+    return true;
+  }
+
+  /** Lets go of the source. */
+  async end(): Promise<void> {
+    await this.#pieces.return(undefined);
+  }
+}
+
+async function* checkedPieces(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const piece of source) {
+    requireBytes("a piece of the source", piece);
+    yield piece;
+  }
+}

@@ -3,6 +3,7 @@ import type { BodyOpener } from "./body-opener.js";
 import type { BodySealer } from "./body-sealer.js";
 import { type CodecContext, type ContextBinder, ownContext } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
+import { compressFrame, decompressFrames } from "./frames.js";
 import type { LinearMemory } from "./linear-memory.js";
 import { CHUNK_SIZE_MAX, CHUNK_SIZE_MIN, type CompleteOptions, requireInteger } from "./options.js";
 import type { Packer } from "./packer.js";
@@ -119,5 +120,34 @@ export abstract class StreamCodec {
     } finally {
       stream.wipe();
     }
+  }
+
+  /**
+   * Bytes of any number as one standard LZ4 frame, which any lz4 tool opens: blocks of 64 KiB, each
+   * of which may refer to the 64 KiB before it, and a checksum of the content.
+   *
+   * @throws CodecError `CLOSED`; whatever the source throws
+   */
+  compressStream(source: ByteSource): AsyncGenerator<Uint8Array, void, undefined> {
+    this.requireOpen();
+    requireSource("source", source);
+    return compressFrame(this.bulk, source, () => this.requireOpen());
+  }
+
+  /**
+   * The content of LZ4 frames, in pieces that may be cut anywhere. Checksums are checked where there
+   * are some, and the last one comes last: the content is whole when the generator ends.
+   *
+   * @param options `sizeMax`, bytes of the content of all frames, 64 MiB if left out
+   * @throws CodecError `BAD_FRAME`, `BAD_BLOCK`, `TRUNCATED`, `SIZE_MISMATCH`, `TOO_LARGE`, `CLOSED`
+   */
+  decompressStream(
+    source: ByteSource,
+    { sizeMax = STREAM_SIZE_MAX }: { sizeMax?: number } = {},
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    this.requireOpen();
+    requireSource("source", source);
+    requireInteger("sizeMax", sizeMax, 0, STREAM_SIZE_LIMIT);
+    return decompressFrames(this.bulk, source, sizeMax, () => this.requireOpen());
   }
 }
