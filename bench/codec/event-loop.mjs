@@ -115,7 +115,7 @@ async function clock(times, work) {
   return value;
 }
 
-/** What a process does in each role, for `options` of its parent. @type {Record<string, Function>} */
+/** What a process does in each role. @type {Record<string, Function>} */
 const ROLES = {
   async codec({ body, bytes, seconds, threadFrom, secret }) {
     const keys = [await importKey(Buffer.from(secret, "base64"))];
@@ -188,7 +188,11 @@ const ROLES = {
 /** What a process says when it is asked at the end. @type {() => unknown} */
 let onReport = () => undefined;
 
-/** A process of this file in a role, and its first answer. @param {string} role @param {object} options */
+/**
+ * A process of this file in a role, and its first answer.
+ * @param {string} role
+ * @param {object} options
+ */
 async function start(role, options) {
   const child = fork(fileURLToPath(import.meta.url), [role, JSON.stringify(options)]);
   const next = () =>

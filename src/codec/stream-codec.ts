@@ -135,11 +135,12 @@ export abstract class StreamCodec {
   }
 
   /**
-   * The content of LZ4 frames, in pieces that may be cut anywhere. Checksums are checked where there
-   * are some, and the last one comes last: the content is whole when the generator ends.
+   * The content of LZ4 frames, in pieces that may be cut anywhere. Checksums are checked where
+   * there are some, and the last one comes last: the content is whole when the generator ends.
    *
    * @param options `sizeMax`, bytes of the content of all frames, 64 MiB if left out
-   * @throws CodecError `BAD_FRAME`, `BAD_BLOCK`, `TRUNCATED`, `SIZE_MISMATCH`, `TOO_LARGE`, `CLOSED`
+   * @throws CodecError `BAD_FRAME`, `BAD_BLOCK`, `TRUNCATED`, `SIZE_MISMATCH`, `TOO_LARGE`,
+   *   `CLOSED`
    */
   decompressStream(
     source: ByteSource,

@@ -48,7 +48,8 @@ interface Job {
 /**
  * The thread of a codec, in which large bodies are compressed and encrypted. Made at first use; it
  * holds the process only while it has work. One that ends on its own is replaced at the next use,
- * but not if it has never done anything: then there is no thread here, and all work is the caller's.
+ * but not if it has never done anything: then there is none to be had, and all work is the
+ * caller's.
  */
 export class BodyThread {
   readonly #options: ThreadOptions;
