@@ -116,13 +116,15 @@ function copyLiterals(target: usize, source: usize, size: usize): void {
  * @param size how many they are
  * @param target where the block goes; the areas do not overlap
  * @param capacity the most bytes that it may have. size + ceil(size / 255) + 16 always suffice
+ * @param history how many bytes right before the plain ones the block may refer to, up to 65,536
  * @returns the block's size, or a negative status
  */
-export function compress(source: i32, size: i32, target: i32, capacity: i32): i32 {
+export function compress(source: i32, size: i32, target: i32, capacity: i32, history: i32): i32 {
   if ((size as u32) > SIZE_MAX) return fail(TOO_LARGE, source);
   const isSmall = size < SMALL_SIZE;
   const start = source as usize;
   const end = start + (size as usize);
+  const earliest = start - (history as usize);
   const blockStart = target as usize;
   const blockEnd = blockStart + (max(capacity, 0) as usize);
   let out = blockStart;
@@ -136,6 +138,11 @@ export function compress(source: i32, size: i32, target: i32, capacity: i32): i3
     // A byte's position is its address and this, modulo 2^32.
     const shift = nextFirst - (source as u32);
     nextFirst += (size as u32) + DISTANCE_MAX + 1;
+
+    // Every third, as LZ4_loadDict() has it: a match is found a little late and reaches back.
+    for (let past = earliest; past + 8 <= start; past += 3) {
+      store<u32>(slotOf(load<u64>(past)), (past as u32) + shift);
+    }
 
     const lastStart = end - MATCH_START_GAP;
     const matchEnd = end - LAST_LITERALS;
@@ -181,7 +188,7 @@ export function compress(source: i32, size: i32, target: i32, capacity: i32): i3
       }
       if (next > lastStart) break;
 
-      at -= reachBack(at, at - (distance as usize), min(at - anchor, at - distance - start));
+      at -= reachBack(at, at - (distance as usize), min(at - anchor, at - distance - earliest));
 
       while (true) {
         // The match at `at`, and the literals before it, as one sequence.

@@ -35,10 +35,18 @@ for (let offset = 1; offset < 16; offset++) {
  * @param size its size in bytes
  * @param target where the plain bytes go; the areas do not overlap
  * @param targetSize the most bytes that there may be
+ * @param history how many bytes right before the target the block may refer to
  * @returns the exact size of the plain bytes, or a negative status
  */
-export function decompress(source: i32, size: i32, target: i32, targetSize: i32): i32 {
+export function decompress(
+  source: i32,
+  size: i32,
+  target: i32,
+  targetSize: i32,
+  history: i32,
+): i32 {
   const start = target as usize;
+  const earliest = start - (history as usize);
   const limit = start + (max(targetSize, 0) as usize);
   const end = (source as usize) + (max(size, 0) as usize);
   let at = source as usize;
@@ -76,7 +84,7 @@ export function decompress(source: i32, size: i32, target: i32, targetSize: i32)
     if (end - at < 2) return fail(BLOCK_TRUNCATED, at as i32);
     const distance = load<u16>(at) as usize;
     if (distance == 0) return fail(BLOCK_OFFSET_ZERO, at as i32);
-    if (distance > out - start) return fail(BLOCK_OFFSET_RANGE, at as i32);
+    if (distance > out - earliest) return fail(BLOCK_OFFSET_RANGE, at as i32);
     at += 2;
     let match = token & 15;
     if (match == 15) {

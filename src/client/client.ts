@@ -244,11 +244,11 @@ export class Client {
     const isRaw = options.raw === true;
 
     const sequence = this.#pending.reserve();
-    let bytes: Uint8Array;
+    let bytes: Uint8Array | Promise<Uint8Array>;
     try {
       bytes = isRaw
         ? rawBytes(body)
-        : this.#codec.seal(body, {
+        : this.#codec.sealSoon(body, {
             service,
             direction: "request",
             // Of its own: code of the body's, such as a getter, may make a request meanwhile.
@@ -270,7 +270,7 @@ export class Client {
       deadlineMs,
       serviceBytes,
       headers,
-      body: bytes,
+      body: bytes instanceof Promise ? NO_BYTES : bytes,
       link: undefined,
       isUnsent: false,
       next: undefined,
@@ -287,10 +287,33 @@ export class Client {
       pending.onAbort = () => this.#cancel(pending, abortReason(signal));
       signal.addEventListener("abort", pending.onAbort, { once: true });
     }
+    if (bytes instanceof Promise) this.#sendSealed(pending, bytes);
+    else this.#sendNow(pending, nowMs);
+  }
+
+  #sendNow(pending: Pending, nowMs: number): void {
     // In line behind those that wait already.
     const broker = this.#unsent.head === undefined ? this.#pick() : undefined;
     if (broker !== undefined) this.#send(pending, broker, nowMs);
     else this.#unsent.push(pending);
+  }
+
+  /** Sends a large body once it is sealed, unless the request is over by then. */
+  #sendSealed(pending: Pending, sealing: Promise<Uint8Array>): void {
+    sealing.then(
+      (bytes) => {
+        if (!this.#isPending(pending)) return;
+        pending.body = bytes;
+        this.#sendNow(pending, performance.now());
+      },
+      (error) => {
+        if (this.#isPending(pending)) this.#fail(pending, lostError(error));
+      },
+    );
+  }
+
+  #isPending(pending: Pending): boolean {
+    return this.#pending.find(pending.sequence) === pending;
   }
 
   /** The id of one of our requests; the next call overwrites it. */
@@ -424,9 +447,34 @@ export class Client {
       this.#fail(pending, replyError(error));
       return;
     }
+    // Values of the codec's are data, never promises of their own.
+    if (value instanceof Promise) this.#resolveOpened(pending, value);
+    else this.#resolve(pending, value);
+  }
+
+  #resolve(pending: Pending, value: unknown): void {
     this.#stats.replies++;
     this.#end(pending);
     pending.resolve(value as never);
+  }
+
+  /** Ends a request with a large reply once that is opened, unless it is over by then. */
+  #resolveOpened(pending: Pending, opening: Promise<unknown>): void {
+    // Answered: the connection owes it nothing more, and its loss is no loss of this one.
+    this.#leaveLink(pending);
+    opening.then(
+      (value) => {
+        if (this.#isPending(pending)) this.#resolve(pending, value);
+      },
+      (error) => {
+        if (this.#isPending(pending)) this.#fail(pending, replyError(error));
+      },
+    );
+  }
+
+  #leaveLink(pending: Pending): void {
+    for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
+    pending.link = undefined;
   }
 
   #readReply(pending: Pending, reply: ReplyRecord): unknown {
@@ -435,7 +483,7 @@ export class Client {
     if ((reply.flags & Flag.RAW) !== 0) {
       throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
     }
-    return this.#codec.open(reply.body[0], {
+    return this.#codec.openSoon(reply.body[0], {
       service: pending.service,
       direction: "reply",
       requestId: requestIdBytes(this.#id(pending.sequence)),
@@ -496,7 +544,7 @@ export class Client {
     this.#deadlines.clear(placeOf(pending.sequence));
     this.#pending.delete(pending);
     if (pending.isUnsent) this.#unsent.remove(pending);
-    for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
+    this.#leaveLink(pending);
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }
@@ -521,6 +569,7 @@ export class Client {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+const NO_BYTES = new Uint8Array(0);
 const REPLY_GRACE_MS = 300_000;
 
 async function ownCodec(options: ClientOptions): Promise<Codec> {
@@ -551,6 +600,13 @@ function asRequestError(error: unknown): RequestError {
   const refused = new RequestError("INVALID_ARGUMENT", textOf(error));
   refused.cause = error;
   return refused;
+}
+
+/** Why a body that could be packed was not sealed: the codec is closed, or its thread was lost. */
+function lostError(error: unknown): RequestError {
+  const lost = new RequestError("UNAVAILABLE", textOf(error));
+  lost.cause = error;
+  return lost;
 }
 
 function replyError(error: unknown): RequestError {

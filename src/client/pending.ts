@@ -11,8 +11,12 @@ export interface Pending {
   deadlineMs: number;
   serviceBytes: Uint8Array;
   headers: Uint8Array;
+  /** Empty while a large one is being sealed. */
   body: Uint8Array;
-  /** The connection it was sent over; undefined while it waits to be sent. */
+  /**
+   * The connection it was sent over; undefined while it waits to be sent, and again while a large
+   * reply is being opened.
+   */
   link: Link | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */
   isUnsent: boolean;

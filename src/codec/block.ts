@@ -36,8 +36,9 @@ export function measureBlock(
   blockSize: number,
   sizeMax: number,
   expected: number | undefined,
+  history = 0,
 ): number {
-  const size = memory.exports.blockSize(offset, blockSize, sizeMax);
+  const size = memory.exports.blockSize(offset, blockSize, sizeMax, history);
   if (size < 0) throw errorOf(size, memory.exports.errorOffset() - offset);
   if (expected !== undefined && size !== expected) {
     throw new CodecError("SIZE_MISMATCH", `the block holds ${size} bytes, not ${expected}`);

@@ -28,6 +28,20 @@ export interface Sealing {
   publicKey?: Uint8Array;
 }
 
+/** Who says what a body is sealed with: BodyKeys, or in a codec's thread what the codec told it. */
+export interface SealingKeys {
+  sealing(context: CodecContext, origin: Origin | undefined): Sealing | undefined;
+}
+
+/** Who says what opens a body, and remembers what was opened. */
+export interface OpeningKeys {
+  admit(bytes: Uint8Array, envelope: Envelope, context: CodecContext): EngineKey | undefined;
+  sessionOf(bytes: Uint8Array, envelope: Envelope): ServiceSession;
+  keep(session: ServiceSession): void;
+  drop(session: ServiceSession): void;
+  markOpened(bytes: Uint8Array, session: ServiceSession | null): void;
+}
+
 /** What a request came under: a session with its client, or null, a shared key or none. */
 export type Origin = ServiceSession | null;
 
@@ -42,7 +56,7 @@ export type Origin = ServiceSession | null;
  * | reply of a service that `servicePublicKeys` covers | sessions with that public key |
  * | any other reply | the ring |
  */
-export class BodyKeys {
+export class BodyKeys implements SealingKeys, OpeningKeys {
   readonly ring: KeyRing<EngineKey>;
   readonly clients: ClientSessions;
   readonly services: ServiceSessions;
@@ -166,6 +180,22 @@ export class BodyKeys {
     const session = this.services.agree(keyId, bytes.subarray(at, at + AGREED_FIELD_SIZE));
     if (session !== undefined) return session;
     throw new CodecError("BAD_AGREEMENT", "the public key in it is a point of small order");
+  }
+
+  /** The tag of the session's body has verified. */
+  keep(session: ServiceSession): void {
+    this.services.keep(session);
+  }
+
+  /** The tag of the session's body has not verified. */
+  drop(session: ServiceSession): void {
+    this.services.drop(session);
+  }
+
+  /** Whether a body of this context is sealed under the ring's key, or in clear where there is none. */
+  isOfRing({ service, direction }: CodecContext, origin: Origin | undefined): boolean {
+    if (direction === "request") return !this.clients.covers(service);
+    return !origin && (origin === null || this.services.isEmpty);
   }
 
   /**

@@ -1,16 +1,16 @@
 import { TAG_SIZE } from "./aead.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
-import type { BodyKeys, Origin } from "./body-keys.js";
+import type { OpeningKeys, Origin } from "./body-keys.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
-import { type Envelope, nonceOf } from "./envelope.js";
+import { CHUNK, type Envelope, nonceOf } from "./envelope.js";
 import { CodecError } from "./errors.js";
 
 /** An envelope to the packed bytes in it, once nothing speaks against believing them. */
 export class BodyOpener {
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
-  readonly #keys: BodyKeys;
+  readonly #keys: OpeningKeys;
   readonly #binder: ContextBinder;
   readonly #sizeMax: number;
   /** What the last body that was opened came under. */
@@ -19,7 +19,7 @@ export class BodyOpener {
   constructor(parts: {
     blocks: BlockCompressor;
     engines: Engines;
-    keys: BodyKeys;
+    keys: OpeningKeys;
     binder: ContextBinder;
     sizeMax: number;
   }) {
@@ -37,10 +37,23 @@ export class BodyOpener {
    * @throws CodecError as Codec.open() does up to `SIZE_MISMATCH`
    */
   open(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
-    this.#requirePayloadSize(bytes, envelope);
-    const body = this.#verify(bytes, envelope, context);
+    if ((envelope.flags & CHUNK) !== 0) {
+      throw new CodecError("BAD_FLAGS", "a chunk of a stream, for openStream()");
+    }
+    const body = this.verify(bytes, envelope, context);
     if (!envelope.isCompressed) return body;
     return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize);
+  }
+
+  /**
+   * The payload, verified, decrypted and marked as opened, but not decompressed; a view that the
+   * next use of the engines overwrites.
+   *
+   * @throws CodecError as open(), up to `STALE`
+   */
+  verify(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
+    this.#requirePayloadSize(bytes, envelope);
+    return this.#verify(bytes, envelope, context);
   }
 
   #requirePayloadSize(bytes: Uint8Array, envelope: Envelope): void {
@@ -76,16 +89,15 @@ export class BodyOpener {
   }
 
   #verifyAgreed(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
-    const { services } = this.#keys;
     const session = this.#keys.sessionOf(bytes, envelope);
     let plain: Uint8Array;
     try {
       plain = this.#decrypt(bytes, envelope, context, session.key);
     } catch (error) {
-      services.drop(session);
+      this.#keys.drop(session);
       throw error;
     }
-    services.keep(session);
+    this.#keys.keep(session);
     this.#keys.markOpened(bytes, session);
     this.origin = session;
     return plain;

@@ -2,10 +2,11 @@ import { TAG_SIZE } from "./aead.js";
 import { newBytes } from "./assets.js";
 import type { BlockCompressor } from "./block.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
-import type { BodyKeys, Origin } from "./body-keys.js";
+import type { Origin, Sealing, SealingKeys } from "./body-keys.js";
 import type { Engines } from "./engines.js";
 import {
   AGREED,
+  CHUNK_FIELD_SIZE,
   COMPRESSED,
   HEADER_SIZE,
   SEALED,
@@ -25,7 +26,7 @@ export class BodySealer {
   readonly #memory: LinearMemory;
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
-  readonly #keys: BodyKeys;
+  readonly #keys: SealingKeys;
   readonly #binder: ContextBinder;
   readonly #isCompressing: boolean;
 
@@ -33,7 +34,7 @@ export class BodySealer {
     memory: LinearMemory;
     blocks: BlockCompressor;
     engines: Engines;
-    keys: BodyKeys;
+    keys: SealingKeys;
     binder: ContextBinder;
     isCompressing: boolean;
   }) {
@@ -56,9 +57,25 @@ export class BodySealer {
     const block = this.#squeeze(top, plainSize);
     // Taken now: compressing may have moved the memory.
     const body = block ?? memory.u8.subarray(top, top + plainSize);
+    const flags = block === undefined ? 0 : COMPRESSED;
     const sealing = this.#keys.sealing(context, origin);
+    return this.wrap(body, { flags, plainSize, sealing }, context);
+  }
+
+  /**
+   * A body in an envelope of these flags, sealed by what `sealing` names.
+   *
+   * @param body what stands in it, compressed if the flags say so
+   * @param chunk the CHUNK field, when the flags have it
+   */
+  wrap(
+    body: Uint8Array,
+    parts: { flags: number; plainSize: number; sealing?: Sealing; chunk?: Uint8Array },
+    context: CodecContext,
+  ): Uint8Array {
+    const { plainSize, sealing, chunk } = parts;
     const flags =
-      (block === undefined ? 0 : COMPRESSED) |
+      parts.flags |
       (sealing === undefined ? 0 : SEALED) |
       (sealing?.publicKey === undefined ? 0 : AGREED);
     const fieldsAt = fieldsAtOf(flags);
@@ -72,6 +89,7 @@ export class BodySealer {
       requestCheck: requestCheckOf(context.requestId),
       keyId: sealing?.id ?? 0,
     });
+    if (chunk !== undefined) envelope.set(chunk, payloadAt - CHUNK_FIELD_SIZE);
     if (sealing === undefined) {
       envelope.set(body, payloadAt);
       return envelope;

@@ -13,16 +13,18 @@ import { Lz4Assembly } from "./lz4-assembly.js";
 import { Lz4Wasm } from "./lz4-wasm.js";
 import {
   type CodecOptions,
+  type CompleteOptions,
   type EngineChoice,
   completeOptions,
   requireBytes,
   requireInteger,
 } from "./options.js";
 import { Packer } from "./packer.js";
-import { OpenedRequest } from "./opened-request.js";
+import { OpenedRequest, requireRequest } from "./opened-request.js";
 import type { PublicKey, ServiceKey } from "./service-keys.js";
 import type { AgreementStats } from "./service-sessions.js";
 import { type SodiumExports, loadSodium } from "./sodium.js";
+import { type CodecParts, ThreadCodec } from "./thread-codec.js";
 import { Unpacker } from "./unpacker.js";
 
 const DECOMPRESSED_SIZE_MAX = 1024 * 1024 * 1024;
@@ -37,10 +39,10 @@ interface Parts {
 
 /**
  * Values to sealed bytes and back: MessagePack, LZ4 block, XChaCha20-Poly1305. Made by
- * {@link createCodec}. All calls are synchronous, an instance may be shared, and every result is
- * the caller's own, in a buffer of exactly its size.
+ * {@link createCodec}. Calls are synchronous but for streams and those named so, an instance may
+ * be shared, and every result is the caller's own, in a buffer of exactly its size.
  */
-export class Codec {
+export class Codec extends ThreadCodec {
   readonly #memory: LinearMemory;
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
@@ -50,12 +52,14 @@ export class Codec {
   readonly #binder = new ContextBinder();
   readonly #sealer: BodySealer;
   readonly #opener: BodyOpener;
-  readonly #sizeMax: number;
+  readonly #options: CompleteOptions;
   #isClosed = false;
 
   /** @internal */
   constructor(parts: Parts, options: CodecOptions) {
+    super();
     const complete = completeOptions(options);
+    this.#options = complete;
     this.#memory = parts.memory;
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
@@ -65,7 +69,6 @@ export class Codec {
     const shared = { ...parts, keys: this.#keys, binder: this.#binder };
     this.#sealer = new BodySealer({ ...shared, isCompressing: complete.isCompressing });
     this.#opener = new BodyOpener({ ...shared, sizeMax: complete.sizeMax });
-    this.#sizeMax = complete.sizeMax;
     const { keys, serviceKeys, servicePublicKeys } = options;
     try {
       if (keys !== undefined) this.#keys.ring.replace(keys);
@@ -114,8 +117,9 @@ export class Codec {
    * @throws RangeError when there are none, or two of one id; nothing has changed then
    */
   setKeys(keys: readonly CodecKey[]): void {
-    this.#requireOpen();
+    this.requireOpen();
     this.#keys.ring.replace(keys);
+    this.onKeys();
   }
 
   /**
@@ -126,7 +130,7 @@ export class Codec {
    * @throws RangeError when there are none, or two of one id; nothing has changed then
    */
   setServiceKeys(keys: readonly ServiceKey[]): void {
-    this.#requireOpen();
+    this.requireOpen();
     this.#keys.services.replace(keys);
   }
 
@@ -138,7 +142,7 @@ export class Codec {
    * @throws RangeError when there are none, or for a pattern that is none; nothing has changed then
    */
   setServicePublicKeys(publicKeys: Readonly<Record<string, PublicKey>>): void {
-    this.#requireOpen();
+    this.requireOpen();
     this.#keys.clients.replace(publicKeys);
   }
 
@@ -148,12 +152,12 @@ export class Codec {
    * @throws CodecError `UNENCODABLE`, `CYCLIC`, `INT_RANGE`, `TOO_DEEP`, `TOO_LARGE`, with the path
    */
   pack(value: unknown): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     const memory = this.#memory;
     const top = memory.enter();
     try {
       const size = this.#packer.pack(value);
-      this.#requireOpen();
+      this.requireOpen();
       return memory.u8.slice(top, top + size);
     } finally {
       memory.leave(top);
@@ -167,7 +171,7 @@ export class Codec {
    *   `TOO_DEEP`, `TOO_LARGE`
    */
   unpack(bytes: Uint8Array): unknown {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     this.#requireSize(bytes.length);
     const top = this.#memory.enter();
@@ -191,7 +195,7 @@ export class Codec {
    * @throws CodecError `TOO_LARGE` beyond sizeMax
    */
   compress(bytes: Uint8Array): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     this.#requireSize(bytes.length);
     const top = this.#memory.enter();
@@ -210,7 +214,7 @@ export class Codec {
    * @throws CodecError `BAD_BLOCK`, `TOO_LARGE`, `SIZE_MISMATCH`
    */
   decompress(bytes: Uint8Array, limits: { maxSize: number; size?: number }): Uint8Array {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     const { maxSize, size: expected } = limits;
     requireInteger("maxSize", maxSize, 0, DECOMPRESSED_SIZE_MAX);
@@ -240,18 +244,19 @@ export class Codec {
    *   TypeError, RangeError for a context that is not one
    */
   seal(value: unknown, context: CodecContext): Uint8Array {
-    return this.#seal(value, context, undefined);
+    return this.sealFor(value, context, undefined);
   }
 
-  #seal(value: unknown, context: CodecContext, origin: Origin | undefined): Uint8Array {
-    this.#requireOpen();
+  /** @internal As seal(), in answer to a request of that origin. */
+  override sealFor(value: unknown, context: CodecContext, origin: Origin | undefined): Uint8Array {
+    this.requireOpen();
     this.#binder.check(context);
     const memory = this.#memory;
     const top = memory.enter();
     try {
       const plainSize = this.#packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
-      this.#requireOpen();
+      this.requireOpen();
       return this.#sealer.seal(plainSize, context, origin);
     } finally {
       memory.leave(top);
@@ -267,7 +272,7 @@ export class Codec {
    *   RangeError for a context that is not one
    */
   open(bytes: Uint8Array, context: CodecContext): unknown {
-    this.#requireOpen();
+    this.requireOpen();
     requireBytes("bytes", bytes);
     this.#binder.check(context);
     const envelope = readEnvelope(bytes);
@@ -289,20 +294,8 @@ export class Codec {
    * @throws CodecError as open() does; RangeError for a direction that is not "request"
    */
   openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest {
-    if (context?.direction === "reply") {
-      throw new RangeError('context.direction must be "request", got "reply"');
-    }
-    const value = this.open(bytes, context);
-    const { origin } = this.#opener;
-    const { service, requestId } = context;
-    const replyContext: CodecContext = { service, direction: "reply", requestId };
-    return new OpenedRequest(value, (reply, headers) =>
-      this.#seal(
-        reply,
-        headers === undefined ? replyContext : { ...replyContext, headers },
-        origin,
-      ),
-    );
+    requireRequest(context);
+    return new OpenedRequest(this, this.open(bytes, context), context, this.#opener.origin);
   }
 
   /**
@@ -312,19 +305,35 @@ export class Codec {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.closeThread();
     this.#keys.clear();
     this.#engines.free();
     this.#blocks.wipe();
     this.#memory.wipe();
   }
 
-  #requireOpen(): void {
+  protected override parts(): CodecParts {
+    return {
+      memory: this.#memory,
+      blocks: this.#blocks,
+      engines: this.#engines,
+      keys: this.#keys,
+      binder: this.#binder,
+      packer: this.#packer,
+      sealer: this.#sealer,
+      opener: this.#opener,
+      options: this.#options,
+    };
+  }
+
+  protected override requireOpen(): void {
     if (this.#isClosed) throw new CodecError("CLOSED", "the codec was closed");
   }
 
   #requireSize(size: number): void {
-    if (size > this.#sizeMax) {
-      throw new CodecError("TOO_LARGE", `${size} bytes are more than sizeMax ${this.#sizeMax}`);
+    const { sizeMax } = this.#options;
+    if (size > sizeMax) {
+      throw new CodecError("TOO_LARGE", `${size} bytes are more than sizeMax ${sizeMax}`);
     }
   }
 }

@@ -137,3 +137,13 @@ export class ContextBinder {
     return bytes.subarray(0, size);
   }
 }
+
+/** A copy, for work that goes on: the caller may change its own meanwhile. */
+export function ownContext({ service, direction, requestId, headers }: CodecContext): CodecContext {
+  return {
+    service,
+    direction,
+    requestId: new Uint8Array(requestId),
+    ...(headers === undefined ? {} : { headers: new Uint8Array(headers) }),
+  };
+}

@@ -15,7 +15,7 @@ export const HEADER_SIZE = 20;
 
 export const COMPRESSED = 0x01;
 export const SEALED = 0x02;
-/** The body is bytes, not MessagePack. */
+/** The body is bytes, not MessagePack; so far only with CHUNK. */
 export const RAW = 0x04;
 /** A dictionary's digest, u64: what the block refers to. */
 export const DICTIONARY = 0x08;
@@ -24,7 +24,7 @@ export const AGREED = 0x10;
 /** The place in a stream. */
 export const CHUNK = 0x20;
 /** What this version of the codec understands. */
-const KNOWN_FLAGS = COMPRESSED | SEALED | AGREED;
+const KNOWN_FLAGS = COMPRESSED | SEALED | RAW | AGREED | CHUNK;
 
 const PLAIN_SIZE_AT = 4;
 const TARGET_CHECK_AT = 8;
@@ -35,6 +35,8 @@ const NONCE_AT = HEADER_SIZE;
 export const DICTIONARY_FIELD_SIZE = 8;
 export const AGREED_FIELD_SIZE = 32;
 export const CHUNK_FIELD_SIZE = 16;
+/** The counter of chunk 0, which names its stream; the first of the CHUNK field. */
+export const STREAM_NAME_SIZE = 8;
 
 /** What an envelope's header says; anyone may read it, only a verified tag makes it true. */
 export interface Envelope {
@@ -93,6 +95,9 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   const flags = bytes[1];
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     throw new CodecError("BAD_FLAGS", `flags 0x${flags.toString(16)} has reserved bits set`);
+  }
+  if (((flags & RAW) === 0) !== ((flags & CHUNK) === 0)) {
+    throw new CodecError("BAD_FLAGS", "RAW goes with CHUNK, and only with it");
   }
   if (bytes[2] !== 0 || bytes[3] !== 0) {
     throw new CodecError("BAD_FLAGS", "the reserved bytes 2 and 3 must be 0");
@@ -174,6 +179,33 @@ export function sessionOf(bytes: Uint8Array): string {
 export function counterOf(bytes: Uint8Array): number {
   const at = NONCE_AT + SESSION_SIZE;
   return u32(bytes, at) + u32(bytes, at + 4) * 4_294_967_296;
+}
+
+/**
+ * The place of a chunk in its stream, the last of the fields:
+ *
+ *   | counter of chunk 0 u64 | index u32 | isLast u8 | 0 u24 |
+ *
+ * @throws CodecError `BAD_FLAGS`
+ */
+export function chunkFieldOf(
+  bytes: Uint8Array,
+  { payloadAt }: Envelope,
+): { name: string; index: number; isLast: boolean } {
+  const at = payloadAt - CHUNK_FIELD_SIZE;
+  const last = u32(bytes, at + STREAM_NAME_SIZE + 4);
+  if (last > 1) throw new CodecError("BAD_FLAGS", "a chunk's isLast must be 0 or 1, then 0s");
+  const name = String.fromCharCode(...bytes.subarray(at, at + STREAM_NAME_SIZE));
+  return { name, index: u32(bytes, at + STREAM_NAME_SIZE), isLast: last === 1 };
+}
+
+/** Whether the stream is named by this chunk's own counter, as it is by that of its first. */
+export function isNamedByItself(bytes: Uint8Array, { payloadAt }: Envelope): boolean {
+  const [nameAt, counterAt] = [payloadAt - CHUNK_FIELD_SIZE, NONCE_AT + SESSION_SIZE];
+  for (let at = 0; at < STREAM_NAME_SIZE; at++) {
+    if (bytes[nameAt + at] !== bytes[counterAt + at]) return false;
+  }
+  return true;
 }
 
 /** A counter may not reach this: its session ends, and another one begins. */

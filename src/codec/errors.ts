@@ -19,14 +19,20 @@
  * - `TOO_LARGE` a size beyond a limit, claimed or real
  * - `TOO_DEEP` nested deeper than `depthMax`
  * - `RESERVED_BYTE`, `BAD_KEY`, `BAD_TIMESTAMP` MessagePack that has no meaning, or none in JS
- * - `BAD_BLOCK` not an LZ4 block
+ * - `BAD_BLOCK`, `BAD_FRAME` not an LZ4 block, not an LZ4 frame
+ *
+ * Chunks of a stream:
+ * - `OUT_OF_ORDER` lost, doubled or reordered
+ * - `OTHER_STREAM` of another stream than the chunks before
  *
  * Values that cannot be packed:
  * - `UNENCODABLE` a function, symbol, Error, Promise, Set, invalid Date ...
  * - `CYCLIC` an object within itself
  * - `INT_RANGE` a BigInt outside -2^63 .. 2^64-1
  *
- * And: `NO_KEY` a body that no key given is for; `KEY_INVALID` text that is no key; `CLOSED` the codec was closed; `OUT_OF_MEMORY`.
+ * And: `NO_KEY` a body that no key given is for; `KEY_INVALID` text that is no key; `CLOSED` the
+ * codec was closed; `OUT_OF_MEMORY`; `THREAD_LOST` the thread of large bodies ended with this one in
+ * it.
  */
 export type CodecErrorCode =
   | "UNKNOWN_KEY"
@@ -49,12 +55,16 @@ export type CodecErrorCode =
   | "BAD_KEY"
   | "BAD_TIMESTAMP"
   | "BAD_BLOCK"
+  | "BAD_FRAME"
+  | "OUT_OF_ORDER"
+  | "OTHER_STREAM"
   | "UNENCODABLE"
   | "CYCLIC"
   | "INT_RANGE"
   | "NO_KEY"
   | "KEY_INVALID"
   | "CLOSED"
+  | "THREAD_LOST"
   | "OUT_OF_MEMORY";
 
 /**

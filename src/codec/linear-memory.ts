@@ -13,9 +13,22 @@ interface Exports {
   wideUnits(): number;
   shapeNodes(): number;
   shapeEpoch(): number;
-  blockSize(offset: number, size: number, sizeMax: number): number;
-  compress(source: number, size: number, target: number, capacity: number): number;
-  decompress(source: number, size: number, target: number, targetSize: number): number;
+  /** In these three, `history` bytes right before the plain ones may be referred to; 0 if left out. */
+  blockSize(offset: number, size: number, sizeMax: number, history?: number): number;
+  compress(
+    source: number,
+    size: number,
+    target: number,
+    capacity: number,
+    history?: number,
+  ): number;
+  decompress(
+    source: number,
+    size: number,
+    target: number,
+    targetSize: number,
+    history?: number,
+  ): number;
   forgetPositions(first: number): void;
 }
 

@@ -30,7 +30,7 @@ export class Lz4Assembly implements BlockCompressor {
     // May move the memory, and make a `plain` in it void: its offset is what counts from here on.
     memory.reserve(target, capacity);
     if (!isInPlace) memory.u8.set(plain, offset);
-    const blockSize = memory.exports.compress(offset, size, target, capacity);
+    const blockSize = memory.exports.compress(offset, size, target, capacity, 0);
     if (blockSize < 0) throw errorOf(blockSize, memory.exports.errorOffset() - offset);
     return memory.u8.subarray(target, target + blockSize);
   }
@@ -56,7 +56,7 @@ export class Lz4Assembly implements BlockCompressor {
     const offset = align(target + size + SLACK_SIZE);
     memory.reserve(offset, block.length);
     memory.u8.set(block, offset);
-    const inflated = memory.exports.decompress(offset, block.length, target, size);
+    const inflated = memory.exports.decompress(offset, block.length, target, size, 0);
     if (inflated !== size) {
       // What is wrong with it is found by a walk, so that every implementation says the same.
       measureBlock(memory, offset, block.length, sizeMax, size);

@@ -41,6 +41,11 @@ export interface CodecOptions {
   nativeFrom?: number;
   /** Which code makes and reads LZ4 blocks, the same format either way; "assembly" if left out. */
   compressor?: "assembly" | "lz4-wasm";
+  /**
+   * Bytes of a packed value from which on sealAsync() and openAsync() leave the work to a thread,
+   * 4096..2^53-1 or Infinity, which is never; 65536 if left out.
+   */
+  threadFrom?: number;
 }
 
 export type EngineChoice = "auto" | "wasm" | "native";
@@ -48,6 +53,10 @@ export type EngineChoice = "auto" | "wasm" | "native";
 export const DEPTH_LIMIT = 512;
 export const SIZE_LIMIT = 128 * 1024 * 1024;
 const WEEK_MS = 604_800_000;
+/** Plain bytes of a chunk of a stream. */
+export const CHUNK_SIZE_MIN = 4 * 1024;
+export const CHUNK_SIZE_MAX = 1024 * 1024;
+const THREAD_FROM = 64 * 1024;
 
 /** The value, when it is an integer of min..max. @throws RangeError that names the argument */
 export function requireInteger(name: string, value: unknown, min: number, max: number): number {
@@ -64,6 +73,8 @@ export function requireBytes(name: string, value: unknown): Uint8Array {
   throw new TypeError(`${name} must be a Uint8Array, got ${kind}`);
 }
 
+export type CompleteOptions = ReturnType<typeof completeOptions>;
+
 /** The options, complete and checked. @throws RangeError, TypeError that name the option */
 export function completeOptions(options: CodecOptions) {
   const {
@@ -75,6 +86,7 @@ export function completeOptions(options: CodecOptions) {
     engine = "auto",
     nativeFrom,
     compressor = "assembly",
+    threadFrom = THREAD_FROM,
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
@@ -103,6 +115,10 @@ export function completeOptions(options: CodecOptions) {
     nativeFrom,
     compressor,
     ...agreementLimits(options),
+    threadFrom:
+      threadFrom === Number.POSITIVE_INFINITY
+        ? threadFrom
+        : requireInteger("threadFrom", threadFrom, 4096, Number.MAX_SAFE_INTEGER),
   };
 }
 

@@ -300,15 +300,15 @@ export class Worker {
     let failed: Failed | undefined;
     try {
       // Opened when it begins: what never began here may still be opened elsewhere or later.
-      failed = job.open(this.#codec);
+      const opened = job.open(this.#codec);
+      if (opened instanceof Promise) return void this.#runOpened(job, opened);
+      failed = opened;
       if (failed !== undefined) {
         this.#stats.refused++;
       } else {
-        job.hasBegun = true;
-        const result = job.options.handler(job.body as never, job);
+        const rest = this.#handle(job);
         // Only what has to wait is waited for: a promise costs as much as a small request.
-        if (isThenable(result)) return void this.#settle(job, result);
-        job.seal(result);
+        if (rest !== undefined) return void this.#settle(job, rest);
       }
     } catch (error) {
       failed = this.#explain(job, error);
@@ -316,10 +316,31 @@ export class Worker {
     this.#ran(job, failed);
   }
 
-  async #settle(job: Job, result: PromiseLike<unknown>): Promise<void> {
+  /** Calls the handler and seals its reply; a promise where either takes time. */
+  #handle(job: Job): Promise<void> | undefined {
+    job.hasBegun = true;
+    const result = job.options.handler(job.body as never, job);
+    return isThenable(result) ? sealLater(job, result) : job.seal(result);
+  }
+
+  async #settle(job: Job, rest: Promise<void>): Promise<void> {
     let failed: Failed | undefined;
     try {
-      job.seal(await result);
+      await rest;
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#ran(job, failed);
+  }
+
+  async #runOpened(job: Job, opening: Promise<Failed | undefined>): Promise<void> {
+    let failed: Failed | undefined;
+    try {
+      failed = await opening;
+      if (failed !== undefined) this.#stats.refused++;
+      // It may have ended while its large body was being opened.
+      else failed = job.over;
+      if (failed === undefined) await this.#handle(job);
     } catch (error) {
       failed = this.#explain(job, error);
     }
@@ -340,9 +361,9 @@ export class Worker {
         this.#waiting = this.#waiting.slice(this.#waitingHead);
         this.#waitingHead = 0;
       }
-      if (job.isAborted || job.timeLeftMs <= 0) {
-        const status = job.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
-        this.#answer(job, { status, reason: "over before it began" });
+      const { over } = job;
+      if (over !== undefined) {
+        this.#answer(job, over);
         continue;
       }
       this.#run(job);
@@ -401,6 +422,10 @@ export class Worker {
     const isLate = record.status === Status.DEADLINE_EXCEEDED;
     job.abort(isLate ? "deadline passed" : "cancelled by the client");
   }
+}
+
+async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> {
+  await job.seal(await result);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -43,9 +43,16 @@ export function* damaged(bytes: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** A slow LZ4 block decoder, by the letter of lz4_Block_format.md; undefined for a bad block. */
-export function referenceLz4(block: Uint8Array, sizeMax: number): number[] | undefined {
-  const plain: number[] = [];
+/**
+ * A slow LZ4 block decoder, by the letter of lz4_Block_format.md; undefined for a bad block.
+ * Matches may reach back into the history, which is part of what is returned and of sizeMax.
+ */
+export function referenceLz4(
+  block: Uint8Array,
+  sizeMax: number,
+  history: Uint8Array = new Uint8Array(0),
+): number[] | undefined {
+  const plain: number[] = [...history];
   let at = 0;
   const length = (nibble: number): number => {
     let total = nibble;
