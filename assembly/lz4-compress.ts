@@ -3,34 +3,33 @@ import { TOO_LARGE, fail } from "./status";
 // Plain bytes to one standard LZ4 block, greedily as LZ4_compress_fast does it: one candidate a
 // hash, and steps that grow while nothing is found. What lies within a match is not entered.
 //
-//   | room for a dictionary | plain, source..source + size | slack | block, up to capacity | slack |
-//                                                            64 B                            64 B
+//   | plain, source..source + size | slack | block, up to capacity | slack |
+//                                    64 B                            64 B
 //
 // Copies go 16 bytes at a time into the block's slack, and reads go on into the plain text's, and
-// up to 8 bytes into the room before it. All belong to the areas: what stands there is neither used
-// nor kept.
+// up to 8 bytes before it, where base() leaves room. All belong to the areas: what stands there is
+// neither used nor kept.
 //
 // The table holds positions, not addresses: byte i of this call's plain text is `first + i`. Each
 // call begins its positions 64 KiB behind the last one's end, so that what is left in the table is
 // further back than any LZ4 offset reaches, and the one check of the distance turns it away. So
-// the table is cleared only when 32 bits run out, once in 65,000 small calls. Positions before
-// `first` are free for a dictionary that stands right in front of the plain text.
+// the table is cleared only when 32 bits run out, once in 65,000 small calls.
 
-const TABLE_BITS: u64 = 13;
+export const TABLE_BITS: u64 = 13;
 const TABLE_SIZE: i32 = 32_768; // 1 << TABLE_BITS u32
-const table = memory.data(32_768, 16);
+export const table = memory.data(32_768, 16);
 
-const DISTANCE_MAX: u32 = 65_535;
-const MATCH_MIN: usize = 4;
+export const DISTANCE_MAX: u32 = 65_535;
+export const MATCH_MIN: usize = 4;
 /** The last match begins 12 bytes before the end at least, the last 5 bytes are literals. */
-const MATCH_START_GAP: usize = 12;
-const LAST_LITERALS: usize = 5;
+export const MATCH_START_GAP: usize = 12;
+export const LAST_LITERALS: usize = 5;
 /** LZ4_MAX_INPUT_SIZE. */
-const SIZE_MAX: u32 = 0x7e000000;
+export const SIZE_MAX: u32 = 0x7e000000;
 /** Below this the search expects that what it finds in the table is of other calls. */
 const SMALL_SIZE: i32 = 1024;
 /** Steps grow by one after each 64 positions without a match. */
-const STEP_SHIFT: u32 = 6;
+export const STEP_SHIFT: u32 = 6;
 
 /** The position that the next call begins with. An empty slot, 0, is out of its reach. */
 let nextFirst: u32 = DISTANCE_MAX + 1;
@@ -41,6 +40,19 @@ export function forgetPositions(first: i32): void {
   nextFirst = max<u32>(first as u32, DISTANCE_MAX + 1);
 }
 
+/**
+ * Positions for so many bytes, none of which anything in the table is near. The result and a byte's
+ * address add up to its position, modulo 2^32.
+ */
+export function takePositions(source: i32, size: i32): u32 {
+  const taken = (size as u64) + (DISTANCE_MAX as u64) + 1;
+  // 64 bits: this is where 32 may not do.
+  if ((nextFirst as u64) + taken > (u32.MAX_VALUE as u64)) forgetPositions(0);
+  const shift = nextFirst - (source as u32);
+  nextFirst += taken as u32;
+  return shift;
+}
+
 /** The slot of a position with these 8 bytes. 6 of them count: matches of 4 and 5 rarely pay. */
 function slotOf(bytes: u64): usize {
   // The prime is LZ4's for 6 bytes.
@@ -49,12 +61,12 @@ function slotOf(bytes: u64): usize {
 }
 
 /** Bytes that a length takes beyond its 4 bits of the token. */
-function extraSize(length: usize): usize {
+export function extraSize(length: usize): usize {
   return length < 15 ? 0 : (length - 15) / 255 + 1;
 }
 
 /** Writes the bytes that a length takes beyond its 4 bits, and returns where they end. */
-function storeExtra(target: usize, length: usize): usize {
+export function storeExtra(target: usize, length: usize): usize {
   let left = (length as isize) - 15;
   while (left >= 255) {
     store<u8>(target++, 255);
@@ -76,7 +88,7 @@ function isMatch(at: usize, distance: u32, bytes: u32): bool {
 }
 
 /** Where a match ends that has come this far, or a place from the most on. */
-function matchedFrom(at: usize, distance: u32, most: usize): usize {
+export function matchedFrom(at: usize, distance: u32, most: usize): usize {
   while (at < most) {
     const from = at - (distance as usize);
     const different = i8x16.bitmask(i8x16.ne(v128.load(at), v128.load(from)));
@@ -87,7 +99,7 @@ function matchedFrom(at: usize, distance: u32, most: usize): usize {
 }
 
 /** How many bytes before these two places are the same, up to a most. */
-function reachBack(at: usize, from: usize, most: usize): usize {
+export function reachBack(at: usize, from: usize, most: usize): usize {
   let count: usize = 0;
   while (count < most) {
     const difference = load<u64>(at - count - 8) ^ load<u64>(from - count - 8);
@@ -101,7 +113,7 @@ function reachBack(at: usize, from: usize, most: usize): usize {
 }
 
 /** Copies 32, then by 16, so up to 32 bytes beyond. */
-function copyLiterals(target: usize, source: usize, size: usize): void {
+export function copyLiterals(target: usize, source: usize, size: usize): void {
   v128.store(target, v128.load(source));
   v128.store(target, v128.load(source, 16), 16);
   for (let done: usize = 32; done < size; done += 16) {
@@ -129,14 +141,7 @@ export function compress(source: i32, size: i32, target: i32, capacity: i32): i3
   let anchor = start;
 
   if ((size as usize) > MATCH_START_GAP) {
-    // 64 bits: this is where 32 may not do.
-    if ((nextFirst as u64) + (size as u64) + (DISTANCE_MAX as u64) + 1 > (u32.MAX_VALUE as u64)) {
-      forgetPositions(0);
-    }
-    // A byte's position is its address and this, modulo 2^32.
-    const shift = nextFirst - (source as u32);
-    nextFirst += (size as u32) + DISTANCE_MAX + 1;
-
+    const shift = takePositions(source, size);
     const lastStart = end - MATCH_START_GAP;
     const matchEnd = end - LAST_LITERALS;
     let at = start;

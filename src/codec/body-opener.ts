@@ -1,6 +1,7 @@
 import { TAG_SIZE } from "./aead.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
+import type { DictionaryShelf } from "./dictionary-shelf.js";
 import type { EngineKey, Engines } from "./engines.js";
 import { COUNTER_END, type Envelope, counterOf, nonceOf, sessionOf } from "./envelope.js";
 import { CodecError } from "./errors.js";
@@ -15,6 +16,7 @@ export class BodyOpener {
   readonly #ring: KeyRing<EngineKey>;
   readonly #binder: ContextBinder;
   readonly #guard: ReplayGuard;
+  readonly #dictionaries: DictionaryShelf;
   readonly #sizeMax: number;
 
   constructor(parts: {
@@ -23,6 +25,7 @@ export class BodyOpener {
     ring: KeyRing<EngineKey>;
     binder: ContextBinder;
     guard: ReplayGuard;
+    dictionaries: DictionaryShelf;
     sizeMax: number;
   }) {
     this.#blocks = parts.blocks;
@@ -30,6 +33,7 @@ export class BodyOpener {
     this.#ring = parts.ring;
     this.#binder = parts.binder;
     this.#guard = parts.guard;
+    this.#dictionaries = parts.dictionaries;
     this.#sizeMax = parts.sizeMax;
   }
 
@@ -43,7 +47,8 @@ export class BodyOpener {
     this.#requirePayloadSize(bytes, envelope);
     const body = this.#verify(bytes, envelope, context);
     if (!envelope.isCompressed) return body;
-    return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize);
+    const dictionary = this.#dictionaries.requiredBy(bytes, envelope);
+    return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize, dictionary);
   }
 
   #requirePayloadSize(bytes: Uint8Array, envelope: Envelope): void {
@@ -77,6 +82,8 @@ export class BodyOpener {
     if (plain === undefined) {
       throw new CodecError("TAMPERED", "the tag does not verify for this body and context");
     }
+    // Not opened: with the dictionary at hand it may be. And only who can seal learns which are.
+    this.#dictionaries.requiredBy(bytes, envelope);
     this.#markOpened(bytes);
     return plain;
   }

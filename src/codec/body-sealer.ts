@@ -2,9 +2,12 @@ import { TAG_SIZE } from "./aead.js";
 import { newBytes } from "./assets.js";
 import type { BlockCompressor } from "./block.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
+import { type DictionaryShelf, type HeldDictionary, writeDictionary } from "./dictionary-shelf.js";
 import type { EngineKey, Engines } from "./engines.js";
 import {
   COMPRESSED,
+  DICTIONARY,
+  DICTIONARY_FIELD_SIZE,
   HEADER_SIZE,
   SEALED,
   fieldsAtOf,
@@ -12,7 +15,7 @@ import {
   writeHeader,
 } from "./envelope.js";
 import type { LinearMemory } from "./linear-memory.js";
-import { isWorthCompressing } from "./probe.js";
+import { DICTIONARY_PLAIN_MAX, DICTIONARY_PLAIN_MIN, isWorthCompressing } from "./probe.js";
 import type { KeyRing } from "./ring.js";
 
 /** Bytes on the way out count as smaller when a sixteenth at least is saved. */
@@ -25,6 +28,7 @@ export class BodySealer {
   readonly #engines: Engines;
   readonly #ring: KeyRing<EngineKey>;
   readonly #binder: ContextBinder;
+  readonly #dictionaries: DictionaryShelf;
   readonly #isCompressing: boolean;
 
   constructor(parts: {
@@ -33,6 +37,7 @@ export class BodySealer {
     engines: Engines;
     ring: KeyRing<EngineKey>;
     binder: ContextBinder;
+    dictionaries: DictionaryShelf;
     isCompressing: boolean;
   }) {
     this.#memory = parts.memory;
@@ -40,6 +45,7 @@ export class BodySealer {
     this.#engines = parts.engines;
     this.#ring = parts.ring;
     this.#binder = parts.binder;
+    this.#dictionaries = parts.dictionaries;
     this.#isCompressing = parts.isCompressing;
   }
 
@@ -47,11 +53,19 @@ export class BodySealer {
   seal(plainSize: number, context: CodecContext): Uint8Array {
     const memory = this.#memory;
     const top = memory.top;
-    const block = this.#squeeze(top, plainSize);
+    const dictionary = this.#isCompressing ? this.#dictionaries.chosenFor(context) : undefined;
+    const block = this.#squeeze(top, plainSize, dictionary);
+    // A request names it in any case: the reply may then refer to it.
+    const isNamed =
+      dictionary !== undefined &&
+      (context.direction === "request" || (block !== undefined && isFitForDictionary(plainSize)));
     // Taken now: compressing may have moved the memory.
     const body = block ?? memory.u8.subarray(top, top + plainSize);
     const sealing = this.#ring.next();
-    const flags = (block === undefined ? 0 : COMPRESSED) | (sealing === undefined ? 0 : SEALED);
+    const flags =
+      (block === undefined ? 0 : COMPRESSED) |
+      (sealing === undefined ? 0 : SEALED) |
+      (isNamed ? DICTIONARY : 0);
     const fieldsAt = fieldsAtOf(flags);
     const payloadAt = fieldsAt + fieldsSizeOf(flags);
     const tagSize = sealing === undefined ? 0 : TAG_SIZE;
@@ -63,6 +77,7 @@ export class BodySealer {
       requestCheck: requestCheckOf(context.requestId),
       keyId: sealing?.id ?? 0,
     });
+    if (isNamed) writeDictionary(envelope, fieldsAt, dictionary);
     if (sealing === undefined) {
       envelope.set(body, payloadAt);
       return envelope;
@@ -74,13 +89,29 @@ export class BodySealer {
   }
 
   /** The block of the bytes from the memory's top on, where it pays. */
-  #squeeze(top: number, size: number): Uint8Array | undefined {
+  #squeeze(
+    top: number,
+    size: number,
+    dictionary: HeldDictionary | undefined,
+  ): Uint8Array | undefined {
     if (!this.#isCompressing) return undefined;
     const memory = this.#memory;
     memory.top = top + size;
     const plain = memory.u8.subarray(top, memory.top);
-    if (!isWorthCompressing(plain, this.#blocks)) return undefined;
-    const block = this.#blocks.compress(memory.u8.subarray(top, top + size));
-    return block.length <= size - (size >>> SAVED_SHIFT) ? block : undefined;
+    let block: Uint8Array;
+    let sizeMost = size - (size >>> SAVED_SHIFT);
+    if (dictionary !== undefined && isFitForDictionary(size)) {
+      block = this.#blocks.compress(plain, dictionary);
+      sizeMost -= DICTIONARY_FIELD_SIZE;
+    } else {
+      if (!isWorthCompressing(plain, this.#blocks)) return undefined;
+      block = this.#blocks.compress(memory.u8.subarray(top, top + size));
+    }
+    return block.length <= sizeMost ? block : undefined;
   }
+}
+
+/** Whether a body of this size is compressed with a dictionary where there is one. */
+function isFitForDictionary(size: number): boolean {
+  return size >= DICTIONARY_PLAIN_MIN && size <= DICTIONARY_PLAIN_MAX;
 }

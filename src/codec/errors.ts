@@ -9,6 +9,7 @@
  * - `REPLAYED` opened before
  * - `STALE` older than the replay window reaches back
  * - `BAD_COUNTER` sealed with a nonce whose counter is 2^48 or more
+ * - `UNKNOWN_DICTIONARY` compressed with a dictionary that is not held
  * - `UNSEALED` not sealed, though this codec holds keys
  *
  * Bytes that are not what they should be:
@@ -25,7 +26,8 @@
  * - `CYCLIC` an object within itself
  * - `INT_RANGE` a BigInt outside -2^63 .. 2^64-1
  *
- * And: `KEY_INVALID` text that is no key; `CLOSED` the codec was closed; `OUT_OF_MEMORY`.
+ * And: `KEY_INVALID` text that is no key; `DICTIONARY_INVALID` bytes that are no dictionary, or not
+ * the one that was meant; `CLOSED` the codec was closed; `OUT_OF_MEMORY`.
  */
 export type CodecErrorCode =
   | "UNKNOWN_KEY"
@@ -35,6 +37,7 @@ export type CodecErrorCode =
   | "REPLAYED"
   | "STALE"
   | "BAD_COUNTER"
+  | "UNKNOWN_DICTIONARY"
   | "UNSEALED"
   | "TRUNCATED"
   | "TRAILING_BYTES"
@@ -51,6 +54,7 @@ export type CodecErrorCode =
   | "CYCLIC"
   | "INT_RANGE"
   | "KEY_INVALID"
+  | "DICTIONARY_INVALID"
   | "CLOSED"
   | "OUT_OF_MEMORY";
 

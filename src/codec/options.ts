@@ -1,9 +1,12 @@
+import type { Dictionary } from "./dictionary.js";
 import type { CodecKey } from "./keys.js";
 
 /** How a codec is made; see docs/codec.md for the limits. */
 export interface CodecOptions {
   /** The first seals, all open. Left out, the codec neither seals nor opens sealed bodies. */
   keys?: readonly CodecKey[];
+  /** At most 16. The first compresses, all open. Only with compressor "assembly". */
+  dictionaries?: readonly Dictionary[];
   /** Levels of arrays and maps, 1..512; 64 if left out. */
   depthMax?: number;
   /** Bytes of a packed value, before compression, 1 KiB..128 MiB; 16 MiB if left out. */
@@ -56,6 +59,7 @@ export function completeOptions(options: CodecOptions) {
     engine = "auto",
     nativeFrom,
     compressor = "assembly",
+    dictionaries = [],
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
@@ -72,6 +76,12 @@ export function completeOptions(options: CodecOptions) {
   if (compressor !== "assembly" && compressor !== "lz4-wasm") {
     throw new TypeError(`compressor must be "assembly" or "lz4-wasm", got ${compressor}`);
   }
+  if (!Array.isArray(dictionaries)) {
+    throw new TypeError(`dictionaries must be an array, got ${typeof dictionaries}`);
+  }
+  if (dictionaries.length > 0 && compressor !== "assembly") {
+    throw new TypeError(`dictionaries go with compressor "assembly", got "${compressor}"`);
+  }
   requireInteger("replayWindow", replayWindow, 1024, 1_048_576);
   return {
     depthMax: requireInteger("depthMax", depthMax, 1, DEPTH_LIMIT),
@@ -83,5 +93,6 @@ export function completeOptions(options: CodecOptions) {
     engine,
     nativeFrom,
     compressor,
+    dictionaries: dictionaries as readonly Dictionary[],
   };
 }
