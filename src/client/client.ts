@@ -1,8 +1,14 @@
 import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
-import { RequestError } from "../base/errors.js";
+import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import {
+  type Codec,
+  type CodecKey,
+  createCodec,
+  type Dictionary,
+  readEnvelope,
+} from "../codec/index.js";
 import type { LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -26,6 +32,7 @@ import {
 import { readCredit } from "../wire/session-record.js";
 import { isServiceName } from "../wire/text.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { RefusedDictionaries } from "./refused-dictionaries.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
 export interface ClientOptions {
@@ -33,7 +40,12 @@ export interface ClientOptions {
   brokers: readonly string[];
   /** Seals requests and opens replies. The first key seals, all open. None: bodies in clear. */
   keys?: readonly CodecKey[];
-  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  /**
+   * For small bodies. The first one compresses requests, and replies are opened with any. A worker
+   * that lacks it refuses by name, and the request goes again without, within its deadline.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from `keys` and `dictionaries`; the caller closes it. */
   codec?: Codec;
   /** Deadline of a request, milliseconds, 1..86400000. Default 30000. */
   timeoutMs?: number;
@@ -102,6 +114,8 @@ export class Client {
   readonly #brokers: Broker[] = [];
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
+  readonly #hasDictionary: boolean;
+  readonly #refused = new RefusedDictionaries();
   readonly #deadlines = new Deadlines(performance.now());
   readonly #serviceBytes = new Map<string, Uint8Array>();
   readonly #reply = new ReplyRecord();
@@ -115,6 +129,7 @@ export class Client {
   private constructor(options: ClientOptions, codec: Codec, ownsCodec: boolean) {
     this.#codec = codec;
     this.#ownsCodec = ownsCodec;
+    this.#hasDictionary = codec.dictionaryDigests.length > 0;
     this.#options = {
       timeoutMs: wholeNumber("timeoutMs", options.timeoutMs ?? 30_000, 1, 86_400_000),
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
@@ -144,7 +159,9 @@ export class Client {
       0,
       86_400_000,
     );
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const codec =
+      options.codec ??
+      (await createCodec({ keys: options.keys, dictionaries: options.dictionaries }));
     let client: Client;
     try {
       client = new Client(options, codec, options.codec === undefined);
@@ -239,16 +256,28 @@ export class Client {
 
     const sequence = this.#pending.reserve();
     let bytes: Uint8Array;
+    let packed: Uint8Array | undefined;
     try {
-      bytes = isRaw
-        ? rawBytes(body)
-        : this.#codec.seal(body, {
-            service,
-            direction: "request",
-            // Of its own: code of the body's, such as a getter, may make a request meanwhile.
-            requestId: requestIdBytes(this.#id(sequence)),
-            headers,
-          });
+      if (isRaw) {
+        bytes = rawBytes(body);
+      } else {
+        const context = {
+          service,
+          direction: "request",
+          // Of its own: code of the body's, such as a getter, may make a request meanwhile.
+          requestId: requestIdBytes(this.#id(sequence)),
+          headers,
+        } as const;
+        if (this.#hasDictionary && !this.#refused.has(service, performance.now())) {
+          // The caller may change the value before a worker refuses the dictionary.
+          packed = this.#codec.pack(body);
+          bytes = this.#codec.sealPacked(packed, context);
+          // What is not compressed is refused by none.
+          if (!readEnvelope(bytes).isCompressed) packed = undefined;
+        } else {
+          bytes = this.#codec.seal(body, { ...context, dictionary: null });
+        }
+      }
     } catch (error) {
       this.#pending.unreserve(sequence);
       throw error;
@@ -265,6 +294,7 @@ export class Client {
       serviceBytes,
       headers,
       body: [bytes],
+      packed,
       link: undefined,
       isUnsent: false,
       next: undefined,
@@ -437,7 +467,36 @@ export class Client {
     const pending = this.#take(broker, failure);
     if (pending === undefined) return;
     const { status, reason, retryAfterMs } = failure;
+    if (pending.packed !== undefined && reason.startsWith(DICTIONARY_REFUSED)) {
+      this.#sendWithoutDictionary(pending, pending.packed, broker);
+      return;
+    }
     this.#fail(pending, new RequestError(statusName(status), reason, retryAfterMs));
+  }
+
+  /** A worker lacked its dictionary, and never ran it: it goes again, within the same deadline. */
+  #sendWithoutDictionary(pending: Pending, packed: Uint8Array, broker: Broker): void {
+    const { service, headers } = pending;
+    this.#refused.note(service, performance.now());
+    pending.packed = undefined;
+    const requestId = requestIdBytes(this.#id(pending.sequence));
+    try {
+      const context = {
+        service,
+        direction: "request",
+        requestId,
+        headers,
+        dictionary: null,
+      } as const;
+      pending.body = [this.#codec.sealPacked(packed, context)];
+    } catch (error) {
+      this.#fail(pending, asRequestError(error));
+      return;
+    }
+    broker.inFlight--;
+    pending.link = undefined;
+    this.#unsent.push(pending);
+    this.#sendWaiting();
   }
 
   /** The request that an answer is for, no longer in flight at this broker. */

@@ -12,6 +12,8 @@ export interface Pending {
   serviceBytes: Uint8Array;
   headers: Uint8Array;
   body: readonly Uint8Array[];
+  /** The value as it was packed, while a worker may yet refuse the dictionary of `body`. */
+  packed: Uint8Array | undefined;
   /** The connection it was sent over; undefined while it waits to be sent. */
   link: Link | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */

@@ -59,6 +59,8 @@ export class Job implements RequestContext {
   #abortion: AbortController | undefined;
   #abortReason: string | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
+  /** What the reply may refer to: the request named it, and it is held here. */
+  #dictionary: string | null = null;
 
   constructor(
     /** The attempt that is to be answered; changes when the request comes again. */
@@ -167,6 +169,7 @@ export class Job implements RequestContext {
         requestId: requestIdBytes(this.id),
         headers: this.#headerBytes,
       });
+      this.#dictionary = codec.dictionaryNamedBy(this.#parts[0]);
       return undefined;
     } catch (error) {
       if (!(error instanceof CodecError)) throw error;
@@ -187,6 +190,7 @@ export class Job implements RequestContext {
         service: this.service,
         direction: "reply",
         requestId: requestIdBytes(this.id),
+        dictionary: this.#dictionary,
       });
     }
   }

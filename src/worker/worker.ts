@@ -1,7 +1,7 @@
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import { type Codec, type CodecKey, createCodec, type Dictionary } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -37,7 +37,12 @@ export interface WorkerOptions {
   concurrency?: number;
   /** Opens requests and seals replies. The first key seals, all open. None: bodies in clear. */
   keys?: readonly CodecKey[];
-  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  /**
+   * For small bodies. Requests are opened with any; a reply is compressed with the one that its request
+   * named.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from `keys` and `dictionaries`; the caller closes it. */
   codec?: Codec;
   /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
   connectTimeoutMs?: number;
@@ -130,7 +135,9 @@ export class Worker {
       0,
       86_400_000,
     );
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const codec =
+      options.codec ??
+      (await createCodec({ keys: options.keys, dictionaries: options.dictionaries }));
     let worker: Worker;
     try {
       worker = new Worker(options, codec);
