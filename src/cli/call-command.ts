@@ -4,6 +4,7 @@ import { Status } from "../base/status.js";
 import { FRONTEND_DEFAULT } from "../broker/broker.js";
 import { Client, type ClientOptions } from "../client/client.js";
 import { jsonText } from "./json-text.js";
+import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom } from "./keys-file.js";
 import {
   collect,
@@ -32,6 +33,7 @@ interface CallFlags {
   raw?: boolean;
   priority?: number;
   keys?: string;
+  dictionary?: string[];
 }
 
 /** `wasmq call SERVICE JSON`. */
@@ -57,12 +59,18 @@ export function callCommand(title: string): Command {
       wholeNumberFlag("--priority", 0, 7),
     )
     .option("--keys <file>", "keys that seal and open, a token a line (env WASMQ_KEYS)")
+    .option(
+      "--dictionary <file>",
+      "a dictionary that small bodies are compressed with; may be given several times",
+      collect,
+    )
     .addHelpText("after", HELP)
     .action(runCall);
 }
 
 async function runCall(service: string, text: string, flags: CallFlags): Promise<void> {
   const keys = await keysFrom(flags.keys);
+  const dictionaries = await dictionariesFrom(flags.dictionary);
   const body = await readBody(text, flags.raw === true);
   const timeoutMs = flags.timeout ?? TIMEOUT_MS_DEFAULT;
   const abortion = new AbortController();
@@ -75,6 +83,7 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
     client = await connect({
       brokers: flags.broker ?? listFromEnv(process.env.WASMQ_FRONTEND) ?? [FRONTEND_DEFAULT],
       keys,
+      dictionaries,
       connectTimeoutMs: Math.min(timeoutMs, CONNECT_MS_MAX),
     });
     const { raw, priority } = flags;

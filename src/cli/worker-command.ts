@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import { Worker, type WorkerOptions } from "../worker/worker.js";
+import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom } from "./keys-file.js";
 import {
   exitOnBug,
@@ -45,6 +46,7 @@ interface WorkerFlags {
   broker?: string[];
   concurrency?: number;
   keys?: string;
+  dictionary?: string[];
 }
 
 /** `wasmq worker MODULE`. */
@@ -64,6 +66,11 @@ export function workerCommand(title: string): Command {
       wholeNumberFlag("--concurrency", 1, 65_535),
     )
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")
+    .option(
+      "--dictionary <file>",
+      "a dictionary that small bodies may be compressed with; may be given several times",
+      collect,
+    )
     .addHelpText("after", HELP)
     .action(runWorker);
 }
@@ -72,11 +79,15 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const level = logLevelOf("WASMQ_LOG_LEVEL", process.env.WASMQ_LOG_LEVEL || LOG_LEVEL_DEFAULT);
   const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BACKEND) ?? [BACKEND_DEFAULT];
   const keys = await keysFrom(flags.keys);
+  const dictionaries = await dictionariesFrom(flags.dictionary);
   const services = await loadServices(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
-  const starting = start({ brokers, keys, services, concurrency: flags.concurrency }, log);
+  const starting = start(
+    { brokers, keys, dictionaries, services, concurrency: flags.concurrency },
+    log,
+  );
   // Until a broker takes it on there is nothing to finish: it just ends.
   const worker = await Promise.race([starting, stop.then(() => undefined)]);
   const signal = await stop;
