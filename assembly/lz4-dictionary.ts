@@ -9,7 +9,6 @@ import {
   copyLiterals,
   extraSize,
   matchedFrom,
-  reachBack,
   storeExtra,
   table,
   takePositions,
@@ -24,6 +23,9 @@ import { TOO_LARGE, fail } from "./status";
 // The index is made once a dictionary and only read afterwards: by a hash of 5 bytes the last place
 // that has it. What a message repeats of itself is found by the table of lz4-compress.ts, which is
 // asked first. So a call costs no copy and no clearing, whatever the dictionary's size.
+//
+// What one position in a message misses, the next one may find: so here matches are followed back,
+// by reads of up to 8 bytes before dictionary and plain text, where there is room.
 
 const INDEX_BITS: u64 = 15;
 const INDEX_SIZE: i32 = 65_536; // 1 << INDEX_BITS u16
@@ -36,6 +38,20 @@ function hashOf(bytes: u64): u64 {
 /** Where the index has the place of bytes with this hash. */
 function slotOf(index: usize, hash: u64): usize {
   return (index + ((hash >> (64 - INDEX_BITS)) << 1)) as usize;
+}
+
+/** How many bytes before these two places are the same, up to a most. */
+function reachBack(at: usize, from: usize, most: usize): usize {
+  let count: usize = 0;
+  while (count < most) {
+    const difference = load<u64>(at - count - 8) ^ load<u64>(from - count - 8);
+    if (difference != 0) {
+      count += (clz(difference) >> 3) as usize;
+      break;
+    }
+    count += 8;
+  }
+  return min(count, most);
 }
 
 /** The bytes that an index has. */
