@@ -237,6 +237,17 @@ describe("sealed bodies", async () => {
     expect(both.open(bytes, context)).toEqual(order);
   });
 
+  test("compress() uses it for bytes of any size", () => {
+    const letters = noise(150_000).map((byte) => 97 + (byte % 3));
+    for (const size of [0, 1, 1000, 65_535, 65_536, 65_600, 150_000]) {
+      const plain = letters.subarray(0, size);
+      const options = { dictionary: other.digestText };
+      const block = both.compress(plain, options);
+      const limits = { maxSize: size, ...options };
+      expect(Buffer.compare(both.decompress(block, limits), plain)).toBe(0);
+    }
+  });
+
   test("nothing of it is left in memory after close()", async () => {
     const memory = new LinearMemory(await loadCodecModule());
     const text = bytesOf("words that must not stay");
@@ -409,6 +420,25 @@ describe("the module's own bounds", async () => {
     expect(exports.compressUsing(top, 10, top + 4096, -1, top, 8, top)).toBeLessThan(0);
     expect(exports.decompressUsing(top, -1, top + 4096, 100, top, 8)).toBeLessThan(0);
     expect(exports.decompressUsing(top, 10, top + 4096, -1, top, 8)).toBeLessThan(0);
+  });
+});
+
+describe("orders that it was not made of", async () => {
+  interface Row {
+    family: string;
+    dictionarySize: number;
+    ratio: number;
+  }
+  const bench = new URL("../../bench/codec/dictionary.mjs", import.meta.url).href;
+  const { dictionaryRows } = await import(bench);
+  const rows: Row[] = await dictionaryRows({ rounds: 1, trainedCount: 2000, freshCount: 256 });
+  test.each([
+    ["random ids", 2],
+    ["words", 3.5],
+  ])("%s: %s times smaller at least", (family, ratio) => {
+    const trained = rows.filter((row) => row.family === family && row.dictionarySize > 4096);
+    expect(trained).toHaveLength(2);
+    for (const row of trained) expect(row.ratio).toBeGreaterThan(ratio);
   });
 });
 
