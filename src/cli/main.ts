@@ -3,6 +3,7 @@
 import { benchCommand } from "./bench-command.js";
 import { brokerCommand } from "./broker-command.js";
 import { callCommand } from "./call-command.js";
+import { dictionaryCommand } from "./dictionary-command.js";
 import { keysCommand } from "./keys-command.js";
 import { newCommand, packageVersion, runProgram } from "./program.js";
 import { workerCommand } from "./worker-command.js";
@@ -17,6 +18,7 @@ const program = newCommand("wasmq", "wasmq")
   .addCommand(workerCommand("wasmq worker"))
   .addCommand(callCommand("wasmq call"))
   .addCommand(keysCommand("wasmq keys"))
+  .addCommand(dictionaryCommand("wasmq dictionary"))
   .addCommand(benchCommand("wasmq bench"));
 
 const [, , first = ""] = process.argv;

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import { Worker, type WorkerOptions } from "../worker/worker.js";
+import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, serviceKeysFrom } from "./keys-file.js";
 import {
   exitOnBug,
@@ -46,6 +47,7 @@ interface WorkerFlags {
   concurrency?: number;
   keys?: string;
   serviceKey?: string;
+  dictionary?: string[];
 }
 
 /** `wasmq worker MODULE`. */
@@ -69,6 +71,11 @@ export function workerCommand(title: string): Command {
       "--service-key <file>",
       "its own keys, a token a line: for clients that have a public key of these",
     )
+    .option(
+      "--dictionary <file>",
+      "a dictionary that small bodies may be compressed with; may be given several times",
+      collect,
+    )
     .addHelpText("after", HELP)
     .action(runWorker);
 }
@@ -78,12 +85,13 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BACKEND) ?? [BACKEND_DEFAULT];
   const keys = await keysFrom(flags.keys);
   const serviceKeys = await serviceKeysFrom(flags.serviceKey);
+  const dictionaries = await dictionariesFrom(flags.dictionary);
   const services = await loadServices(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
   const starting = start(
-    { brokers, keys, serviceKeys, services, concurrency: flags.concurrency },
+    { brokers, keys, serviceKeys, dictionaries, services, concurrency: flags.concurrency },
     log,
   );
   // Until a broker takes it on there is nothing to finish: it just ends.

@@ -1,8 +1,15 @@
 import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
-import { RequestError } from "../base/errors.js";
+import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec, type PublicKey } from "../codec/index.js";
+import {
+  type Codec,
+  type CodecKey,
+  createCodec,
+  type Dictionary,
+  type PublicKey,
+  readEnvelope,
+} from "../codec/index.js";
 import type { LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -27,6 +34,7 @@ import {
 import { readCredit } from "../wire/session-record.js";
 import { isServiceName } from "../wire/text.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { RefusedDictionaries } from "./refused-dictionaries.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
 export interface ClientOptions {
@@ -39,7 +47,12 @@ export interface ClientOptions {
    * no secret shared. Services without one are asked under `keys`, or, without these, not at all.
    */
   servicePublicKeys?: Readonly<Record<string, PublicKey>>;
-  /** A codec to share instead of one made from these keys; the caller closes it. None: in clear. */
+  /**
+   * For small bodies. The first one compresses requests, and replies are opened with any. A worker
+   * that lacks it refuses by name, and the request goes again without, within its deadline.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
   codec?: Codec;
   /** Deadline of a request, milliseconds, 1..86400000. Default 30000. */
   timeoutMs?: number;
@@ -108,6 +121,8 @@ export class Client {
   readonly #brokers: Broker[] = [];
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
+  readonly #hasDictionary: boolean;
+  readonly #refused = new RefusedDictionaries();
   readonly #deadlines = new Deadlines(performance.now());
   readonly #serviceBytes = new Map<string, Uint8Array>();
   readonly #reply = new ReplyRecord();
@@ -121,6 +136,7 @@ export class Client {
   private constructor(options: ClientOptions, codec: Codec, ownsCodec: boolean) {
     this.#codec = codec;
     this.#ownsCodec = ownsCodec;
+    this.#hasDictionary = codec.dictionaryDigests.length > 0;
     this.#options = {
       timeoutMs: wholeNumber("timeoutMs", options.timeoutMs ?? 30_000, 1, 86_400_000),
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
@@ -245,16 +261,28 @@ export class Client {
 
     const sequence = this.#pending.reserve();
     let bytes: Uint8Array | Promise<Uint8Array>;
+    let packed: Uint8Array | undefined;
     try {
-      bytes = isRaw
-        ? rawBytes(body)
-        : this.#codec.sealSoon(body, {
-            service,
-            direction: "request",
-            // Of its own: code of the body's, such as a getter, may make a request meanwhile.
-            requestId: requestIdBytes(this.#id(sequence)),
-            headers,
-          });
+      if (isRaw) {
+        bytes = rawBytes(body);
+      } else {
+        const context = {
+          service,
+          direction: "request",
+          // Of its own: code of the body's, such as a getter, may make a request meanwhile.
+          requestId: requestIdBytes(this.#id(sequence)),
+          headers,
+        } as const;
+        if (this.#hasDictionary && !this.#refused.has(service, performance.now())) {
+          // The caller may change the value before a worker refuses the dictionary.
+          packed = this.#codec.pack(body);
+          bytes = this.#codec.sealPackedSoon(packed, context);
+          // What is not compressed with it is refused by none.
+          if (bytes instanceof Promise || !needsDictionary(this.#codec, bytes)) packed = undefined;
+        } else {
+          bytes = this.#codec.sealSoon(body, { ...context, dictionary: null });
+        }
+      }
     } catch (error) {
       this.#pending.unreserve(sequence);
       throw error;
@@ -271,6 +299,7 @@ export class Client {
       serviceBytes,
       headers,
       body: bytes instanceof Promise ? NO_BYTES : bytes,
+      packed,
       link: undefined,
       isUnsent: false,
       next: undefined,
@@ -494,7 +523,36 @@ export class Client {
     const pending = this.#take(broker, failure);
     if (pending === undefined) return;
     const { status, reason, retryAfterMs } = failure;
+    if (pending.packed !== undefined && reason.startsWith(DICTIONARY_REFUSED)) {
+      this.#sendWithoutDictionary(pending, pending.packed, broker);
+      return;
+    }
     this.#fail(pending, new RequestError(statusName(status), reason, retryAfterMs));
+  }
+
+  /** A worker lacked its dictionary, and never ran it: it goes again, within the same deadline. */
+  #sendWithoutDictionary(pending: Pending, packed: Uint8Array, broker: Broker): void {
+    const { service, headers } = pending;
+    this.#refused.note(service, performance.now());
+    pending.packed = undefined;
+    const requestId = requestIdBytes(this.#id(pending.sequence));
+    try {
+      const context = {
+        service,
+        direction: "request",
+        requestId,
+        headers,
+        dictionary: null,
+      } as const;
+      pending.body = this.#codec.sealPacked(packed, context);
+    } catch (error) {
+      this.#fail(pending, asRequestError(error));
+      return;
+    }
+    broker.inFlight--;
+    pending.link = undefined;
+    this.#unsent.push(pending);
+    this.#sendWaiting();
   }
 
   /** The request that an answer is for, no longer in flight at this broker. */
@@ -572,12 +630,17 @@ const NO_OPTIONS: RequestOptions = {};
 const NO_BYTES = new Uint8Array(0);
 const REPLY_GRACE_MS = 300_000;
 
+/** Whether a worker that lacks the codec's dictionary would refuse these bytes. */
+function needsDictionary(codec: Codec, bytes: Uint8Array): boolean {
+  return readEnvelope(bytes).isCompressed && codec.dictionaryNamedBy(bytes) !== null;
+}
+
 async function ownCodec(options: ClientOptions): Promise<Codec> {
-  const { keys, servicePublicKeys, timeoutMs = 1 } = options;
+  const { keys, servicePublicKeys, dictionaries, timeoutMs = 1 } = options;
   // A session may end just behind a request: its reply still comes within the deadline.
   wholeNumber("timeoutMs", timeoutMs, 1, 86_400_000);
   const agreementGraceMs = Math.max(REPLY_GRACE_MS, timeoutMs);
-  return createCodec({ keys, servicePublicKeys, agreementGraceMs });
+  return createCodec({ keys, servicePublicKeys, dictionaries, agreementGraceMs });
 }
 
 /** What a request occupies on the wire, its frames included. */

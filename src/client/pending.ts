@@ -13,6 +13,8 @@ export interface Pending {
   headers: Uint8Array;
   /** Empty while a large one is being sealed. */
   body: Uint8Array;
+  /** The value as it was packed, while a worker may yet refuse the dictionary of `body`. */
+  packed: Uint8Array | undefined;
   /**
    * The connection it was sent over; undefined while it waits to be sent, and again while a large
    * reply is being opened.

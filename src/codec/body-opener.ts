@@ -2,6 +2,7 @@ import { TAG_SIZE } from "./aead.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
 import type { OpeningKeys, Origin } from "./body-keys.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
+import type { DictionaryShelf } from "./dictionary-shelf.js";
 import type { EngineKey, Engines } from "./engines.js";
 import { CHUNK, type Envelope, nonceOf } from "./envelope.js";
 import { CodecError } from "./errors.js";
@@ -12,6 +13,7 @@ export class BodyOpener {
   readonly #engines: Engines;
   readonly #keys: OpeningKeys;
   readonly #binder: ContextBinder;
+  readonly #dictionaries: DictionaryShelf;
   readonly #sizeMax: number;
   /** What the last body that was opened came under. */
   origin: Origin = null;
@@ -21,12 +23,14 @@ export class BodyOpener {
     engines: Engines;
     keys: OpeningKeys;
     binder: ContextBinder;
+    dictionaries: DictionaryShelf;
     sizeMax: number;
   }) {
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
     this.#keys = parts.keys;
     this.#binder = parts.binder;
+    this.#dictionaries = parts.dictionaries;
     this.#sizeMax = parts.sizeMax;
   }
 
@@ -42,7 +46,8 @@ export class BodyOpener {
     }
     const body = this.verify(bytes, envelope, context);
     if (!envelope.isCompressed) return body;
-    return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize);
+    const dictionary = this.#dictionaries.requiredBy(bytes, envelope);
+    return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize, dictionary);
   }
 
   /**
@@ -84,6 +89,8 @@ export class BodyOpener {
     if (envelope.isAgreed) return this.#verifyAgreed(bytes, envelope, context);
     if (key === undefined) return bytes.subarray(envelope.payloadAt);
     const plain = this.#decrypt(bytes, envelope, context, key);
+    // Not opened: with the dictionary at hand it may be. And only who can seal learns which are.
+    this.#dictionaries.requiredBy(bytes, envelope);
     this.#keys.markOpened(bytes, null);
     return plain;
   }
@@ -98,6 +105,7 @@ export class BodyOpener {
       throw error;
     }
     this.#keys.keep(session);
+    this.#dictionaries.requiredBy(bytes, envelope);
     this.#keys.markOpened(bytes, session);
     this.origin = session;
     return plain;

@@ -4,6 +4,7 @@ import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";
 import { BodyKeys, type Origin } from "./body-keys.js";
 import { type CodecContext, ContextBinder } from "./context.js";
+import { DictionaryShelf } from "./dictionary-shelf.js";
 import { Engines } from "./engines.js";
 import { readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
@@ -52,6 +53,7 @@ export class Codec extends ThreadCodec {
   readonly #binder = new ContextBinder();
   readonly #sealer: BodySealer;
   readonly #opener: BodyOpener;
+  readonly #dictionaries: DictionaryShelf;
   readonly #options: CompleteOptions;
   #isClosed = false;
 
@@ -64,9 +66,15 @@ export class Codec extends ThreadCodec {
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
     this.#keys = new BodyKeys(parts, complete);
+    this.#dictionaries = new DictionaryShelf(parts.memory, complete.dictionaries);
     this.#packer = new Packer(parts.memory, complete.depthMax, complete.sizeMax);
     this.#unpacker = new Unpacker(parts.memory, complete.depthMax);
-    const shared = { ...parts, keys: this.#keys, binder: this.#binder };
+    const shared = {
+      ...parts,
+      keys: this.#keys,
+      binder: this.#binder,
+      dictionaries: this.#dictionaries,
+    };
     this.#sealer = new BodySealer({ ...shared, isCompressing: complete.isCompressing });
     this.#opener = new BodyOpener({ ...shared, sizeMax: complete.sizeMax });
     const { keys, serviceKeys, servicePublicKeys } = options;
@@ -98,6 +106,21 @@ export class Codec extends ThreadCodec {
   /** What was agreed on with clients, under the service keys. */
   get agreements(): AgreementStats {
     return this.#keys.services.stats;
+  }
+
+  /** The digests of the dictionaries held, in the order given; the first one compresses. */
+  get dictionaryDigests(): string[] {
+    return this.#dictionaries.digestTexts;
+  }
+
+  /**
+   * The dictionary that an envelope names, when this codec holds it; else null. It is what the
+   * context of a reply to that envelope wants. True only once the envelope was opened.
+   *
+   * @throws CodecError `TRUNCATED`, `BAD_VERSION`, `BAD_FLAGS`
+   */
+  dictionaryNamedBy(bytes: Uint8Array): string | null {
+    return this.#dictionaries.digestNamedBy(bytes);
   }
 
   /** Who encrypts: "auto" when both do, by size; "wasm" also where node:crypto cannot. */
@@ -192,15 +215,17 @@ export class Codec extends ThreadCodec {
    * Bytes as one standard LZ4 block, without a size before it. Not always smaller: up to 0.4% and
    * 16 bytes larger.
    *
-   * @throws CodecError `TOO_LARGE` beyond sizeMax
+   * @param options `dictionary`, the digest of one held that the block may refer back to; none
+   * @throws CodecError `TOO_LARGE` beyond sizeMax; RangeError for a dictionary that is not held
    */
-  compress(bytes: Uint8Array): Uint8Array {
+  compress(bytes: Uint8Array, { dictionary }: { dictionary?: string } = {}): Uint8Array {
     this.requireOpen();
     requireBytes("bytes", bytes);
+    const held = this.#dictionaryOf(dictionary);
     this.#requireSize(bytes.length);
     const top = this.#memory.enter();
     try {
-      return this.#blocks.compress(bytes).slice();
+      return this.#blocks.compress(bytes, held).slice();
     } finally {
       this.#memory.leave(top);
     }
@@ -211,11 +236,18 @@ export class Codec extends ThreadCodec {
    * its exact size is known to be at most `maxSize`.
    *
    * @param limits `maxSize` in bytes, 0..1 GiB; `size`, when it is known, must be met exactly
-   * @throws CodecError `BAD_BLOCK`, `TOO_LARGE`, `SIZE_MISMATCH`
+   *   `dictionary` is the digest of the one that it was compressed with: another one gives other
+   *   bytes, and no error
+   * @throws CodecError `BAD_BLOCK`, `TOO_LARGE`, `SIZE_MISMATCH`; RangeError for a dictionary that is
+   *   not held
    */
-  decompress(bytes: Uint8Array, limits: { maxSize: number; size?: number }): Uint8Array {
+  decompress(
+    bytes: Uint8Array,
+    limits: { maxSize: number; size?: number; dictionary?: string },
+  ): Uint8Array {
     this.requireOpen();
     requireBytes("bytes", bytes);
+    const held = this.#dictionaryOf(limits.dictionary);
     const { maxSize, size: expected } = limits;
     requireInteger("maxSize", maxSize, 0, DECOMPRESSED_SIZE_MAX);
     if (expected !== undefined) requireInteger("size", expected, 0, DECOMPRESSED_SIZE_MAX);
@@ -227,7 +259,7 @@ export class Codec extends ThreadCodec {
     }
     const top = this.#memory.enter();
     try {
-      return this.#blocks.decompress(bytes, maxSize, expected).slice();
+      return this.#blocks.decompress(bytes, maxSize, expected, held).slice();
     } finally {
       this.#memory.leave(top);
     }
@@ -263,11 +295,27 @@ export class Codec extends ThreadCodec {
     }
   }
 
+  /** @internal As seal(), of bytes that pack() made: a client may have to seal them again. */
+  sealPacked(packed: Uint8Array, context: CodecContext): Uint8Array {
+    this.requireOpen();
+    this.#binder.check(context);
+    const memory = this.#memory;
+    const top = memory.enter();
+    try {
+      memory.reserve(top, packed.length);
+      memory.u8.set(packed, top);
+      return this.#sealer.seal(packed.length, context);
+    } finally {
+      memory.leave(top);
+    }
+  }
+
   /**
    * The value of an envelope that was sealed for this context, once: a second time it is REPLAYED.
    *
    * @throws CodecError, in the order of the checks: `TRUNCATED`, `BAD_VERSION`, `BAD_FLAGS`,
    *   `TOO_LARGE`, `UNSEALED`, `UNKNOWN_KEY`, `REDIRECTED`, `SWAPPED`, `BAD_AGREEMENT`, `TAMPERED`,
+   *   `UNKNOWN_DICTIONARY`,
    *   `BAD_COUNTER`, `REPLAYED`, `STALE`, `BAD_BLOCK`, `SIZE_MISMATCH`, then as unpack() does. TypeError,
    *   RangeError for a context that is not one
    */
@@ -295,7 +343,9 @@ export class Codec extends ThreadCodec {
    */
   openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest {
     requireRequest(context);
-    return new OpenedRequest(this, this.open(bytes, context), context, this.#opener.origin);
+    const value = this.open(bytes, context);
+    const dictionary = this.dictionaryNamedBy(bytes);
+    return new OpenedRequest(this, value, { ...context, dictionary }, this.#opener.origin);
   }
 
   /**
@@ -324,6 +374,12 @@ export class Codec extends ThreadCodec {
       opener: this.#opener,
       options: this.#options,
     };
+  }
+
+  #dictionaryOf(digestText: string | undefined) {
+    return digestText === undefined
+      ? undefined
+      : this.#dictionaries.require("dictionary", digestText);
   }
 
   protected override requireOpen(): void {

@@ -17,14 +17,14 @@ export const COMPRESSED = 0x01;
 export const SEALED = 0x02;
 /** The body is bytes, not MessagePack; so far only with CHUNK. */
 export const RAW = 0x04;
-/** A dictionary's digest, u64: what the block refers to. */
+/** A dictionary's digest, u64: what the block refers to, or what a reply may refer to. */
 export const DICTIONARY = 0x08;
 /** An X25519 public key. */
 export const AGREED = 0x10;
 /** The place in a stream. */
 export const CHUNK = 0x20;
 /** What this version of the codec understands. */
-const KNOWN_FLAGS = COMPRESSED | SEALED | RAW | AGREED | CHUNK;
+const KNOWN_FLAGS = COMPRESSED | SEALED | RAW | DICTIONARY | AGREED | CHUNK;
 
 const PLAIN_SIZE_AT = 4;
 const TARGET_CHECK_AT = 8;
@@ -68,11 +68,13 @@ export type Header = Pick<
   "flags" | "plainSize" | "targetCheck" | "requestCheck" | "keyId"
 >;
 
-function u32(bytes: Uint8Array, at: number): number {
+/** @internal */
+export function u32(bytes: Uint8Array, at: number): number {
   return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
-function setU32(bytes: Uint8Array, at: number, value: number): void {
+/** @internal */
+export function setU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value;
   bytes[at + 1] = value >>> 8;
   bytes[at + 2] = value >>> 16;

@@ -10,6 +10,7 @@
  * - `STALE` older than the replay window reaches back
  * - `BAD_COUNTER` sealed with a nonce whose counter is 2^48 or more
  * - `BAD_AGREEMENT` agreed on with a public key that is none, or with a nonce that is not its own
+ * - `UNKNOWN_DICTIONARY` compressed with a dictionary that is not held
  * - `UNSEALED` not sealed, though this codec holds keys
  *
  * Bytes that are not what they should be:
@@ -30,7 +31,8 @@
  * - `CYCLIC` an object within itself
  * - `INT_RANGE` a BigInt outside -2^63 .. 2^64-1
  *
- * And: `NO_KEY` a body that no key given is for; `KEY_INVALID` text that is no key; `CLOSED` the
+ * And: `NO_KEY` a body that no key given is for; `KEY_INVALID` text that is no key;
+ * `DICTIONARY_INVALID` bytes that are no dictionary, or not the one that was meant; `CLOSED` the
  * codec was closed; `OUT_OF_MEMORY`; `THREAD_LOST` the thread of large bodies ended with this one in
  * it.
  */
@@ -43,6 +45,7 @@ export type CodecErrorCode =
   | "STALE"
   | "BAD_COUNTER"
   | "BAD_AGREEMENT"
+  | "UNKNOWN_DICTIONARY"
   | "UNSEALED"
   | "TRUNCATED"
   | "TRAILING_BYTES"
@@ -63,6 +66,7 @@ export type CodecErrorCode =
   | "INT_RANGE"
   | "NO_KEY"
   | "KEY_INVALID"
+  | "DICTIONARY_INVALID"
   | "CLOSED"
   | "THREAD_LOST"
   | "OUT_OF_MEMORY";

@@ -30,6 +30,31 @@ interface Exports {
     history?: number,
   ): number;
   forgetPositions(first: number): void;
+  indexSize(): number;
+  indexDictionary(dictionary: number, size: number, index: number): void;
+  compressUsing(
+    source: number,
+    size: number,
+    target: number,
+    capacity: number,
+    dictionary: number,
+    dictionarySize: number,
+    index: number,
+  ): number;
+  decompressUsing(
+    source: number,
+    size: number,
+    target: number,
+    targetSize: number,
+    dictionary: number,
+    dictionarySize: number,
+  ): number;
+}
+
+/** What stays in front of the working area, and is put there again in each new instance. */
+interface Resident {
+  size: number;
+  place: (offset: number) => void;
 }
 
 const PAGE_SIZE = 65_536;
@@ -60,6 +85,7 @@ export class LinearMemory {
   readonly #module: WebAssembly.Module;
   #base = 0;
   #userCount = 0;
+  readonly #residents: Resident[] = [];
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
@@ -73,7 +99,27 @@ export class LinearMemory {
     this.top = this.#base;
     this.generation++;
     this.refresh();
-    this.reserve(this.#base, WORKING_SIZE_MIN);
+    for (const resident of this.#residents) this.#settle(resident);
+    this.reserve(this.top, WORKING_SIZE_MIN);
+  }
+
+  /**
+   * Keeps bytes in front of the working area for good. Only before the first use.
+   *
+   * @param place called with where they go, now and whenever the module is instantiated anew
+   */
+  hold(size: number, place: (offset: number) => void): void {
+    const resident = { size, place };
+    this.#residents.push(resident);
+    this.#settle(resident);
+    this.reserve(this.top, WORKING_SIZE_MIN);
+  }
+
+  #settle({ size, place }: Resident): void {
+    const offset = this.top;
+    this.reserve(offset, size);
+    place(offset);
+    this.top = (offset + size + SLACK_SIZE + 15) & ~15;
   }
 
   /** Takes the views again when the memory grew. */

@@ -21,7 +21,7 @@ export class OpenedRequest {
   readonly #context: CodecContext;
   readonly #origin: Origin;
 
-  /** @internal */
+  /** @internal `context` is the request's, its dictionary the one that a reply may refer to. */
   constructor(sealer: ReplySealer, value: unknown, context: CodecContext, origin: Origin) {
     this.value = value;
     this.#sealer = sealer;
@@ -52,7 +52,7 @@ export class OpenedRequest {
   }
 
   #replyContext(headers: Uint8Array | undefined): CodecContext {
-    const { service, requestId } = this.#context;
-    return { service, direction: "reply", requestId, headers };
+    const { service, requestId, dictionary } = this.#context;
+    return { service, direction: "reply", requestId, headers, dictionary };
   }
 }

@@ -1,5 +1,6 @@
 import { AGREEMENT_COUNT_MIN } from "./client-sessions.js";
 import { COUNTER_END } from "./envelope.js";
+import type { Dictionary } from "./dictionary.js";
 import type { CodecKey } from "./keys.js";
 import type { PublicKey, ServiceKey } from "./service-keys.js";
 
@@ -22,6 +23,8 @@ export interface CodecOptions {
   agreementGraceMs?: number;
   /** Clients that a service remembers what it agreed on with, 1..1048576; 4096 if left out. */
   agreementSessionsMax?: number;
+  /** At most 16. The first compresses, all open. Only with compressor "assembly". */
+  dictionaries?: readonly Dictionary[];
   /** Levels of arrays and maps, 1..512; 64 if left out. */
   depthMax?: number;
   /** Bytes of a packed value, before compression, 1 KiB..128 MiB; 16 MiB if left out. */
@@ -87,6 +90,7 @@ export function completeOptions(options: CodecOptions) {
     nativeFrom,
     compressor = "assembly",
     threadFrom = THREAD_FROM,
+    dictionaries = [],
   } = options;
   if (typeof isCompressing !== "boolean") {
     throw new TypeError(`isCompressing must be a boolean, got ${isCompressing}`);
@@ -102,6 +106,12 @@ export function completeOptions(options: CodecOptions) {
   }
   if (compressor !== "assembly" && compressor !== "lz4-wasm") {
     throw new TypeError(`compressor must be "assembly" or "lz4-wasm", got ${compressor}`);
+  }
+  if (!Array.isArray(dictionaries)) {
+    throw new TypeError(`dictionaries must be an array, got ${typeof dictionaries}`);
+  }
+  if (dictionaries.length > 0 && compressor !== "assembly") {
+    throw new TypeError(`dictionaries go with compressor "assembly", got "${compressor}"`);
   }
   requireInteger("replayWindow", replayWindow, 1024, 1_048_576);
   return {
@@ -119,6 +129,7 @@ export function completeOptions(options: CodecOptions) {
       threadFrom === Number.POSITIVE_INFINITY
         ? threadFrom
         : requireInteger("threadFrom", threadFrom, 4096, Number.MAX_SAFE_INTEGER),
+    dictionaries: dictionaries as readonly Dictionary[],
   };
 }
 

@@ -1,7 +1,7 @@
 import { NONCE_SIZE } from "./aead.js";
 import type { Origin } from "./body-keys.js";
 import { type CodecContext, ownContext } from "./context.js";
-import { HEADER_SIZE, readEnvelope } from "./envelope.js";
+import { DICTIONARY, HEADER_SIZE, readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import { requireBytes } from "./options.js";
 import { StreamCodec } from "./stream-codec.js";
@@ -14,8 +14,10 @@ export type { CodecParts } from "./stream-codec.js";
 export abstract class ThreadCodec extends StreamCodec {
   #thread: BodyThread | undefined;
 
+  abstract sealPacked(bytes: Uint8Array, context: CodecContext): Uint8Array;
   abstract unpack(bytes: Uint8Array): unknown;
   abstract open(bytes: Uint8Array, context: CodecContext): unknown;
+  abstract dictionaryNamedBy(bytes: Uint8Array): string | null;
   abstract openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest;
   /** @internal */
   abstract sealFor(value: unknown, context: CodecContext, origin: Origin | undefined): Uint8Array;
@@ -58,6 +60,16 @@ export abstract class ThreadCodec extends StreamCodec {
     } finally {
       memory.leave(top);
     }
+  }
+
+  /** @internal As sealSoon(), of bytes that pack() made. */
+  sealPackedSoon(bytes: Uint8Array, context: CodecContext): Uint8Array | Promise<Uint8Array> {
+    const { keys, options } = this.bulk;
+    const isForThread = bytes.length >= options.threadFrom && keys.isOfRing(context, undefined);
+    if (!isForThread || !this.#requireThread().isReadyFor(bytes.length)) {
+      return this.sealPacked(bytes, context);
+    }
+    return this.#sealInThread(new Uint8Array(bytes), context);
   }
 
   #sealInThread(bytes: Uint8Array, context: CodecContext): Promise<Uint8Array> {
@@ -119,12 +131,15 @@ export abstract class ThreadCodec extends StreamCodec {
   ): OpenedRequest | Promise<OpenedRequest> {
     if (!this.isLarge(bytes)) return this.openRequest(bytes, context);
     requireRequest(context);
+    const dictionary = this.dictionaryNamedBy(bytes);
     const value = this.#openInThread(bytes, context);
     // What the thread opens is under a shared key.
     if (value instanceof Promise) {
-      return value.then((opened) => new OpenedRequest(this, opened, context, null));
+      return value.then(
+        (opened) => new OpenedRequest(this, opened, { ...context, dictionary }, null),
+      );
     }
-    return new OpenedRequest(this, value, context, this.bulk.opener.origin);
+    return new OpenedRequest(this, value, { ...context, dictionary }, this.bulk.opener.origin);
   }
 
   /** @internal Whether openAsync() leaves an envelope to a thread. */
@@ -140,9 +155,14 @@ export abstract class ThreadCodec extends StreamCodec {
     requireBytes("bytes", bytes);
     const { binder, keys, options } = this.bulk;
     binder.check(context);
-    const { plainSize, isSealed, isAgreed } = readEnvelope(bytes);
-    // The thread has the shared keys alone, and what is refused at a glance is refused here.
-    const isForThread = plainSize <= options.sizeMax && !isAgreed && keys.isOfRing(context, null);
+    const { plainSize, isSealed, isAgreed, isCompressed, flags } = readEnvelope(bytes);
+    // The thread has the shared keys alone and no dictionaries; and what is refused at a glance is
+    // refused here.
+    const isForThread =
+      plainSize <= options.sizeMax &&
+      !isAgreed &&
+      keys.isOfRing(context, null) &&
+      !(isCompressed && (flags & DICTIONARY) !== 0);
     const thread = this.#requireThread();
     if (!isForThread || !thread.isReadyFor(bytes.length)) return this.open(bytes, context);
     const copy = new Uint8Array(bytes);

@@ -4,6 +4,7 @@ import type { OpeningKeys, Sealing, SealingKeys } from "./body-keys.js";
 import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";
 import { ContextBinder } from "./context.js";
+import { DictionaryShelf } from "./dictionary-shelf.js";
 import { type EngineKey, Engines } from "./engines.js";
 import { type Envelope, readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
@@ -78,7 +79,9 @@ const blocks = compressor === "assembly" ? new Lz4Assembly(memory) : await Lz4Wa
 const engines = new Engines({ sodium, crypto, choice: engine, nativeFrom });
 const keys = new ToldKeys(engines);
 const { ring } = keys;
-const shared = { memory, blocks, engines, keys, binder: new ContextBinder() };
+// Bodies as large as those that come here are made without a dictionary.
+const dictionaries = new DictionaryShelf(memory, []);
+const shared = { memory, blocks, engines, keys, binder: new ContextBinder(), dictionaries };
 const sealer = new BodySealer({ ...shared, isCompressing });
 const opener = new BodyOpener({ ...shared, sizeMax });
 

@@ -1,7 +1,13 @@
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec, type ServiceKey } from "../codec/index.js";
+import {
+  type Codec,
+  type CodecKey,
+  createCodec,
+  type Dictionary,
+  type ServiceKey,
+} from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -39,7 +45,12 @@ export interface WorkerOptions {
   keys?: readonly CodecKey[];
   /** Opens requests of clients that know a public key of these, and seals the replies to them. */
   serviceKeys?: readonly ServiceKey[];
-  /** A codec to share instead of one made from these keys; the caller closes it. None: in clear. */
+  /**
+   * For small bodies. Requests are opened with any; a reply is compressed with the one that its request
+   * named.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
   codec?: Codec;
   /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
   connectTimeoutMs?: number;
@@ -132,8 +143,8 @@ export class Worker {
       0,
       86_400_000,
     );
-    const { keys, serviceKeys } = options;
-    const codec = options.codec ?? (await createCodec({ keys, serviceKeys }));
+    const { keys, serviceKeys, dictionaries } = options;
+    const codec = options.codec ?? (await createCodec({ keys, serviceKeys, dictionaries }));
     let worker: Worker;
     try {
       worker = new Worker(options, codec);

@@ -5,6 +5,7 @@ import {
   type CodecErrorCode,
   ExtData,
   createCodec,
+  importDictionary,
   importKey,
   parseKey,
   parsePublicKey,
@@ -15,6 +16,7 @@ import { expectCode, hex, toHex } from "./support.js";
 // Made by test/vectors/make-codec.mjs from the specification, without the codec.
 const vectors = JSON.parse(readFileSync(new URL("../vectors/codec.json", import.meta.url), "utf8"));
 const key = await parseKey(vectors.key.text);
+const dictionary = await importDictionary(hex(vectors.dictionary.bytes));
 const plain = await createCodec();
 
 interface ContextVector {
@@ -33,18 +35,23 @@ interface OpenVector {
   value: unknown;
   packed: string;
   isSealed: boolean;
+  dictionary?: string;
   context: ContextVector;
   header: string;
   envelope: string;
 }
 
-test("the key's id", () => {
+test("the key's id and the dictionary's digest", () => {
   expect(key.id).toBe(vectors.key.id);
+  expect(dictionary.digestText).toBe(vectors.dictionary.digest);
 });
 
 describe("opens", () => {
   test.each(vectors.opens as OpenVector[])("$name", async (vector) => {
-    const codec = await createCodec(vector.isSealed ? { keys: [key] } : {});
+    const codec = await createCodec({
+      keys: vector.isSealed ? [key] : undefined,
+      dictionaries: vector.dictionary === undefined ? [] : [dictionary],
+    });
     const context = contextOf(vector.context);
     expect(codec.open(hex(vector.envelope), context)).toStrictEqual(vector.value);
     // Sealed again it has the same header; where nothing is random, the same bytes.
@@ -65,7 +72,7 @@ interface RefusalVector {
 
 describe("refuses", () => {
   test.each(vectors.refusals as RefusalVector[])("$name: $code", async (vector) => {
-    const codec = await createCodec({ keys: [key] });
+    const codec = await createCodec({ keys: [key], dictionaries: [dictionary] });
     expectCode(vector.code, () => codec.open(hex(vector.envelope), contextOf(vector.context)));
   });
 

@@ -63,13 +63,27 @@ const agreement = {
   requestKey: hex(halves.subarray(32)),
 };
 
-/** docs/codec.md 1 and 2. `block`, when given, is the LZ4 block of `packed`. */
-function envelopeOf({ packed, block, context = base, counter = 0, isSealed = true, isAgreed = false }) {
+/** docs/codec.md 11: the dictionary's name, as its field and as text. */
+function nameOf(dictionary) {
+  const hash = sodium.crypto_generichash(32, Buffer.concat([bytesOf("wasmq-dictionary-1"), dictionary]), null);
+  const field = Buffer.from(hash.subarray(0, 8));
+  return { field, text: field.readBigUInt64LE().toString(16).padStart(16, "0") };
+}
+
+/**
+ * docs/codec.md 1 and 2. `block`, when given, is the LZ4 block of `packed`; `dictionary` what it may
+ * refer to.
+ */
+function envelopeOf({ packed, block, context = base, counter = 0, isSealed = true, isAgreed = false, dictionary }) {
+  const fields = Buffer.concat([
+    dictionary === undefined ? Buffer.alloc(0) : nameOf(dictionary).field,
+    isAgreed ? clientPublic : Buffer.alloc(0),
+  ]);
   const service = bytesOf(context.service);
   const target = Buffer.concat([u(1, context.direction === "request" ? 1 : 2), u(2, service.length), service]);
   const header = Buffer.concat([
     u(1, 1),
-    u(1, (block ? 1 : 0) | (isSealed ? 2 : 0) | (isAgreed ? 0x10 : 0)),
+    u(1, (block ? 1 : 0) | (isSealed ? 2 : 0) | (dictionary ? 8 : 0) | (isAgreed ? 0x10 : 0)),
     u(2, 0),
     u(4, packed.length),
     u(4, crc32(target)),
@@ -77,10 +91,9 @@ function envelopeOf({ packed, block, context = base, counter = 0, isSealed = tru
     u(4, isAgreed ? servicePublicId : isSealed ? keyId : 0),
   ]);
   const body = block ?? packed;
-  if (!isSealed) return { header, associated: Buffer.alloc(0), envelope: Buffer.concat([header, body]) };
+  if (!isSealed) return { header, associated: Buffer.alloc(0), envelope: Buffer.concat([header, fields, body]) };
   const session = isAgreed ? clientPublic.subarray(0, 16) : Buffer.alloc(16, 0x5a);
   const nonce = Buffer.concat([session, u(6, counter), u(2, 0)]);
-  const fields = isAgreed ? clientPublic : Buffer.alloc(0);
   const key = isAgreed ? halves.subarray(32) : secret;
   const associated = Buffer.concat([header, fields, target, context.requestId, u(4, context.headers.length), context.headers]);
   const sealed = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(body, associated, null, nonce, key);
@@ -100,22 +113,32 @@ const repeated = "a".repeat(300);
 const repeatedBlock = Buffer.concat([Buffer.from("4fda012c610100ff14", "hex"), Buffer.from("50", "hex"), bytesOf("aaaaa")]);
 const reply = { ...base, direction: "reply", headers: bytesOf("status=OK") };
 
+// All of the value's text is in the dictionary, 5 bytes before its end: d9 2c and the text, by hand.
+const dictionary = bytesOf("The quick brown fox jumps over the lazy dog.\0\0\0\0\0");
+const sentence = "The quick brown fox jumps over the lazy dog.";
+// 2 literals, a match of 39 at offset 2 + 49, which leaves out the last 5: they are literals.
+const sentenceBlock = Buffer.concat([Buffer.from("2fd92c330014", "hex"), Buffer.from("50", "hex"), bytesOf(" dog.")]);
+
 const opens = [
   { name: "an order", value: order, context: base, counter: 0 },
   { name: "a reply with headers", value: { total: 59.97 }, context: reply, counter: 1 },
   { name: "compressed", value: repeated, block: repeatedBlock, context: base, counter: 2 },
   { name: "a service beyond ASCII", value: null, context: { ...base, service: "价格.é" }, counter: 2 ** 40 },
+  { name: "with a dictionary", value: sentence, block: sentenceBlock, context: base, counter: 3, dictionary },
+  { name: "an offer of a dictionary", value: order, context: base, counter: 4, dictionary },
+  { name: "plain mode, compressed with a dictionary", value: sentence, block: sentenceBlock, context: base, isSealed: false, dictionary },
   { name: "plain mode", value: order, context: base, isSealed: false },
   { name: "plain mode, compressed", value: repeated, block: repeatedBlock, context: base, isSealed: false },
-].map(({ name, value, block, context, counter, isSealed = true }) => {
+].map(({ name, value, block, context, counter, isSealed = true, dictionary }) => {
   const packed = encode(value);
-  const { header, associated, envelope } = envelopeOf({ packed, block, context, counter, isSealed });
+  const { header, associated, envelope } = envelopeOf({ packed, block, context, counter, isSealed, dictionary });
   return {
     name,
     value,
     packed: hex(packed),
     ...(block ? { block: hex(block) } : {}),
     isSealed,
+    ...(dictionary ? { dictionary: nameOf(dictionary).text } : {}),
     context: contextOf(context),
     header: hex(header),
     associated: hex(associated),
@@ -142,7 +165,9 @@ const refusals = [
   refuse("no tag", "TRUNCATED", good.subarray(0, 59)),
   refuse("another version", "BAD_VERSION", changed(good, 0, 2)),
   refuse("a reserved flag: RAW", "BAD_FLAGS", changed(good, 1, 0x06)),
-  refuse("a reserved flag: DICTIONARY", "BAD_FLAGS", changed(good, 1, 0x0a)),
+  refuse("a dictionary without its field", "TRUNCATED", changed(good, 1, 0x0a).subarray(0, 67)),
+  refuse("another dictionary", "UNKNOWN_DICTIONARY", envelopeOf({ packed: encode(sentence), block: sentenceBlock, counter: 6, dictionary: bytesOf("not this one") }).envelope),
+  refuse("another name for the dictionary", "TAMPERED", changed(envelopeOf({ packed: encode(sentence), block: sentenceBlock, counter: 7, dictionary }).envelope, 44, 1)),
   refuse("a reserved byte", "BAD_FLAGS", changed(good, 3, 1)),
   refuse("sealed without a key id", "BAD_FLAGS", changed(good, 16, [0, 0, 0, 0])),
   refuse("1 GiB claimed", "TOO_LARGE", changed(good, 4, [0, 0, 0, 0x40])),
@@ -211,5 +236,5 @@ const blocks = [
   })),
 ];
 
-const vectors = { format: "docs/codec.md", key: { text: keyText, id: keyId, secret: hex(secret) }, opens, refusals, agreement, messagepack, packs, blocks };
+const vectors = { format: "docs/codec.md", key: { text: keyText, id: keyId, secret: hex(secret) }, dictionary: { bytes: hex(dictionary), digest: nameOf(dictionary).text }, opens, refusals, agreement, messagepack, packs, blocks };
 writeFileSync(new URL("codec.json", import.meta.url), `${JSON.stringify(vectors, null, 1)}\n`);
