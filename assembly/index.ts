@@ -9,7 +9,7 @@
 export { blockSize } from "./block";
 export { compress, forgetPositions } from "./lz4-compress";
 export { decompress } from "./lz4-decompress";
-export { shapeEpoch, shapeNodes } from "./shapes";
-export { forget, parse, plainCount } from "./tape";
-export { wideCount, wideUnits } from "./wide";
+export { shapeCount, shapeNodes } from "./shapes";
+export { forget, parse } from "./tape";
+export { wideUnits } from "./wide";
 export { base, errorOffset } from "./status";

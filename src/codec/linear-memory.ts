@@ -7,12 +7,9 @@ interface Exports {
   errorOffset(): number;
   parse(offset: number, size: number, depthMax: number): number;
   forget(): void;
-  /** Of the last parse: strings of ASCII on the tape, and units beyond it. */
-  plainCount(): number;
-  wideCount(): number;
   wideUnits(): number;
   shapeNodes(): number;
-  shapeEpoch(): number;
+  shapeCount(): number;
   blockSize(offset: number, size: number, sizeMax: number): number;
   compress(source: number, size: number, target: number, capacity: number): number;
   decompress(source: number, size: number, target: number, targetSize: number): number;
@@ -25,6 +22,8 @@ const RETAINED_SIZE_MAX = 32 * 1024 * 1024;
 /** Bytes behind every area that copies by 16 may reach into. */
 export const SLACK_SIZE = 64;
 const WORKING_SIZE_MIN = 256 * 1024;
+/** So few bytes are copied faster by a loop than by a call to the runtime. */
+const LOOP_SIZE_MAX = 32;
 
 /**
  * The WASM module's memory and its views, taken afresh whenever it grew.
@@ -94,8 +93,14 @@ export class LinearMemory {
   place(bytes: Uint8Array): number {
     if (bytes.buffer === this.u8.buffer) return bytes.byteOffset;
     const offset = (this.top + 7) & ~7;
-    this.reserve(offset, bytes.length);
-    this.u8.set(bytes, offset);
+    const size = bytes.length;
+    this.reserve(offset, size);
+    if (size > LOOP_SIZE_MAX) {
+      this.u8.set(bytes, offset);
+    } else {
+      const { u8 } = this;
+      for (let index = 0; index < size; index++) u8[offset + index] = bytes[index];
+    }
     return offset;
   }
 

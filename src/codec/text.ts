@@ -77,3 +77,102 @@ export function textBytes(buffer: ArrayBuffer): TextBytes {
   }
   return new WebText(buffer);
 }
+
+/** Up to here a lone string is made from its codes: cheaper than a call into the runtime. */
+export const CODES_SIZE_MAX = 12;
+
+/** The string of `size` bytes, at most CODES_SIZE_MAX, each a unit. */
+export function textOfCodes(b: Uint8Array, at: number, size: number): string {
+  // Spelled out, for V8 makes a call with so many arguments without a call into the runtime.
+  switch (size) {
+    case 1:
+      return String.fromCharCode(b[at]);
+    case 2:
+      return String.fromCharCode(b[at], b[at + 1]);
+    case 3:
+      return String.fromCharCode(b[at], b[at + 1], b[at + 2]);
+    case 4:
+      return String.fromCharCode(b[at], b[at + 1], b[at + 2], b[at + 3]);
+    case 5:
+      return String.fromCharCode(b[at], b[at + 1], b[at + 2], b[at + 3], b[at + 4]);
+    case 6:
+      return String.fromCharCode(b[at], b[at + 1], b[at + 2], b[at + 3], b[at + 4], b[at + 5]);
+    case 7:
+      return String.fromCharCode(
+        b[at],
+        b[at + 1],
+        b[at + 2],
+        b[at + 3],
+        b[at + 4],
+        b[at + 5],
+        b[at + 6],
+      );
+    case 8:
+      return String.fromCharCode(
+        b[at],
+        b[at + 1],
+        b[at + 2],
+        b[at + 3],
+        b[at + 4],
+        b[at + 5],
+        b[at + 6],
+        b[at + 7],
+      );
+    case 9:
+      return String.fromCharCode(
+        b[at],
+        b[at + 1],
+        b[at + 2],
+        b[at + 3],
+        b[at + 4],
+        b[at + 5],
+        b[at + 6],
+        b[at + 7],
+        b[at + 8],
+      );
+    case 10:
+      return String.fromCharCode(
+        b[at],
+        b[at + 1],
+        b[at + 2],
+        b[at + 3],
+        b[at + 4],
+        b[at + 5],
+        b[at + 6],
+        b[at + 7],
+        b[at + 8],
+        b[at + 9],
+      );
+    case 11:
+      return String.fromCharCode(
+        b[at],
+        b[at + 1],
+        b[at + 2],
+        b[at + 3],
+        b[at + 4],
+        b[at + 5],
+        b[at + 6],
+        b[at + 7],
+        b[at + 8],
+        b[at + 9],
+        b[at + 10],
+      );
+    case 12:
+      return String.fromCharCode(
+        b[at],
+        b[at + 1],
+        b[at + 2],
+        b[at + 3],
+        b[at + 4],
+        b[at + 5],
+        b[at + 6],
+        b[at + 7],
+        b[at + 8],
+        b[at + 9],
+        b[at + 10],
+        b[at + 11],
+      );
+    default:
+      return "";
+  }
+}
