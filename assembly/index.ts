@@ -9,6 +9,7 @@
 export { blockSize } from "./block";
 export { compress, forgetPositions } from "./lz4-compress";
 export { decompress } from "./lz4-decompress";
+export { packNumbers, packStrings } from "./pack";
 export { shapeCount, shapeNodes } from "./shapes";
 export { forget, parse } from "./tape";
 export { wideUnits } from "./wide";

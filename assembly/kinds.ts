@@ -84,25 +84,12 @@ export function u32be(at: usize): u32 {
   return bswap<u32>(load<u32>(at));
 }
 export function u64be(at: usize): u64 {
-  const reversed = i8x16.shuffle(
-    v128.load64_zero(at),
-    v128.load64_zero(at),
-    7,
-    6,
-    5,
-    4,
-    3,
-    2,
-    1,
-    0,
-    7,
-    6,
-    5,
-    4,
-    3,
-    2,
-    1,
-    0,
-  );
-  return i64x2.extract_lane(reversed, 0);
+  return bswap64(load<u64>(at));
+}
+
+/** By one shuffle, where bswap<u64>() is a dozen shifts. */
+export function bswap64(value: u64): u64 {
+  const lanes = i64x2.splat(value);
+  const turned = i8x16.shuffle(lanes, lanes, 7, 6, 5, 4, 3, 2, 1, 0, 7, 6, 5, 4, 3, 2, 1, 0);
+  return i64x2.extract_lane(turned, 0);
 }

@@ -7,6 +7,8 @@ interface Exports {
   errorOffset(): number;
   parse(offset: number, size: number, depthMax: number): number;
   forget(): void;
+  packNumbers(source: number, count: number, target: number): number;
+  packStrings(units: number, counts: number, count: number, target: number): number;
   wideUnits(): number;
   shapeNodes(): number;
   shapeCount(): number;
