@@ -46,7 +46,7 @@ interface Parts {
 /**
  * Values to sealed bytes and back: MessagePack, LZ4 block, XChaCha20-Poly1305. Made by
  * {@link createCodec}. All calls are synchronous, an instance may be shared, and every result is
- * the caller's own, in a buffer of exactly its size.
+ * the caller's own, in a buffer of exactly its size; only unpack() lends of the caller's bytes.
  */
 export class Codec {
   readonly #memory: LinearMemory;
@@ -126,7 +126,8 @@ export class Codec {
   }
 
   /**
-   * The value of MessagePack bytes, all of them.
+   * The value of MessagePack bytes, all of them. Binaries of more than 64 bytes share memory with
+   * the bytes given: copy them (`.slice()`) before either is changed.
    *
    * @throws CodecError `TRUNCATED`, `TRAILING_BYTES`, `RESERVED_BYTE`, `BAD_KEY`, `BAD_TIMESTAMP`,
    *   `TOO_DEEP`, `TOO_LARGE`
@@ -137,7 +138,7 @@ export class Codec {
     this.#requireSize(bytes.length);
     const top = this.#memory.enter();
     try {
-      return this.#unpackFrom(bytes);
+      return this.#unpacker.unpackLent(bytes);
     } finally {
       this.#memory.leave(top);
     }
@@ -273,6 +274,7 @@ export class Codec {
     const top = this.#memory.enter();
     try {
       const body = this.#verify(bytes, envelope, context);
+      if (!envelope.isSealed && !envelope.isCompressed) return this.#unpacker.unpackLent(body);
       return this.#unpackFrom(
         envelope.isCompressed ? this.#decompress(body, this.#sizeMax, envelope.plainSize) : body,
       );

@@ -94,15 +94,26 @@ export class LinearMemory {
   /** Copies bytes to the top, 8-aligned, unless they are in here, and returns their offset. */
   place(bytes: Uint8Array): number {
     if (bytes.buffer === this.u8.buffer) return bytes.byteOffset;
-    const offset = (this.top + 7) & ~7;
+    return this.copy(bytes);
+  }
+
+  /** The same for bytes that are not in here. */
+  copy(bytes: Uint8Array): number {
     const size = bytes.length;
-    this.reserve(offset, size);
+    const offset = this.room(size);
+    const { u8 } = this;
     if (size > LOOP_SIZE_MAX) {
-      this.u8.set(bytes, offset);
+      u8.set(bytes, offset);
     } else {
-      const { u8 } = this;
       for (let index = 0; index < size; index++) u8[offset + index] = bytes[index];
     }
+    return offset;
+  }
+
+  /** Room for `size` bytes at the top, 8-aligned. */
+  room(size: number): number {
+    const offset = (this.top + 7) & ~7;
+    this.reserve(offset, size);
     return offset;
   }
 

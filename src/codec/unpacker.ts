@@ -1,3 +1,11 @@
+import {
+  COPIED_SIZE_MAX,
+  type LargeBin,
+  SOUGHT_SIZE_MIN,
+  copyRemaining,
+  findLargeBins,
+  remainingSize,
+} from "./bins.js";
 import { CodecError } from "./errors.js";
 import {
   ARRAY,
@@ -53,6 +61,10 @@ export class Unpacker {
   words: Int32Array;
   /** @internal */
   floats: Float64Array;
+  /** The caller's bytes, and where they were copied to; or which of them were not. */
+  #lent: Uint8Array | undefined = undefined;
+  #lentAt = 0;
+  #bins: LargeBin[] | undefined = undefined;
   /** First byte behind the message. */
   #end = 0;
   #plainCount = 0;
@@ -74,6 +86,53 @@ export class Unpacker {
     this.#shapes = new ShapeTable(memory);
     this.words = memory.i32;
     this.floats = memory.f64;
+  }
+
+  /**
+   * The value of bytes of the caller's, which stand outside of linear memory. Bins of more than
+   * COPIED_SIZE_MAX bytes share memory with them.
+   *
+   * @throws CodecError as unpack() does
+   */
+  unpackLent(bytes: Uint8Array): unknown {
+    const memory = this.#memory;
+    const size = bytes.length;
+    if (size > COPIED_SIZE_MAX) {
+      const { buffer } = bytes;
+      // Shared memory could change while it is read, so nothing of it is lent.
+      if (buffer instanceof ArrayBuffer) {
+        this.#lent = bytes;
+        if (size >= SOUGHT_SIZE_MIN) {
+          const bins = findLargeBins(bytes);
+          if (bins !== undefined) return this.#unpackAround(bytes, bins);
+        }
+      }
+    }
+    const offset = memory.copy(bytes);
+    this.#lentAt = offset;
+    try {
+      return this.unpack(offset, size);
+    } finally {
+      this.#lent = undefined;
+    }
+  }
+
+  #unpackAround(bytes: Uint8Array, bins: LargeBin[]): unknown {
+    const memory = this.#memory;
+    const size = remainingSize(bytes, bins);
+    const offset = memory.room(size);
+    copyRemaining(bytes, bins, memory.u8, offset);
+    this.#bins = bins;
+    try {
+      return this.unpack(offset, size);
+    } catch (error) {
+      if (!(error instanceof CodecError) || error.code === "OUT_OF_MEMORY") throw error;
+    } finally {
+      this.#bins = undefined;
+      this.#lent = undefined;
+    }
+    // Once more, for the offset that the error names.
+    return this.unpack(memory.copy(bytes), bytes.length);
   }
 
   /**
@@ -164,15 +223,34 @@ export class Unpacker {
       case UTF8:
         return memory.text.utf8(offset, end);
       case BIN:
-        return memory.u8.slice(offset, end);
+        return this.#bytes(offset, end);
       case EXT:
-        return new ExtData((memory.u8[offset - 1] << 24) >> 24, memory.u8.slice(offset, end));
+        return this.#ext(offset, end);
       case DATE:
         this.at = at + 4;
         return new Date(this.floats[(at + 2) >> 1]);
       default:
         throw new Error(`no value has the kind ${head & KIND_MASK}`);
     }
+  }
+
+  #bytes(offset: number, end: number): Uint8Array {
+    const lent = this.#lent;
+    const size = end - offset;
+    if (lent === undefined || size <= COPIED_SIZE_MAX || this.#bins !== undefined) {
+      return this.#memory.u8.slice(offset, end);
+    }
+    return new Uint8Array(lent.buffer, lent.byteOffset + offset - this.#lentAt, size);
+  }
+
+  #ext(offset: number, end: number): unknown {
+    const { u8 } = this.#memory;
+    if (this.#bins !== undefined && this.#lent !== undefined) {
+      // The only exts are stand-ins: | index u32 |
+      const { from, end: last } = this.#bins[u8[offset + 3]];
+      return new Uint8Array(this.#lent.buffer, this.#lent.byteOffset + from, last - from);
+    }
+    return new ExtData((u8[offset - 1] << 24) >> 24, this.#bytes(offset, end));
   }
 
   /** A string that the module admitted to a slot. */
