@@ -93,7 +93,16 @@ function isAscii(from: usize, size: u32): bool {
   if (size < 16) return (i8x16.bitmask(v128.load(from)) & ((1 << size) - 1)) == 0;
   const last = from + size - 16;
   let bits = v128.load(last);
-  for (let at = from; at < last; at += 16) bits = v128.or(bits, v128.load(at));
+  if (size <= 64) {
+    // Four loads that overlap: a loop's end would be guessed wrong for every other string.
+    bits = v128.or(bits, v128.load(from));
+    bits = v128.or(bits, v128.load(min<usize>(from + 16, last)));
+    bits = v128.or(bits, v128.load(min<usize>(from + 32, last)));
+  } else {
+    for (let at = from; at < last; at += 32) {
+      bits = v128.or(bits, v128.or(v128.load(at), v128.load(min<usize>(at + 16, last))));
+    }
+  }
   return i8x16.bitmask(bits) == 0;
 }
 
@@ -350,7 +359,13 @@ function lay(offset: i32, size: i32, depthMax: i32): i32 {
     }
     if (!isContainer(first)) {
       // The most frequent kinds need no call.
-      if (first == 0xc3 || first == 0xc2) {
+      if (first == 0xd9 && at + 2 <= end) {
+        const count = load<u8>(at, 1) as u32;
+        at += 2;
+        if (count > ((end - at) as u32)) return fail(TRUNCATED, at as i32);
+        tape = text(at, count, tape);
+        at += count;
+      } else if (first == 0xc3 || first == 0xc2) {
         tape = entry(tape, KNOWN, 0, first - 0xc1);
         at++;
       } else if (first == 0xcd && at + 3 <= end) {

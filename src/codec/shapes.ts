@@ -8,7 +8,7 @@ export type ShapeBuilder = (unpacker: Unpacker) => Record<string, unknown>;
 
 /** Maps of a shape before code is made for it. */
 const COMPILED_SIGHTS = 16;
-/** Constructors that are kept; beyond it objects are built key by key until all is forgotten. */
+/** Constructors that are kept; all are dropped for the next one, and made again where met often. */
 const BUILDER_COUNT_MAX = 512;
 /** Of a node of assembly/shapes.ts, in bytes. */
 const NODE_SIZE = 64;
@@ -79,9 +79,25 @@ export class ShapeTable {
     return shape;
   }
 
+  /** Or whoever came first, hostile or not, would keep their code and all others never get any. */
+  #dropBuilders(): void {
+    this.#builderCount = 0;
+    for (const shape of this.#shapes) {
+      if (shape === undefined) continue;
+      shape.build = undefined;
+      shape.sightCount = 0;
+    }
+  }
+
+  /** Constructors that are kept; for tests. */
+  get builderCount(): number {
+    return this.#builderCount;
+  }
+
   /** Makes code for a shape that is met often. */
   sighted(shape: Shape): void {
-    if (++shape.sightCount !== COMPILED_SIGHTS || this.#builderCount >= BUILDER_COUNT_MAX) return;
+    if (++shape.sightCount !== COMPILED_SIGHTS) return;
+    if (this.#builderCount >= BUILDER_COUNT_MAX) this.#dropBuilders();
     this.#builderCount++;
     shape.build = compile<ShapeBuilder>({}, sourceOf(shape.keys));
   }
