@@ -22,7 +22,7 @@ const COMPILED_SIGHTS = 16;
 
 /** The first keys of objects, in order: a node for each sequence that was met. */
 class KeyNode {
-  /** The child that was learned first, and its key: most nodes have no other. */
+  /** The child that was met last, and its key: most nodes have no other. */
   key: string | undefined = undefined;
   next: KeyNode | undefined = undefined;
   children: Map<string, KeyNode> | undefined = undefined;
@@ -87,6 +87,9 @@ export class KeyTrie {
           this.#learn(node, key);
           return undefined;
         }
+        // The one met last is asked first: rows of a list are all of one shape.
+        node.key = key;
+        node.next = child;
         node = child;
       }
     }
@@ -100,13 +103,12 @@ export class KeyTrie {
     if (this.#nodeCount >= NODE_COUNT_MAX) return this.#forget();
     const child = new KeyNode([...node.keys, key]);
     this.#nodeCount++;
-    if (node.key === undefined) {
-      node.key = key;
-      node.next = child;
-    } else {
-      node.children ??= new Map();
+    if (node.key !== undefined) {
+      node.children ??= new Map([[node.key, node.next as KeyNode]]);
       node.children.set(key, child);
     }
+    node.key = key;
+    node.next = child;
   }
 
   #forget(): void {
