@@ -3,7 +3,7 @@ export const SOUGHT_SIZE_MIN = 8192;
 /** One of at least this size makes it worth while. */
 const LARGE_SIZE_MIN = 4096;
 /**
- * Up to here a bin is a copy: cheaper than a view, and it keeps no message alive. V8 lays the bytes
+ * Up to here a bin is a copy: as cheap as a view, and it keeps no message alive. V8 lays the bytes
  * of an array of up to 64 into its own heap, in 30 ns; a larger copy needs a buffer, a view does not.
  */
 export const COPIED_SIZE_MAX = 64;
