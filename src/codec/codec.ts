@@ -41,7 +41,8 @@ interface Parts {
 /**
  * Values to sealed bytes and back: MessagePack, LZ4 block, XChaCha20-Poly1305. Made by
  * {@link createCodec}. Calls are synchronous but for streams and those named so, an instance may
- * be shared, and every result is the caller's own, in a buffer of exactly its size.
+ * be shared, and every result is the caller's own, in a buffer of exactly its size; only unpack(),
+ * and open() of what is neither sealed nor compressed, lend of the caller's bytes.
  */
 export class Codec extends ThreadCodec {
   readonly #memory: LinearMemory;
@@ -188,7 +189,8 @@ export class Codec extends ThreadCodec {
   }
 
   /**
-   * The value of MessagePack bytes, all of them.
+   * The value of MessagePack bytes, all of them. Binaries of more than 64 bytes share memory with
+   * the bytes given: copy them (`.slice()`) before either is changed.
    *
    * @throws CodecError `TRUNCATED`, `TRAILING_BYTES`, `RESERVED_BYTE`, `BAD_KEY`, `BAD_TIMESTAMP`,
    *   `TOO_DEEP`, `TOO_LARGE`
@@ -197,6 +199,16 @@ export class Codec extends ThreadCodec {
     this.requireOpen();
     requireBytes("bytes", bytes);
     this.#requireSize(bytes.length);
+    const top = this.#memory.enter();
+    try {
+      return this.#unpacker.unpackLent(bytes);
+    } finally {
+      this.#memory.leave(top);
+    }
+  }
+
+  /** @internal As unpack(), but nothing of the value is lent from these bytes. */
+  override unpackOwn(bytes: Uint8Array): unknown {
     const top = this.#memory.enter();
     try {
       return this.#unpackFrom(bytes);
@@ -327,7 +339,9 @@ export class Codec extends ThreadCodec {
     this.#requireSize(envelope.plainSize);
     const top = this.#memory.enter();
     try {
-      return this.#unpackFrom(this.#opener.open(bytes, envelope, context));
+      const body = this.#opener.open(bytes, envelope, context);
+      const isCallers = !envelope.isSealed && !envelope.isCompressed;
+      return isCallers ? this.#unpacker.unpackLent(body) : this.#unpackFrom(body);
     } finally {
       this.#engines.settle();
       this.#memory.leave(top);

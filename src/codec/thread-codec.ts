@@ -15,7 +15,8 @@ export abstract class ThreadCodec extends StreamCodec {
   #thread: BodyThread | undefined;
 
   abstract sealPacked(bytes: Uint8Array, context: CodecContext): Uint8Array;
-  abstract unpack(bytes: Uint8Array): unknown;
+  /** @internal */
+  abstract unpackOwn(bytes: Uint8Array): unknown;
   abstract open(bytes: Uint8Array, context: CodecContext): unknown;
   abstract dictionaryNamedBy(bytes: Uint8Array): string | null;
   abstract openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest;
@@ -176,7 +177,7 @@ export abstract class ThreadCodec extends StreamCodec {
       if (isSealed && isVerified) keys.markOpened(envelope, null);
       const plain = bytesOf(answer);
       try {
-        return this.unpack(plain);
+        return this.unpackOwn(plain);
       } finally {
         plain.fill(0);
       }
