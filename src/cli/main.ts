@@ -5,6 +5,7 @@ import { brokerCommand } from "./broker-command.js";
 import { callCommand } from "./call-command.js";
 import { keysCommand } from "./keys-command.js";
 import { newCommand, packageVersion, runProgram } from "./program.js";
+import { topCommand } from "./top-command.js";
 import { workerCommand } from "./worker-command.js";
 
 const program = newCommand("wasmq", "wasmq")
@@ -16,6 +17,7 @@ const program = newCommand("wasmq", "wasmq")
   .addCommand(brokerCommand("broker", "wasmq broker"))
   .addCommand(workerCommand("wasmq worker"))
   .addCommand(callCommand("wasmq call"))
+  .addCommand(topCommand("wasmq top"))
   .addCommand(keysCommand("wasmq keys"))
   .addCommand(benchCommand("wasmq bench"));
 
