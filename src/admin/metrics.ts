@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { BrokerState, ServiceCounts, ServiceState } from "./state.js";
 import { TimesHistogram, type TimesOf } from "./times-histogram.js";
@@ -27,7 +28,9 @@ function requireProcessRegistry(): Registry {
 export class Metrics {
   readonly #registry = new Registry();
   readonly #process = requireProcessRegistry();
+  readonly #times: TimesHistogram[] = [];
   #state: BrokerState | undefined;
+  #writing: Promise<unknown> = Promise.resolve();
 
   constructor() {
     this.#service("queued", "Requests that wait for a worker", ({ queued }) => queued);
@@ -58,8 +61,12 @@ export class Metrics {
         }
       },
     );
-    this.#times("wait", "From being taken to being handed to a worker", ({ wait }) => wait);
-    this.#times("service", "From being handed to a worker to its answer", ({ service }) => service);
+    this.#histogram("wait", "From being taken to being handed to a worker", ({ wait }) => wait);
+    this.#histogram(
+      "service",
+      "From being handed to a worker to its answer",
+      ({ service }) => service,
+    );
     this.#broker();
   }
 
@@ -67,13 +74,28 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** What there is to say of `state` and of the process. */
-  async text(state: BrokerState): Promise<string> {
+  /** What there is to say of `state` and of the process; one at a time. */
+  text(state: BrokerState): Promise<string> {
+    const written = this.#writing.then(() => this.#write(state));
+    this.#writing = written.catch(() => {});
+    return written;
+  }
+
+  /** With a thousand services this takes a while: the broker has its turn again and again. */
+  async #write(state: BrokerState): Promise<string> {
     this.#state = state;
-    // Each metric is filled before the first `await`: a second scrape may come meanwhile.
-    const own = this.#registry.metrics();
-    this.#state = undefined;
-    return `${await own}\n${await this.#process.metrics()}`;
+    const parts: string[] = [];
+    for (const { name } of this.#registry.getMetricsAsArray()) {
+      const times = this.#times.find((metric) => metric.title === name);
+      for (let page = 0; page < (times?.pageCount ?? 1); page++) {
+        if (times !== undefined) times.page = page;
+        const text = await this.#registry.getSingleMetricAsString(name);
+        // HELP and TYPE stand once.
+        parts.push(page === 0 ? `\n${text}` : text.slice(text.search(/^[^#]/m)));
+        await setImmediate();
+      }
+    }
+    return `${parts.join("\n").trimStart()}\n\n${await this.#process.metrics()}`;
   }
 
   #broker(): void {
@@ -124,11 +146,16 @@ export class Metrics {
     });
   }
 
-  #times(name: string, help: string, timesOf: (counts: ServiceCounts) => ServiceCounts["wait"]) {
+  #histogram(
+    name: string,
+    help: string,
+    timesOf: (counts: ServiceCounts) => ServiceCounts["wait"],
+  ) {
     const timesByService = (): TimesOf[] =>
       countsByService(this.#current).map(([service, counts]) => [service, timesOf(counts)]);
     const metric = new TimesHistogram(`wasmq_request_${name}_seconds`, help, timesByService);
     this.#registry.registerMetric(metric);
+    this.#times.push(metric);
   }
 
   #gauge(name: string, help: string, labelNames: string[], fill: Fill): void {

@@ -57,9 +57,11 @@ it("shows the present state alone, however often and by how many it is read", as
 });
 
 it("has help and one type for each name, and the process and its event loop", async () => {
-  const text = await read({ services: [serviceOf("a")], refusals: { "socket-type": 2 } });
+  const services = Array.from({ length: 121 }, (_, index) => serviceOf(`a${index}`));
+  const text = await read({ services, refusals: { "socket-type": 2 } });
   const types = lines(text, "# TYPE").map((line) => line.split(" ")[2]);
   expect(new Set(types).size).toBe(types.length);
+  expect(lines(text, "wasmq_request_wait_seconds_count")).toHaveLength(122);
   const helps = lines(text, "# HELP").map((line) => line.split(" ")[2]);
   expect(helps).toEqual(types);
   for (const line of text.split("\n")) {
