@@ -265,6 +265,7 @@ export class Worker {
     const known = this.#jobs.find(id);
     if (known !== undefined) {
       this.#stats.repeated++;
+      this.#supersede(known);
       known.id = id;
       known.link = link;
       return;
@@ -285,6 +286,13 @@ export class Worker {
     this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) void this.#run(job);
     else this.#waiting.push(job);
+  }
+
+  /** Nobody waits for this attempt of `job` any more, but its credit is spent until it is answered. */
+  #supersede({ link, id }: Job): void {
+    if (link?.isOpen !== true) return;
+    writeFailure(link.writer, id, 0, Status.ABORTED, "asked again over another connection", 0);
+    link.flushSoon(true);
   }
 
   /** A request that ran already: what came of it. */
@@ -348,7 +356,8 @@ export class Worker {
     if (failed === undefined) {
       this.#stats.replied++;
       this.#remember(job, job.replyFlags, job.reply);
-    } else if (job.hasBegun) {
+    } else if (job.hasBegun && !job.isAborted) {
+      // One that was stopped is not done: its client may only have lost its connection, and asks again.
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
