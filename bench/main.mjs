@@ -3,6 +3,7 @@
 // own, figures are medians of rounds, and every reply is compared with what was asked.
 import { writeFileSync } from "node:fs";
 import { brokerColumns, runBrokerSuite } from "./broker/suite.mjs";
+import { eventLoopText, runEventLoopSuite } from "./codec/event-loop.mjs";
 import { codecPage } from "./codec/page.mjs";
 import { describeRivals } from "./codec/rivals.mjs";
 import { runCodecSuite, selected } from "./codec/suite.mjs";
@@ -22,6 +23,7 @@ const JSON_VERSION = 2;
 const suites = {
   broker: { run: runBrokerSuite, table: (rows) => formatTable(brokerColumns, rows) },
   codec: { run: runCodecSuite, table: codecText },
+  "event-loop": { run: runEventLoopSuite, table: eventLoopText },
   core: { run: runCoreSuite, table: (rows) => formatTable(coreColumns, rows) },
 };
 

@@ -283,6 +283,25 @@ export function formatEventLoop({ rows, steps }) {
   ].join("\n");
 }
 
+/**
+ * As a suite: one list of rows, in which `steps` are told apart by their time to pack.
+ * @param {import("../lib/options.mjs").Options} options
+ * @param {{ progress(text: string): void }} run
+ */
+export async function runEventLoopSuite({ seconds, isQuick }, { progress }) {
+  const bytes = isQuick ? 2 ** 17 : 2 ** 20;
+  const { rows, steps } = await measureEventLoop({ seconds, bytes, progress });
+  return [...rows, ...steps].map((row) => ({ suite: "event-loop", ...row }));
+}
+
+/** @param {any[]} rows */
+export function eventLoopText(rows) {
+  return formatEventLoop({
+    rows: rows.filter(({ packMs }) => packMs === undefined),
+    steps: rows.filter(({ packMs }) => packMs !== undefined),
+  });
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const role = process.argv[2];
   if (process.send !== undefined && role in ROLES) {

@@ -1,4 +1,5 @@
 import { chain } from "./chain.mjs";
+import { dictionary } from "./dictionary.mjs";
 import { encryption } from "./encryption.mjs";
 import { lz4 } from "./lz4.mjs";
 import { messagepack } from "./messagepack.mjs";
@@ -19,4 +20,4 @@ import { messagepack } from "./messagepack.mjs";
  */
 
 /** @type {Record<string, Table>} */
-export const TABLES = { messagepack, lz4, encryption, chain };
+export const TABLES = { messagepack, lz4, dictionary, encryption, chain };
