@@ -3,14 +3,8 @@ import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
 import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
-import type { LinkOptions } from "../link/link.js";
-import { type ConnectionEvent, Membership } from "../link/membership.js";
-import {
-  connectEndpoints,
-  connectionDefaults,
-  randomSession,
-  type Session,
-} from "../link/session.js";
+import type { ConnectionEvent } from "../link/membership.js";
+import { connectEndpoints, randomSession, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
@@ -24,8 +18,8 @@ import {
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
-import { readCredit } from "../wire/session-record.js";
 import { isServiceName } from "../wire/text.js";
+import { type Broker, Brokers } from "./brokers.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
@@ -73,6 +67,8 @@ export interface RequestOptions {
 /** What a client has counted since it was made. */
 export interface ClientStats {
   sent: number;
+  /** ZeroMQ messages that these went in. */
+  messages: number;
   replies: number;
   failures: number;
   /** Requests sent again because their connection was lost. */
@@ -85,13 +81,6 @@ export interface ClientStats {
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
 
-/** A broker and what it lets us have in flight. */
-class Broker extends Membership {
-  isDraining = false;
-  inFlight = 0;
-  inFlightMax = 0;
-}
-
 /** Sends requests to services and gets each one's reply, or why there is none. */
 export class Client {
   readonly #options: Required<Pick<ClientOptions, "timeoutMs" | "attempts" | "pendingMax">>;
@@ -100,7 +89,7 @@ export class Client {
   readonly #session: Session = randomSession();
   // Written over for each use: to make it anew three times a request took a quarter of its time.
   readonly #exchangeId: ExchangeId = { ...this.#session, sequence: 0, slot: 0, generation: 0 };
-  readonly #brokers: Broker[] = [];
+  readonly #brokers: Brokers;
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
   readonly #deadlines = new Deadlines(performance.now());
@@ -121,15 +110,15 @@ export class Client {
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
-    for (const endpoint of new Set(options.brokers)) {
-      const isReadToEnd = true;
-      this.#brokers.push(
-        this.#connectTo(
-          { ...connectionDefaults(options), endpoint, isReadToEnd },
-          options.onConnection,
-        ),
-      );
-    }
+    const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
+    this.#brokers = new Brokers(options.brokers, options, {
+      hello: () => ({ ...hello, canMove: false }),
+      onWelcome: () => this.#waiters.notify(),
+      onRecord: (broker, reader) => this.#onRecord(broker, reader),
+      onTurn: () => this.#sendWaiting(),
+      onDown: (broker, reason) => this.#onDown(broker, reason),
+      onConnection: options.onConnection,
+    });
   }
 
   /**
@@ -153,17 +142,18 @@ export class Client {
       if (options.codec === undefined) codec.close();
       throw error;
     }
-    const isWelcome = () => client.#brokers.some((broker) => broker.isWelcome);
+    const isWelcome = () => client.#brokers.isWelcome;
     if (connectTimeoutMs > 0 && !(await client.#waiters.until(isWelcome, connectTimeoutMs))) {
-      const tried = client.#brokers.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
+      const tried = client.#brokers.failures;
       await client.close({ timeoutMs: 0 });
-      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried.join(", ")}`);
+      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried}`);
     }
     return client;
   }
 
   get stats(): ClientStats {
-    return { ...this.#stats, pending: this.#pending.count };
+    const { messageCount } = this.#brokers;
+    return { ...this.#stats, messages: messageCount, pending: this.#pending.count };
   }
 
   /** Whether bodies are sealed. */
@@ -206,7 +196,7 @@ export class Client {
       this.#fail(pending, new RequestError("CANCELLED", "client closed"));
     }
     clearTimeout(this.#tick);
-    for (const broker of this.#brokers) await broker.leave();
+    await this.#brokers.leave();
     if (this.#ownsCodec) this.#codec.close();
   }
 
@@ -266,7 +256,7 @@ export class Client {
       serviceBytes,
       headers,
       body: bytes,
-      link: undefined,
+      broker: undefined,
       isUnsent: false,
       next: undefined,
       previous: undefined,
@@ -283,7 +273,7 @@ export class Client {
       signal.addEventListener("abort", pending.onAbort, { once: true });
     }
     // In line behind those that wait already.
-    const broker = this.#unsent.head === undefined ? this.#pick() : undefined;
+    const broker = this.#unsent.head === undefined ? this.#brokers.pick() : undefined;
     if (broker !== undefined) this.#send(pending, broker, nowMs);
     else this.#unsent.push(pending);
   }
@@ -292,16 +282,6 @@ export class Client {
   #id(sequence: number): ExchangeId {
     this.#exchangeId.sequence = sequence;
     return this.#exchangeId;
-  }
-
-  /** The broker with the fewest of our requests that may have another. */
-  #pick(): Broker | undefined {
-    let best: Broker | undefined;
-    for (const broker of this.#brokers) {
-      if (!broker.isWelcome || broker.isDraining || broker.inFlight >= broker.inFlightMax) continue;
-      if (best === undefined || broker.inFlight < best.inFlight) best = broker;
-    }
-    return best;
   }
 
   #send(pending: Pending, broker: Broker, nowMs: number): void {
@@ -313,7 +293,7 @@ export class Client {
       this.#fail(pending, new RequestError("INVALID_ARGUMENT", reason));
       return;
     }
-    pending.link = link;
+    pending.broker = broker;
     broker.inFlight++;
     this.#stats.sent++;
     const timeoutMs = Math.max(1, Math.ceil(pending.deadlineMs - nowMs));
@@ -336,7 +316,7 @@ export class Client {
   /** Sends what waits, as far as the brokers take it. */
   #sendWaiting(): void {
     for (let pending = this.#unsent.head; pending !== undefined; pending = this.#unsent.head) {
-      const broker = this.#pick();
+      const broker = this.#brokers.pick();
       if (broker === undefined) return;
       this.#unsent.remove(pending);
       this.#send(pending, broker, performance.now());
@@ -345,36 +325,10 @@ export class Client {
 
   // --- connections ---
 
-  #connectTo(
-    options: LinkOptions,
-    onConnection: ((event: ConnectionEvent) => void) | undefined,
-  ): Broker {
-    const broker: Broker = new Broker(options, {
-      hello: () => ({
-        role: Role.CLIENT,
-        ...this.#session,
-        concurrency: 0,
-        services: [],
-        canMove: false,
-      }),
-      onWelcome: ({ inFlightMax }) => {
-        broker.inFlightMax = Math.max(1, inFlightMax);
-        this.#waiters.notify();
-      },
-      onRecord: (reader) => this.#onRecord(broker, reader),
-      onTurn: () => this.#sendWaiting(),
-      onDown: (reason) => this.#onDown(broker, reason),
-      onConnection,
-    });
-    return broker;
-  }
-
   #onDown(broker: Broker, reason: string): void {
-    broker.isDraining = false;
-    broker.inFlight = 0;
     for (const pending of this.#pending) {
-      if (pending.link !== broker.link) continue;
-      pending.link = undefined;
+      if (pending.broker !== broker) continue;
+      pending.broker = undefined;
       if (pending.attempts === 1) {
         // It may have run: whoever allowed one attempt does not want another.
         this.#fail(pending, new RequestError("UNAVAILABLE", `broker lost: ${reason}`));
@@ -395,14 +349,6 @@ export class Client {
         return;
       case Kind.FAILURE:
         if (this.#failure.read(reader) === undefined) this.#onFailure(broker, this.#failure);
-        return;
-      case Kind.CREDIT: {
-        const credit = readCredit(reader);
-        if (typeof credit === "number") broker.inFlightMax = Math.max(1, credit);
-        return;
-      }
-      case Kind.DRAIN:
-        broker.isDraining = true;
         return;
       default: // A kind of a later version, which this client did not ask for.
         reader.skip();
@@ -449,7 +395,7 @@ export class Client {
     const { sessionLow, sessionHigh } = this.#session;
     const isOurs = answer.sessionLow === sessionLow && answer.sessionHigh === sessionHigh;
     const pending = isOurs ? this.#pending.find(answer.sequence) : undefined;
-    if (pending === undefined || pending.link !== broker.link) {
+    if (pending === undefined || pending.broker !== broker) {
       this.#stats.late++;
       return undefined;
     }
@@ -459,7 +405,7 @@ export class Client {
   // --- the ends of a request ---
 
   #cancel(pending: Pending, reason: string): void {
-    const link = pending.link;
+    const link = pending.broker?.link;
     if (link?.isOpen) {
       writeCancel(link.writer, this.#id(pending.sequence), Status.CANCELLED);
       link.flushSoon(true);
@@ -476,7 +422,7 @@ export class Client {
 
   #onDue = (place: number): void => {
     const pending = this.#pending.at(place) as Pending;
-    const where = pending.link === undefined ? "before it could be sent" : "without an answer";
+    const where = pending.broker === undefined ? "before it could be sent" : "without an answer";
     // The broker has the same deadline, so there is nothing to tell it.
     this.#fail(pending, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`));
   };
@@ -491,7 +437,7 @@ export class Client {
     this.#deadlines.clear(placeOf(pending.sequence));
     this.#pending.delete(pending);
     if (pending.isUnsent) this.#unsent.remove(pending);
-    for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
+    if (pending.broker !== undefined) this.#brokers.release(pending.broker);
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }

@@ -1,4 +1,4 @@
-import type { Link } from "../link/link.js";
+import type { Broker } from "./brokers.js";
 
 /** A request that its caller still waits for. */
 export interface Pending {
@@ -12,8 +12,8 @@ export interface Pending {
   serviceBytes: Uint8Array;
   headers: Uint8Array;
   body: Uint8Array;
-  /** The connection it was sent over; undefined while it waits to be sent. */
-  link: Link | undefined;
+  /** The broker that has it; undefined while it waits to be sent. */
+  broker: Broker | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */
   isUnsent: boolean;
   next: Pending | undefined;
