@@ -326,7 +326,7 @@ export class Exchange {
     }
     if (fault !== undefined) {
       this.#countMalformed();
-      this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0);
+      this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
       return;
     }
     record.peer = peer.index;

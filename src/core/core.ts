@@ -231,7 +231,7 @@ export class Core {
 
   #reject(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
     this.counts.refused++;
-    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs);
+    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs, 0);
     return undefined;
   }
 
@@ -309,8 +309,8 @@ export class Core {
     const service = this.registry.at(requests.service[slot]);
     const worker = this.#workers.get(command.peer) as Worker;
     if (requests.state[slot] === DISPATCHED) {
+      if (command.untouched) requests.attempt[slot]--;
       if (command.untouched && worker.state === "draining") {
-        requests.attempt[slot]--;
         this.#unlinkWorker(worker, slot);
         this.#giveBack(service, slot);
         this.#serve(service);
@@ -510,6 +510,7 @@ export class Core {
       status,
       reason,
       retryAfterMs,
+      requests.attempt[slot],
     );
   }
 

@@ -456,6 +456,7 @@ export class Model implements Effects {
     status: StatusCode,
     _reason: string,
     retryAfterMs: number,
+    attempts: number,
   ): void {
     const name = `${client}#${sequence}`;
     this.#log(`fail ${name} ${statusName(status)} ${retryAfterMs}`);
@@ -468,8 +469,14 @@ export class Model implements Effects {
         `${name} failed out of turn`,
       );
       if (status === Status.RESOURCE_EXHAUSTED) must(retryAfterMs > 0, "no retry-after");
+      must(attempts === 0, `${name} was refused after ${attempts} attempts`);
       return;
     }
+    const command = this.#command;
+    const isUntouched = command?.kind === "failure" && command.untouched;
+    // What its worker gives up untouched does not count as an attempt.
+    const made = request.attempts - (this.#answered === request && isUntouched ? 1 : 0);
+    must(attempts === made, `${name} failed after ${made} attempts, said to be ${attempts}`);
     must(this.#isDue(request, status), `${name} failed with ${statusName(status)} for no reason`);
     this.#outcome(request);
   }
