@@ -21,6 +21,7 @@ import {
 import { isServiceName } from "../wire/text.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { type BackoffOptions, type RetryOptions, RetryPolicy } from "./retry.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
 export interface ClientOptions {
@@ -34,6 +35,8 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** How often the broker may hand a request to a worker, 1..255. Default 3. */
   attempts?: number;
+  /** How what was refused before it ran is sent again; false: not at all. */
+  retry?: false | RetryOptions;
   /** Requests pending at once, sent and waiting to be sent, 1..65536. Default 65536. */
   pendingMax?: number;
   /** How long `connect` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
@@ -53,6 +56,13 @@ export interface RequestOptions {
   signal?: AbortSignal;
   /** How often it may be handed to a worker: 1 is never run twice. */
   attempts?: number;
+  /** Its own back-off in place of the client's; false: what is refused is not sent again. */
+  retry?: false | BackoffOptions;
+  /**
+   * Running it again does no harm: it is also retried when it may have run, after UNAVAILABLE,
+   * RESOURCE_EXHAUSTED, ABORTED and INTERNAL, within its `attempts`. Its body is read again then.
+   */
+  idempotent?: boolean;
   /** 0 (first) to 7 (last). Default 4. */
   priority?: number;
   /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
@@ -73,6 +83,8 @@ export interface ClientStats {
   failures: number;
   /** Requests sent again because their connection was lost. */
   resent: number;
+  /** Requests sent again because they were refused. */
+  retries: number;
   pending: number;
   /** Replies to requests that were over already. */
   late: number;
@@ -93,10 +105,13 @@ export class Client {
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
   readonly #deadlines = new Deadlines(performance.now());
+  readonly #retries: RetryPolicy;
+  /** When those that were refused are to be sent again. */
+  readonly #backoffs = new Deadlines(performance.now());
   readonly #serviceBytes = new Map<string, Uint8Array>();
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
-  readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, late: 0 };
+  readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, retries: 0, late: 0 };
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
   #isShut: Promise<void> | undefined;
@@ -110,6 +125,7 @@ export class Client {
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
+    this.#retries = new RetryPolicy(options.retry, performance.now());
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
     this.#brokers = new Brokers(options.brokers, options, {
       hello: () => ({ ...hello, canMove: false }),
@@ -227,19 +243,13 @@ export class Client {
     if (attempts !== this.#options.attempts) wholeNumber("attempts", attempts, 1, 255);
     const priority = wholeNumber("priority", options.priority ?? 4, 0, 7);
     const isRaw = options.raw === true;
+    const isIdempotent = options.idempotent === true;
+    const backoff = this.#retries.backoffFor(options.retry);
 
     const sequence = this.#pending.reserve();
     let bytes: Uint8Array;
     try {
-      bytes = isRaw
-        ? rawBytes(body)
-        : this.#codec.seal(body, {
-            service,
-            direction: "request",
-            // Of its own: code of the body's, such as a getter, may make a request meanwhile.
-            requestId: requestIdBytes(this.#id(sequence)),
-            headers,
-          });
+      bytes = isRaw ? rawBytes(body) : this.#seal(service, body, headers, sequence);
     } catch (error) {
       this.#pending.unreserve(sequence);
       throw error;
@@ -253,9 +263,13 @@ export class Client {
       priority,
       attempts,
       deadlineMs,
+      backoff,
+      isIdempotent,
+      retryCount: 0,
       serviceBytes,
       headers,
       body: bytes,
+      reseal: undefined,
       broker: undefined,
       isUnsent: false,
       next: undefined,
@@ -265,6 +279,9 @@ export class Client {
       resolve,
       reject,
     };
+    if (isIdempotent && !isRaw) {
+      pending.reseal = () => this.#seal(service, body, headers, pending.sequence);
+    }
     this.#pending.add(pending);
     this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
     this.#tick ??= setTimeout(this.#onTick, TICK_MS);
@@ -276,6 +293,16 @@ export class Client {
     const broker = this.#unsent.head === undefined ? this.#brokers.pick() : undefined;
     if (broker !== undefined) this.#send(pending, broker, nowMs);
     else this.#unsent.push(pending);
+  }
+
+  #seal(service: string, body: unknown, headers: Uint8Array, sequence: number): Uint8Array {
+    return this.#codec.seal(body, {
+      service,
+      direction: "request",
+      // Of its own: code of the body's, such as a getter, may make a request meanwhile.
+      requestId: requestIdBytes(this.#id(sequence)),
+      headers,
+    });
   }
 
   /** The id of one of our requests; the next call overwrites it. */
@@ -329,8 +356,8 @@ export class Client {
     for (const pending of this.#pending) {
       if (pending.broker !== broker) continue;
       pending.broker = undefined;
-      if (pending.attempts === 1) {
-        // It may have run: whoever allowed one attempt does not want another.
+      // It may have run, so one attempt is counted. There were more if that broker lost workers.
+      if (--pending.attempts === 0) {
         this.#fail(pending, new RequestError("UNAVAILABLE", `broker lost: ${reason}`));
         continue;
       }
@@ -366,6 +393,7 @@ export class Client {
       return;
     }
     this.#stats.replies++;
+    this.#retries.onReply();
     this.#end(pending);
     pending.resolve(value as never);
   }
@@ -385,9 +413,41 @@ export class Client {
 
   #onFailure(broker: Broker, failure: FailureRecord): void {
     const pending = this.#take(broker, failure);
-    if (pending === undefined) return;
+    if (pending === undefined || this.#isRetried(pending, broker, failure)) return;
     const { status, reason, retryAfterMs } = failure;
     this.#fail(pending, new RequestError(statusName(status), reason, retryAfterMs));
+  }
+
+  /** Whether a request that failed is sent again: then it is taken from its broker. */
+  #isRetried(pending: Pending, broker: Broker, failure: FailureRecord): boolean {
+    const nowMs = performance.now();
+    const { untouched, status } = failure;
+    // A broker that drains refuses what had not heard of it: that goes elsewhere at once and out of
+    // no budget, as gRPC's transparent retries do (its proposal A6). It can happen but once a drain.
+    const isMoved = untouched && broker.isDraining && status === Status.UNAVAILABLE;
+    const waitMs = isMoved ? 0 : this.#retries.waitMs(pending, failure, nowMs);
+    if (waitMs === undefined) return false;
+    // What no worker began keeps its id and its body: no reply to it can be under way. What ran
+    // must have another, or those that remember it would answer the same again.
+    if (!untouched && !this.#renew(pending)) return true;
+    this.#stats.retries++;
+    pending.broker = undefined;
+    this.#brokers.release(broker);
+    if (isMoved) this.#unsent.push(pending);
+    else this.#backoffs.set(placeOf(pending.sequence), nowMs + waitMs, nowMs);
+    return true;
+  }
+
+  /** Makes a request anew under another id; false where its body is none any more, and it ended. */
+  #renew(pending: Pending): boolean {
+    this.#pending.renew(pending);
+    try {
+      pending.body = pending.reseal?.() ?? pending.body;
+      return true;
+    } catch (error) {
+      this.#fail(pending, asRequestError(error));
+      return false;
+    }
   }
 
   /** The request that an answer is for, no longer in flight at this broker. */
@@ -416,7 +476,12 @@ export class Client {
 
   #onTick = (): void => {
     this.#tick = undefined;
-    this.#deadlines.advance(performance.now(), this.#onDue);
+    const nowMs = performance.now();
+    this.#deadlines.advance(nowMs, this.#onDue);
+    if (this.#backoffs.count > 0) {
+      this.#backoffs.advance(nowMs, this.#onBackoffOver);
+      this.#sendWaiting();
+    }
     if (this.#pending.count > 0) this.#tick = setTimeout(this.#onTick, TICK_MS);
   };
 
@@ -427,6 +492,10 @@ export class Client {
     this.#fail(pending, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`));
   };
 
+  #onBackoffOver = (place: number): void => {
+    this.#unsent.push(this.#pending.at(place) as Pending);
+  };
+
   #fail(pending: Pending, error: Error): void {
     this.#stats.failures++;
     this.#end(pending);
@@ -434,7 +503,9 @@ export class Client {
   }
 
   #end(pending: Pending): void {
-    this.#deadlines.clear(placeOf(pending.sequence));
+    const place = placeOf(pending.sequence);
+    this.#deadlines.clear(place);
+    this.#backoffs.clear(place);
     this.#pending.delete(pending);
     if (pending.isUnsent) this.#unsent.remove(pending);
     if (pending.broker !== undefined) this.#brokers.release(pending.broker);
