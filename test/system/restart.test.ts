@@ -143,3 +143,61 @@ test("a rolling restart of 2 brokers and 4 workers under load fails no request, 
     expect((await place.stats()).counts).toMatchObject({ redelivered: 0, failures: 0 });
   }
 });
+
+test("kill -9 of one of 2 brokers under load: each request answered; it is used again when it is back", async () => {
+  const places = await startPlaces();
+  for (const name of ["a", "b"]) await startWorker(name, places, 5);
+  const clients = [
+    await startClient(places, { depth: 64 }),
+    await startClient(places, { depth: 128 }),
+  ];
+  await runMore(1000);
+  await places[0].party.kill();
+  await runMore(1000);
+  await places[0].restart();
+  await eventually("it answers again", async () => (await places[0].stats()).counts.replies > 200);
+  const told = await stop(clients);
+  expectAllOk(told);
+  const resent = sumOf(told, ({ stats }) => stats.resent);
+  expect(resent).toBeGreaterThan(0);
+  // Promised: none is run more often than its attempts, and again only if it was on the broker that
+  // died and came to the other worker.
+  const counts = [...runCounts().values()];
+  expect(counts).toHaveLength(sumOf(told, ({ asked }) => asked));
+  expect(Math.max(...counts)).toBeLessThanOrEqual(2);
+  expect(counts.filter((count) => count > 1).length).toBeLessThanOrEqual(resent);
+});
+
+test("kill -9 of one of 2 brokers: one worker runs none twice, whichever way it comes again", async () => {
+  const places = await startPlaces();
+  await startWorker("only", places, 5);
+  const client = await startClient(places, { depth: 128 });
+  await runMore(500);
+  await places[1].party.kill();
+  await runMore(500);
+  const told = await stop([client]);
+  expectAllOk(told);
+  expect(told[0].stats.resent).toBeGreaterThan(0);
+  const counts = runCounts();
+  expect(counts.size).toBe(told[0].asked);
+  expect(Math.max(...counts.values())).toBe(1);
+});
+
+test("kill -9 of one of 2 brokers, attempts: 1: what was on it is UNAVAILABLE, none is run twice", async () => {
+  const places = await startPlaces();
+  for (const name of ["a", "b"]) await startWorker(name, places, 5);
+  const client = await startClient(places, { depth: 128, attempts: 1 });
+  await runMore(500);
+  await places[1].party.kill();
+  await runMore(500);
+  const [{ asked, outcomes, reasons, stats }] = await stop([client]);
+  const { OK, UNAVAILABLE, ...others } = outcomes;
+  expect(others).toEqual({});
+  for (const reason of reasons) expect(reason).toMatch(/^UNAVAILABLE: broker lost: /);
+  expect(reasons).not.toEqual([]);
+  expect(OK + UNAVAILABLE).toBe(asked);
+  expect(stats).toMatchObject({ replies: OK, failures: UNAVAILABLE, resent: 0, late: 0 });
+  const counts = runCounts();
+  expect(Math.max(...counts.values())).toBe(1);
+  expect(counts.size).toBeGreaterThanOrEqual(OK);
+});
