@@ -70,8 +70,8 @@ export interface WorkerStats {
 }
 
 class Broker extends Membership {
-  /** Said after DRAIN: nothing of ours is in flight there. */
-  isDrained = false;
+  /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
+  isDraining = false;
 }
 
 const URGENT_JOBS_MAX = 4;
@@ -177,14 +177,17 @@ export class Worker {
   }
 
   async #drain(timeoutMs: number): Promise<void> {
-    for (const { link } of this.#brokers) {
+    for (const broker of this.#brokers) {
+      const { link } = broker;
       if (!link.isOpen) continue;
+      // Also to one whose WELCOME is still on its way: it may have handed out something already.
+      broker.isDraining = true;
       writeDrain(link.writer);
       link.flush();
     }
     const isDone = () =>
       this.#isClosed ||
-      (this.#jobs.size === 0 && this.#brokers.every((b) => b.isDrained || !b.isWelcome));
+      (this.#jobs.size === 0 && this.#brokers.every(({ isDraining }) => !isDraining));
     await this.#waiters.until(isDone, timeoutMs);
     await this.close();
   }
@@ -212,6 +215,7 @@ export class Worker {
   }
 
   #onDown(broker: Broker): void {
+    broker.isDraining = false;
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
     // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
     // has not begun is dropped: nobody waits for it here.
@@ -234,7 +238,7 @@ export class Worker {
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
         return;
       case Kind.BYE:
-        broker.isDrained = true;
+        broker.isDraining = false;
         this.#waiters.notify();
         return;
       case Kind.DRAIN: // It still ends what it has, and our answers with it.
