@@ -20,8 +20,9 @@ import {
   writeFailure,
   writeReply,
 } from "../wire/request-record.js";
-import { type Hello, writeDrain } from "../wire/session-record.js";
+import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
 import { isServiceName, NameCache } from "../wire/text.js";
+import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
 import { type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
 import { JobTable } from "./job-table.js";
@@ -33,8 +34,13 @@ export interface WorkerOptions {
   brokers: readonly string[];
   /** The handlers by service name; an object with `handler` to say more about one. */
   services: Readonly<Record<string, Handler | ServiceOptions>>;
-  /** Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. */
-  concurrency?: number;
+  /**
+   * Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. "auto": found out
+   * by how long they take, from 8 on, for handlers that wait for something else.
+   */
+  concurrency?: number | "auto";
+  /** The most that "auto" may come to, 1..65535. Default 256. */
+  concurrencyMax?: number;
   /** Opens requests and seals replies. The first key seals, all open. None: bodies in clear. */
   keys?: readonly CodecKey[];
   /** A codec to share instead of one made from `keys`; the caller closes it. */
@@ -67,6 +73,8 @@ export interface WorkerStats {
   refused: number;
   running: number;
   waiting: number;
+  /** Requests worked on at once at most, now. */
+  concurrency: number;
 }
 
 class Broker extends Membership {
@@ -80,7 +88,9 @@ const WAITING_MAX = 65_536;
 /** Serves requests that brokers hand to it. */
 export class Worker {
   readonly #services: ReadonlyMap<string, ServiceOptions>;
-  readonly #concurrency: number;
+  #concurrency: number;
+  /** Finds `#concurrency` out, where it is not given. */
+  readonly #auto: AutoConcurrency | undefined;
   readonly #codec: Codec;
   readonly #ownsCodec: boolean;
   readonly #options: WorkerOptions;
@@ -106,7 +116,14 @@ export class Worker {
     this.#codec = codec;
     this.#ownsCodec = options.codec === undefined;
     this.#services = readServices(options.services);
-    this.#concurrency = wholeNumber("concurrency", options.concurrency ?? 8, 1, 65_535);
+    const { concurrency = 8, concurrencyMax = 256 } = options;
+    wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
+    if (concurrency === "auto") {
+      this.#auto = new AutoConcurrency(concurrencyMax, performance.now());
+      this.#concurrency = this.#auto.limit;
+    } else {
+      this.#concurrency = wholeNumber("concurrency", concurrency, 1, 65_535);
+    }
     const recentBytesMax = options.recentBytesMax ?? 16 * 1024 * 1024;
     wholeNumber("recentBytesMax", recentBytesMax, 1024, 2 ** 30);
     const recentAgeMsMax = options.recentAgeMsMax ?? 60_000;
@@ -149,7 +166,8 @@ export class Worker {
 
   get stats(): WorkerStats {
     const waiting = this.#waiting.length - this.#waitingHead;
-    return { ...this.#stats, running: this.#runningCount, waiting };
+    const concurrency = this.#concurrency;
+    return { ...this.#stats, running: this.#runningCount, waiting, concurrency };
   }
 
   /** Takes no more requests, finishes those it has (at most `timeoutMs`), and leaves. */
@@ -197,7 +215,11 @@ export class Worker {
   #connectTo(options: LinkOptions): Broker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
-      onWelcome: () => this.#waiters.notify(),
+      onWelcome: () => {
+        // It may have changed since HELLO.
+        if (this.#auto !== undefined) this.#tellCredit(broker);
+        this.#waiters.notify();
+      },
       onRecord: (reader) => this.#onRecord(broker, reader),
       onTurn: () => {},
       onDown: () => this.#onDown(broker),
@@ -306,6 +328,7 @@ export class Worker {
         this.#stats.refused++;
       } else {
         job.hasBegun = true;
+        if (this.#auto !== undefined) this.#begin(this.#auto, job);
         const result = job.options.handler(job.body as never, job);
         // Only what has to wait is waited for: a promise costs as much as a small request.
         if (isThenable(result)) return void this.#settle(job, result);
@@ -330,8 +353,27 @@ export class Worker {
   #ran(job: Job, failed: Failed | undefined): void {
     this.#runningCount--;
     this.#answer(job, failed);
+    if (this.#auto !== undefined && failed === undefined) this.#adapt(this.#auto, job);
     this.#runNext();
     this.#closeCodec();
+  }
+
+  #begin(auto: AutoConcurrency, job: Job): void {
+    job.beganMs = performance.now();
+    auto.onBegin(this.#runningCount);
+  }
+
+  /** What a handler took, which may change how many are to run at once, here and at the brokers. */
+  #adapt(auto: AutoConcurrency, job: Job): void {
+    auto.onEnd(job.beganMs, job.endedMs, this.#runningCount);
+    if (auto.limit === this.#concurrency) return;
+    this.#concurrency = auto.limit;
+    for (const broker of this.#brokers) if (broker.isWelcome) this.#tellCredit(broker);
+  }
+
+  #tellCredit({ link }: Broker): void {
+    writeCredit(link.writer, this.#concurrency);
+    link.flushSoon(false);
   }
 
   #runNext(): void {
