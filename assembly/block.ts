@@ -17,10 +17,11 @@ import {
  * @param offset where the block begins in linear memory
  * @param size its size in bytes
  * @param sizeMax the walk stops with TOO_LARGE once the output would pass this many bytes
+ * @param history how many bytes before its output the block may refer to
  * @returns the exact size of the decompressed bytes, or a negative status. A block that passes
- *   never reads before its output's beginning nor past its own end, in any decoder.
+ *   never reads before its output's history nor past its own end, in any decoder.
  */
-export function blockSize(offset: i32, size: i32, sizeMax: i32): i32 {
+export function blockSize(offset: i32, size: i32, sizeMax: i32, history: i32): i32 {
   const end = offset + size;
   let at = offset;
   // 64 bits: a run of 255s adds up to less than 255 * size, which may pass 31 bits.
@@ -47,7 +48,7 @@ export function blockSize(offset: i32, size: i32, sizeMax: i32): i32 {
     if (end - at < 2) return fail(BLOCK_TRUNCATED, at);
     const distance = load<u16>(at) as i32;
     if (distance == 0) return fail(BLOCK_OFFSET_ZERO, at);
-    if ((distance as i64) > produced) return fail(BLOCK_OFFSET_RANGE, at);
+    if ((distance as i64) > produced + (history as i64)) return fail(BLOCK_OFFSET_RANGE, at);
     at += 2;
     let match = (token & 15) as i64;
     if (match == 15) {

@@ -1,4 +1,4 @@
-import { STRING_SIZE_MAX, hashOf, isSame } from "./strings";
+import { hashOf, isSame, lowBits } from "./strings";
 
 // The sequences of keys that maps had, as a trie: a map's shape is the node that its keys lead to,
 // and the host has the keys and a constructor for each node that it met. Every key's bytes are
@@ -6,83 +6,137 @@ import { STRING_SIZE_MAX, hashOf, isSame } from "./strings";
 // row or by lot, so that a flood of random keys fills the trie slowly; a full trie is emptied
 // before the next message.
 //
-//   node: | parent u32 | child learned first u32 | depth u16 | size u16 | missed u32 | key 32 B |
+//   node: | parent u32 | child met last u32 | depth u16 | size u16 | missed u32 |
+//         | key's bits u32 | unused 12 B | key as MessagePack has it, 32 B |
 //
-// Node 0 is the root. The host reads parent, size and key (src/codec/shapes.ts).
+// Nodes are named by their address, for the host by their index. Node 0 is the root. The host reads
+// parent, size (of the key without its head) and key (src/codec/shapes.ts).
 
 const NODE_COUNT_MAX: u32 = 2048;
-const NODE_SIZE: u32 = 48;
+const NODE_SIZE: usize = 64;
+const KEY_AT: usize = 32;
+/** A key's head is one byte. */
+const KEY_SIZE_MAX: i32 = 31;
 const DEPTH_MAX: u32 = 64;
 const TABLE_SIZE: u32 = 8192;
 
-const nodes = memory.data(98_304 + 16, 16); // NODE_COUNT_MAX * NODE_SIZE, and slack for isSame
-const table = memory.data(16_384, 16); // TABLE_SIZE u16: nodes by parent and key, open addressing
+const nodes = memory.data(131_072, 16); // NODE_COUNT_MAX * NODE_SIZE
+const table = memory.data(32_768, 16); // TABLE_SIZE u32: nodes by parent and key, open addressing
+
+export const ROOT: usize = nodes;
 
 let nodeCount: u32 = 1;
 let lot: u32 = 1;
 /** Counts how often the trie was emptied. */
 export let epoch: i32 = 0;
 
-function isNodeOf(node: u32, parent: u32, at: usize, size: i32): bool {
-  const entry = nodes + node * NODE_SIZE;
-  return (
-    load<u32>(entry) == parent &&
-    (load<u16>(entry, 10) as i32) == size &&
-    isSame(entry + 16, at, size)
-  );
+export function indexOf(node: usize): u32 {
+  return ((node - nodes) / NODE_SIZE) as u32;
 }
 
-/** The node of a further key; 0 when there is none. */
-export function childOf(parent: u32, at: usize, size: i32): u32 {
-  const first = load<u32>(nodes + parent * NODE_SIZE, 4);
-  if (first == 0 || size > STRING_SIZE_MAX) return 0;
-  const entry = nodes + first * NODE_SIZE;
-  if ((load<u16>(entry, 10) as i32) == size && isSame(entry + 16, at, size)) return first;
+/** The child that was met last; without one the root, which no key is like. */
+export function firstChildOf(node: usize): usize {
+  return load<u32>(node, 4);
+}
+
+/** Size of a node's key with its head. */
+export function encodedSizeOf(node: usize): usize {
+  return (load<u16>(node, 10) as usize) + 1;
+}
+
+/** Whether the node's key, its head included, stands at `at`; 32 bytes are read. */
+export function isKeyOf(node: usize, at: usize): bool {
+  const low = i8x16.bitmask(i8x16.eq(v128.load(node, 32), v128.load(at)));
+  const high = i8x16.bitmask(i8x16.eq(v128.load(node, 48), v128.load(at, 16)));
+  return (~(low | (high << 16)) & load<u32>(node, 16)) == 0;
+}
+
+/** Where the last followed key ended. */
+export let keyEnd: usize = 0;
+
+/**
+ * The child that the key at `at` leads to, when it is not the first one; 0, and the key is
+ * considered for the trie, when it is not known.
+ */
+export function followKey(node: usize, at: usize, end: usize): usize {
+  if (at + 1 >= end) return 0;
+  const head = load<u8>(at) as i32;
+  let size = head & 31;
+  let body = at + 1;
+  if ((head & 0xe0) != 0xa0) {
+    if (head != 0xd9) return 0;
+    size = load<u8>(at, 1);
+    body++;
+  }
+  if (size > KEY_SIZE_MAX || size > ((end - body) as i32)) return 0;
+  const child = childOf(node, body, size);
+  if (child == 0) {
+    learnChild(node, body, size);
+    return 0;
+  }
+  store<u32>(node, child as u32, 4);
+  keyEnd = body + size;
+  return child;
+}
+
+function childOf(parent: usize, at: usize, size: i32): usize {
   let place = placeOf(parent, at, size);
-  let node = load<u16>(table + place * 2) as u32;
+  let node = load<u32>(table + place * 4) as usize;
   while (node != 0 && !isNodeOf(node, parent, at, size)) {
     place = (place + 1) & (TABLE_SIZE - 1);
-    node = load<u16>(table + place * 2) as u32;
+    node = load<u32>(table + place * 4);
   }
   return node;
 }
 
-function placeOf(parent: u32, at: usize, size: i32): u32 {
-  return (hashOf(at, size) ^ (parent * 0x9e3779b1)) & (TABLE_SIZE - 1);
+function isNodeOf(node: usize, parent: usize, at: usize, size: i32): bool {
+  return (
+    (load<u32>(node) as usize) == parent &&
+    (load<u16>(node, 10) as i32) == size &&
+    isSame(node + KEY_AT + 1, at, size)
+  );
+}
+
+function placeOf(parent: usize, at: usize, size: i32): u32 {
+  return (hashOf(at, size) ^ (((parent as u32) >> 6) * 0x9e3779b1)) & (TABLE_SIZE - 1);
 }
 
 /** Considers a key that childOf() did not find. */
-export function learnChild(parent: u32, at: usize, size: i32): void {
-  const above = nodes + parent * NODE_SIZE;
+function learnChild(parent: usize, at: usize, size: i32): void {
   const hash = hashOf(at, size);
   lot = lot * 1_664_525 + 1_013_904_223;
-  if (load<u32>(above, 12) != hash && lot >> 29 != 0) {
-    store<u32>(above, hash, 12);
+  if (load<u32>(parent, 12) != hash && lot >> 29 != 0) {
+    store<u32>(parent, hash, 12);
     return;
   }
-  const depth = (load<u16>(above, 8) as u32) + 1;
+  const depth = (load<u16>(parent, 8) as u32) + 1;
   if (nodeCount == NODE_COUNT_MAX || depth > DEPTH_MAX) return;
-  const node = nodeCount++;
-  const entry = nodes + node * NODE_SIZE;
-  store<u32>(entry, parent);
-  store<u32>(entry, 0, 4);
-  store<u16>(entry, depth as u16, 8);
-  store<u16>(entry, size as u16, 10);
-  memory.copy(entry + 16, at, size);
-  if (load<u32>(above, 4) == 0) store<u32>(above, node, 4);
+  const node = nodes + (nodeCount++ as usize) * NODE_SIZE;
+  store<u32>(node, parent as u32);
+  store<u32>(node, ROOT as u32, 4);
+  store<u16>(node, depth as u16, 8);
+  store<u16>(node, size as u16, 10);
+  store<u32>(node, lowBits(size + 1), 16);
+  store<u8>(node, 0xa0 | (size as u8), KEY_AT);
+  memory.copy(node + KEY_AT + 1, at, size);
+  store<u32>(parent, node as u32, 4);
   let place = placeOf(parent, at, size);
-  while (load<u16>(table + place * 2) != 0) place = (place + 1) & (TABLE_SIZE - 1);
-  store<u16>(table + place * 2, node as u16);
+  while (load<u32>(table + place * 4) != 0) place = (place + 1) & (TABLE_SIZE - 1);
+  store<u32>(table + place * 4, node as u32);
 }
 
 /** Empties the trie if it is full: between two messages, for a tape has nodes in it. */
 export function beginShapes(): void {
-  if (nodeCount == NODE_COUNT_MAX) forgetShapes();
+  if (nodeCount == NODE_COUNT_MAX || load<u32>(ROOT, 4) == 0) forgetShapes();
 }
 
 export function forgetShapes(): void {
-  memory.fill(nodes, 0, NODE_COUNT_MAX * NODE_SIZE);
-  memory.fill(table, 0, TABLE_SIZE * 2);
+  memory.fill(nodes, 0, NODE_COUNT_MAX * (NODE_SIZE as u32));
+  memory.fill(table, 0, TABLE_SIZE * 4);
+  // 0xc1 begins no key, so nothing is like the root's.
+  store<u32>(ROOT, ROOT as u32, 4);
+  store<u32>(ROOT, 1, 16);
+  store<u8>(ROOT, 0xc1, KEY_AT);
   nodeCount = 1;
   epoch++;
 }
@@ -91,6 +145,7 @@ export function forgetShapes(): void {
 export function shapeNodes(): i32 {
   return nodes as i32;
 }
-export function shapeEpoch(): i32 {
-  return epoch;
+/** Nodes that are kept; for tests. */
+export function shapeCount(): i32 {
+  return nodeCount as i32;
 }

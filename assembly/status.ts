@@ -27,10 +27,10 @@ export function errorOffset(): i32 {
   return failedAt;
 }
 
-/** Room for a dictionary right before the working area: as far back as an LZ4 offset reaches. */
-export const DICTIONARY_SIZE_MAX: i32 = 65_536;
+/** Before the working area: as far as copies and comparisons that go backwards may reach. */
+const ROOM_BEFORE: i32 = 64;
 
 /** First byte of the working area, a multiple of 16. */
 export function base(): i32 {
-  return (((__heap_base as i32) + 15) & ~15) + DICTIONARY_SIZE_MAX;
+  return (((__heap_base as i32) + 15) & ~15) + ROOM_BEFORE;
 }

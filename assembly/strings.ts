@@ -2,7 +2,7 @@
 // as JS strings and this table says which: one slot per hash, bytes verified. A string is admitted
 // when it is met a second time, so a flood of random ones costs a hash each and drives out nothing.
 //
-//   slot: | size u8 | unused 7 B | bytes, at most STRING_SIZE_MAX |
+//   slot: | bytes, at most STRING_SIZE_MAX, then zeros |      its name: | hash u32 | size u32 |
 //
 // In step with the host: a slot's string is valid only once the host has materialised the tape
 // that admitted it. When a parse fails, what it admitted is taken back; when the host cannot build
@@ -10,10 +10,10 @@
 
 export const STRING_SIZE_MAX: i32 = 32;
 const SLOT_COUNT: i32 = 4096;
-const SLOT_SIZE: i32 = 40;
+const SLOT_SIZE: i32 = 32;
 
-const slots = memory.data(163_840, 16); // SLOT_COUNT * SLOT_SIZE
-const hashes = memory.data(16_384, 16); // SLOT_COUNT u32; 0 is an empty slot
+const slots = memory.data(131_072, 16); // SLOT_COUNT * SLOT_SIZE
+const names = memory.data(32_768, 16); // SLOT_COUNT u64; a hash of 0 is an empty slot
 const firsts = memory.data(16_384, 16); // SLOT_COUNT u32: the hash that was last not admitted
 const admitted = memory.data(8192, 16); // SLOT_COUNT u16: what this parse admitted
 
@@ -23,17 +23,20 @@ let admittedCount: i32 = 0;
 export let isNewString: bool = false;
 
 /** 1 to 8 low bytes of a word. */
-export function lowBytes(count: i32): u64 {
+function lowBytes(count: i32): u64 {
   return (-1 as u64) >> (((8 - count) << 3) as u64);
 }
 
-/** Whether `size` bytes are the same; up to 7 more are read of both. */
+/** As many low bits, 0 to 32. */
+export function lowBits(count: i32): u32 {
+  return (((1 as u64) << (count as u64)) - 1) as u32;
+}
+
+/** Whether `size` bytes, at most 32, are the same; 32 are read of both. */
 export function isSame(a: usize, b: usize, size: i32): bool {
-  let at: i32 = 0;
-  for (; at + 8 < size; at += 8) {
-    if (load<u64>(a + at) != load<u64>(b + at)) return false;
-  }
-  return size == 0 || ((load<u64>(a + at) ^ load<u64>(b + at)) & lowBytes(size - at)) == 0;
+  const low = i8x16.bitmask(i8x16.eq(v128.load(a), v128.load(b)));
+  const high = i8x16.bitmask(i8x16.eq(v128.load(a, 16), v128.load(b, 16)));
+  return (~(low | (high << 16)) & lowBits(size)) == 0;
 }
 
 export function hashOf(at: usize, size: i32): u32 {
@@ -59,11 +62,15 @@ export function hashOf(at: usize, size: i32): u32 {
 export function stringSlot(at: usize, size: i32): i32 {
   const hash = hashOf(at, size);
   const slot = (hash & (SLOT_COUNT - 1)) as i32;
-  const entry = slots + slot * SLOT_SIZE;
-  const known = hashes + slot * 4;
+  const name = (hash as u64) | ((size as u64) << 32);
+  const known = names + slot * 8;
   isNewString = false;
-  if (load<u32>(known) == hash && (load<u8>(entry) as i32) == size && isSame(entry + 8, at, size)) {
-    return slot;
+  if (load<u64>(known) == name) {
+    // isSame(), in place.
+    const bytes = slots + slot * SLOT_SIZE;
+    const low = i8x16.bitmask(i8x16.eq(v128.load(bytes), v128.load(at)));
+    const high = i8x16.bitmask(i8x16.eq(v128.load(bytes, 16), v128.load(at, 16)));
+    if ((~(low | (high << 16)) & lowBits(size)) == 0) return slot;
   }
   const first = firsts + slot * 4;
   if (load<u32>(first) != hash || admittedCount == SLOT_COUNT) {
@@ -71,9 +78,8 @@ export function stringSlot(at: usize, size: i32): i32 {
     return -1;
   }
   store<u16>(admitted + admittedCount++ * 2, slot as u16);
-  store<u32>(known, hash);
-  store<u8>(entry, size);
-  memory.copy(entry + 8, at, size);
+  store<u64>(known, name);
+  memory.copy(slots + slot * SLOT_SIZE, at, size);
   isNewString = true;
   return slot;
 }
@@ -86,13 +92,13 @@ export function beginStrings(): void {
 export function takeBackStrings(): void {
   while (admittedCount > 0) {
     const slot = load<u16>(admitted + --admittedCount * 2) as i32;
-    store<u32>(hashes + slot * 4, 0);
+    store<u64>(names + slot * 8, 0);
   }
 }
 
 /** Empties the table. */
 export function forgetStrings(): void {
-  memory.fill(hashes, 0, SLOT_COUNT * 4);
+  memory.fill(names, 0, SLOT_COUNT * 8);
   memory.fill(firsts, 0, SLOT_COUNT * 4);
   memory.fill(slots, 0, SLOT_COUNT * SLOT_SIZE);
 }

@@ -1,7 +1,44 @@
-import { beginShapes, childOf, forgetShapes, learnChild } from "./shapes";
+import { ext } from "./exts";
+import {
+  ARRAY,
+  ASCII,
+  BIN,
+  FALSE,
+  FLOAT,
+  FLOATS,
+  INT,
+  INTS,
+  KNOWN,
+  MAP,
+  NEW,
+  NIL,
+  SLOTS,
+  TRUE,
+  UTF8,
+  WIDE,
+  entry,
+  float,
+  signed,
+  u16be,
+  u32be,
+  u64be,
+  unsigned,
+} from "./kinds";
+import { floats, ints, isRunStart } from "./runs";
+import {
+  ROOT,
+  beginShapes,
+  encodedSizeOf,
+  epoch,
+  firstChildOf,
+  followKey,
+  forgetShapes,
+  indexOf,
+  isKeyOf,
+  keyEnd,
+} from "./shapes";
 import {
   BAD_KEY,
-  BAD_TIMESTAMP,
   OUT_OF_MEMORY,
   RESERVED_BYTE,
   TOO_DEEP,
@@ -19,72 +56,30 @@ import {
 } from "./strings";
 import { beginWide, forgetWide, wideCount, widen } from "./wide";
 
-// One pass over MessagePack (msgpack/spec.md) that validates everything and leaves a flat tape,
-// so that the host only builds values and never meets bad input. Entries of 8 bytes:
-//
-//   | kind u32 (low 5 bits) and size << 5 | word u32 |
-//
-//   kind        size   word                      then
-//   NIL FALSE TRUE
-//   INT                i32
-//   FLOAT                                        f64, also for whole numbers up to 2^53
-//   UINT64 INT64                                 the 64 bits, beyond 2^53
-//   ASCII UTF8 BIN EXT bytes  offset of the bytes       (an ext's type stands in the byte before)
-//   WIDE        units  index of the first unit   (wide.ts)
-//   KNOWN NEW   bytes  slot (strings.ts)         NEW: an entry whose word is the bytes' offset
-//   ARRAY              count                     the items
-//   MAP         count  node of its first keys (shapes.ts): the values of these, then the other
-//                                                keys and values in turn
-//   INTS FLOATS        count                     so many i32, padded to 8 bytes; so many f64
-//   DATE                                         f64, milliseconds since 1970
-//
-// The same kinds stand in src/codec/kinds.ts.
+// One pass over MessagePack (msgpack/spec.md) that validates everything and leaves the tape of
+// kinds.ts, so that the host only builds values and never meets bad input. The cursor and the
+// tape's end are locals, handed from function to function: globals live in memory, and each step
+// would wait for the one before it to be written there.
 
-const NIL: u32 = 0;
-const FALSE: u32 = 1;
-const TRUE: u32 = 2;
-const INT: u32 = 3;
-const FLOAT: u32 = 4;
-const UINT64: u32 = 5;
-const INT64: u32 = 6;
-const ASCII: u32 = 7;
-const UTF8: u32 = 8;
-const BIN: u32 = 9;
-const EXT: u32 = 10;
-const ARRAY: u32 = 11;
-const MAP: u32 = 12;
-const KNOWN: u32 = 13;
-const NEW: u32 = 14;
-const DATE: u32 = 15;
-const WIDE: u32 = 16;
-const INTS: u32 = 17;
-const FLOATS: u32 = 18;
+/** Bytes that one step may write at most: a key and a value, each an entry and its second word. */
+const STEP_SIZE_MAX: usize = 32;
 
-/** Bytes that one step may write at most: an entry and its second word. */
-const STEP_SIZE_MAX: usize = 16;
-const SAFE_MAX: u64 = 9007199254740991;
-/** ECMA-262 21.4.1.1: the range of a Date. */
-const DATE_SECONDS_MAX: i64 = 8_640_000_000_000;
-
-/** Per level: the items still owed, keys counted, and whether it is a map. */
-const owedByLevel = memory.data(4096, 16); // 1024 levels
-const isMapByLevel = memory.data(1024, 16);
-/** The same for the node of a map's keys so far, or LEFT, and the map's entry. */
-const nodeByLevel = memory.data(4096, 16);
-const mapByLevel = memory.data(4096, 16);
-/** The map has a key that the trie does not know: the keys from there on stand on the tape. */
-const LEFT: u32 = 0xffffffff;
+/** Per level: | items or pairs still owed u32 | node u32 | the map's entry u32 | unused u32 | */
+const LEVEL_SIZE: usize = 16;
+const levels = memory.data(16_384, 16); // 1024 levels
+/** In place of a node: an array's level; a map whose keys from here on stand on the tape. */
+const ITEMS: usize = 1;
+const LEFT: usize = 0;
 
 /** Arrays of fewer numbers than this are not worth a kind of their own. */
 const RUN_COUNT_MIN: u32 = 4;
 /** Text beyond ASCII of more bytes than this is not widened. */
 const WIDE_SIZE_MAX: u32 = 2048;
 
+/** Strings of the kind ASCII on the tape. */
 let plains: i32 = 0;
-/** Strings of the kind ASCII on the last tape. */
-export function plainCount(): i32 {
-  return plains;
-}
+/** Before the first entry: | strings of the kind ASCII u32 | units (wide.ts) u32 | epoch u32 | - | */
+const TAPE_HEAD_SIZE: usize = 16;
 
 /** Empties all that is remembered from message to message. */
 export function forget(): void {
@@ -93,281 +88,47 @@ export function forget(): void {
   forgetWide();
 }
 
-let tape: usize = 0;
-let tapeLimit: usize = 0;
-let cursor: usize = 0;
-let end: usize = 0;
-
-function u16be(at: usize): u32 {
-  return bswap<u16>(load<u16>(at)) as u32;
-}
-function u32be(at: usize): u32 {
-  return bswap<u32>(load<u32>(at));
-}
-function u64be(at: usize): u64 {
-  return bswap<u64>(load<u64>(at));
-}
-
-function entry(kind: u32, size: u32, word: u32): void {
-  store<u32>(tape, kind | (size << 5));
-  store<u32>(tape, word, 4);
-  tape += 8;
-}
-
-function float(kind: u32, value: f64): void {
-  store<u32>(tape, kind);
-  store<f64>(tape, value, 8);
-  tape += 16;
-}
-
-function unsigned(value: u64): void {
-  if (value <= 0x7fffffff) return entry(INT, 0, value as u32);
-  if (value <= SAFE_MAX) return float(FLOAT, value as f64);
-  store<u32>(tape, UINT64);
-  store<u64>(tape, value, 8);
-  tape += 16;
-}
-
-function signed(value: i64): void {
-  if (value >= 0) return unsigned(value as u64);
-  if (value >= -0x80000000) return entry(INT, 0, value as u32);
-  if (value >= -(SAFE_MAX as i64)) return float(FLOAT, value as f64);
-  store<u32>(tape, INT64);
-  store<i64>(tape, value, 8);
-  tape += 16;
-}
-
-function isAscii(at: usize, size: u32): bool {
-  const last = at + size;
-  let bits: u64 = 0;
-  while (at + 8 <= last) {
-    bits |= load<u64>(at);
-    at += 8;
+/** Up to 15 bytes more are read. */
+function isAscii(from: usize, size: u32): bool {
+  if (size < 16) return (i8x16.bitmask(v128.load(from)) & ((1 << size) - 1)) == 0;
+  const last = from + size - 16;
+  let bits = v128.load(last);
+  if (size <= 64) {
+    // Four loads that overlap: a loop's end would be guessed wrong for every other string.
+    bits = v128.or(bits, v128.load(from));
+    bits = v128.or(bits, v128.load(min<usize>(from + 16, last)));
+    bits = v128.or(bits, v128.load(min<usize>(from + 32, last)));
+  } else {
+    for (let at = from; at < last; at += 32) {
+      bits = v128.or(bits, v128.or(v128.load(at), v128.load(min<usize>(at + 16, last))));
+    }
   }
-  while (at < last) bits |= load<u8>(at++) as u64;
-  return (bits & 0x8080808080808080) == 0;
+  return i8x16.bitmask(bits) == 0;
 }
 
-/** Each of these takes the bytes at `cursor`, and answers 0 or a negative status. */
-function text(size: u32): i32 {
-  if (size > ((end - cursor) as u32)) return fail(TRUNCATED, cursor as i32);
-  const at = cursor;
-  cursor += size;
-  if ((size as i32) <= STRING_SIZE_MAX) {
+/** The string of these bytes; returns the tape's next place. */
+function text(at: usize, size: u32, tape: usize): usize {
+  if (size <= (STRING_SIZE_MAX as u32)) {
     const slot = stringSlot(at, size as i32);
     if (slot >= 0) {
-      entry(isNewString ? NEW : KNOWN, size, slot);
-      if (isNewString) entry(NEW, size, at as u32);
-      return 0;
+      if (!isNewString) return entry(tape, KNOWN, 0, SLOTS + slot);
+      return entry(entry(tape, NEW, size, SLOTS + slot), NEW, size, at as u32);
     }
   }
   if (isAscii(at, size)) {
     plains++;
-    entry(ASCII, size, at as u32);
-    return 0;
+    return entry(tape, ASCII, size, at as u32);
   }
   if (size <= WIDE_SIZE_MAX) {
     const first = wideCount();
     const count = widen(at, size);
-    if (count >= 0) {
-      entry(WIDE, count, first);
-      return 0;
-    }
+    if (count >= 0) return entry(tape, WIDE, count, first);
   }
-  entry(UTF8, size, at as u32);
-  return 0;
+  return entry(tape, UTF8, size, at as u32);
 }
 
-/** Size of the string whose first byte stands at `at`; its head's size in `headSize`; or -1. */
-let headSize: u32 = 0;
-function keySize(at: usize): i32 {
-  const first = load<u8>(at) as i32;
-  if ((first & 0xe0) == 0xa0) {
-    headSize = 1;
-    return first & 31;
-  }
-  if (first != 0xd9 || at + 1 >= end) return -1;
-  headSize = 2;
-  return load<u8>(at, 1);
-}
-
-/** Follows the trie by the key at `cursor`, and takes it; 0 when the trie does not know it. */
-function followKey(node: u32): u32 {
-  const size = keySize(cursor);
-  if (size < 0 || size > STRING_SIZE_MAX) return 0;
-  const at = cursor + headSize;
-  if (size > ((end - at) as i32)) return 0;
-  const child = childOf(node, at, size);
-  if (child != 0) {
-    cursor = at + size;
-    return child;
-  }
-  learnChild(node, at, size);
-  return 0;
-}
-
-/** `count` numbers at the cursor that are all int 32, onto the tape; false leaves all as it was. */
-function ints(count: u32): bool {
-  let at = cursor;
-  let out = tape + 8;
-  for (let index: u32 = 0; index < count; index++) {
-    if (at + 5 > end + 8) return false;
-    const first = load<u8>(at) as i32;
-    let value: i32;
-    if (first < 0x80 || first >= 0xe0) {
-      value = first < 0x80 ? first : first - 256;
-      at += 1;
-    } else if (first == 0xcd) {
-      value = u16be(at + 1);
-      at += 3;
-    } else if (first == 0xcc) {
-      value = load<u8>(at, 1);
-      at += 2;
-    } else if (first == 0xce || first == 0xd2) {
-      value = u32be(at + 1);
-      if (first == 0xce && value < 0) return false;
-      at += 5;
-    } else if (first == 0xd0) {
-      value = load<i8>(at, 1);
-      at += 2;
-    } else if (first == 0xd1) {
-      value = u16be(at + 1) as i16 as i32;
-      at += 3;
-    } else {
-      return false;
-    }
-    store<i32>(out, value);
-    out += 4;
-  }
-  if (at > end) return false;
-  entry(INTS, 0, count);
-  tape = (out + 7) & ~7;
-  cursor = at;
-  return true;
-}
-
-/** The same for numbers of any kind but 64-bit integers. */
-function floats(count: u32): bool {
-  let at = cursor;
-  let out = tape + 8;
-  for (let index: u32 = 0; index < count; index++) {
-    if (at >= end) return false;
-    const first = load<u8>(at) as i32;
-    let value: f64;
-    if (first == 0xcb) {
-      value = reinterpret<f64>(u64be(at + 1));
-      at += 9;
-    } else if (first < 0x80 || first >= 0xe0) {
-      value = (first < 0x80 ? first : first - 256) as f64;
-      at += 1;
-    } else if (first == 0xca) {
-      value = reinterpret<f32>(u32be(at + 1)) as f64;
-      at += 5;
-    } else if (first == 0xcc) {
-      value = load<u8>(at, 1) as f64;
-      at += 2;
-    } else if (first == 0xcd) {
-      value = u16be(at + 1) as f64;
-      at += 3;
-    } else if (first == 0xce) {
-      value = u32be(at + 1) as f64;
-      at += 5;
-    } else if (first == 0xd0) {
-      value = load<i8>(at, 1) as f64;
-      at += 2;
-    } else if (first == 0xd1) {
-      value = u16be(at + 1) as i16 as f64;
-      at += 3;
-    } else if (first == 0xd2) {
-      value = u32be(at + 1) as i32 as f64;
-      at += 5;
-    } else {
-      return false;
-    }
-    store<f64>(out, value);
-    out += 8;
-  }
-  if (at > end) return false;
-  entry(FLOATS, 0, count);
-  tape = out;
-  cursor = at;
-  return true;
-}
-
-/** Whether the array's `count` items were numbers and are on the tape now. */
-function run(count: u32): bool {
-  if (count < RUN_COUNT_MIN || !isRunStart(load<u8>(cursor) as i32)) return false;
-  // An item takes a byte at least, so the count is believed already.
-  if (!hasTape(((count as usize) << 3) + 32)) return false;
-  return ints(count) || floats(count);
-}
-
-function isRunStart(first: i32): bool {
-  return first < 0x80 || first >= 0xe0 || (first >= 0xca && first <= 0xd2 && first != 0xcf);
-}
-
-/** Makes room for more of the tape. */
-function hasTape(size: usize): bool {
-  if (tape + size <= tapeLimit) return true;
-  // By an eighth: the tape may end far from the 16 bytes per byte that it could take.
-  const pages = max<usize>((memory.size() as usize) >> 3, (size >> 16) + 1) + 1;
-  if (memory.grow(pages as i32) < 0) return false;
-  tapeLimit = (memory.size() as usize) << 16;
-  return true;
-}
-
-function bytes(size: u32): i32 {
-  if (size > ((end - cursor) as u32)) return fail(TRUNCATED, cursor as i32);
-  entry(BIN, size, cursor as u32);
-  cursor += size;
-  return 0;
-}
-
-function ext(size: u32): i32 {
-  if (cursor >= end || size > ((end - cursor - 1) as u32)) return fail(TRUNCATED, cursor as i32);
-  const type = load<i8>(cursor++);
-  if (type == -1) {
-    const status = timestamp(size);
-    if (status != 0) return status;
-  } else {
-    entry(EXT, size, cursor as u32);
-  }
-  cursor += size;
-  return 0;
-}
-
-// Timestamp extension:  32: | seconds u32 |   64: | nanoseconds u30, seconds u34 |
-//                       96: | nanoseconds u32 | seconds i64 |
-function timestamp(size: u32): i32 {
-  let seconds: i64;
-  let nanoseconds: u32 = 0;
-  if (size == 4) {
-    seconds = u32be(cursor) as i64;
-  } else if (size == 8) {
-    const both = u64be(cursor);
-    nanoseconds = (both >> 34) as u32;
-    seconds = (both & 0x3ffffffff) as i64;
-  } else if (size == 12) {
-    nanoseconds = u32be(cursor);
-    seconds = u64be(cursor + 4) as i64;
-  } else {
-    return fail(BAD_TIMESTAMP, cursor as i32);
-  }
-  if (nanoseconds > 999_999_999) return fail(BAD_TIMESTAMP, cursor as i32);
-  const isDate =
-    seconds >= -DATE_SECONDS_MAX &&
-    (seconds < DATE_SECONDS_MAX || (seconds == DATE_SECONDS_MAX && nanoseconds < 1_000_000));
-  if (isDate) {
-    float(DATE, ((seconds * 1000) as f64) + ((nanoseconds / 1_000_000) as f64));
-  } else {
-    // A moment that no Date can hold is kept as it came.
-    entry(EXT, size, cursor as u32);
-  }
-  return 0;
-}
-
-/** Bytes that must follow the first byte before its fixed part can be read. */
-function fixedSize(first: i32): u32 {
+/** Bytes that follow the first byte before its fixed part can be read. */
+function fixedSize(first: u32): u32 {
   switch (first) {
     case 0xc4:
     case 0xc7:
@@ -401,100 +162,104 @@ function fixedSize(first: i32): u32 {
   }
 }
 
-/** One value, without the items of an array or a map; these open a level in parse(). */
-function scalar(first: i32, isKey: bool): i32 {
-  if (first < 0x80) {
-    entry(INT, 0, first);
-    return 0;
-  }
-  if (first >= 0xe0) {
-    entry(INT, 0, first - 256);
-    return 0;
-  }
-  if (first < 0xc0) return text(first & 31);
+/** Where the last scalar() ended. */
+let scalarEnd: usize = 0;
+
+function sized(at: usize, end: usize, size: u32, isText: bool, tape: usize): i32 {
+  if (size > ((end - at) as u32)) return fail(TRUNCATED, at as i32);
+  scalarEnd = at + size;
+  return (isText ? text(at, size, tape) : entry(tape, BIN, size, at as u32)) as i32;
+}
+
+function extended(at: usize, end: usize, size: u32, tape: usize): i32 {
+  scalarEnd = at + 1 + size;
+  return ext(at, end, size, tape);
+}
+
+/** Any value but arrays and maps; returns the tape's next place or a negative status. */
+function scalar(from: usize, end: usize, isKey: bool, tape: usize): i32 {
+  const first = load<u8>(from) as u32;
   const fixed = fixedSize(first);
-  if (fixed > ((end - cursor) as u32)) return fail(TRUNCATED, cursor as i32);
-  const at = cursor;
-  cursor += fixed;
+  const at = from + 1;
+  if (fixed > ((end - at) as u32)) return fail(TRUNCATED, at as i32);
+  const body = at + fixed;
+  scalarEnd = body;
+  if (first < 0x80 || first >= 0xe0) return entry(tape, INT, 0, load<i8>(from) as u32) as i32;
+  if (first >= 0xa0 && first < 0xc0) return sized(at, end, first & 31, true, tape);
   switch (first) {
     case 0xca:
-      float(FLOAT, reinterpret<f32>(u32be(at)) as f64);
-      return 0;
+      return float(tape, FLOAT, reinterpret<f32>(u32be(at)) as f64) as i32;
     case 0xcb:
-      float(FLOAT, reinterpret<f64>(u64be(at)));
-      return 0;
+      return float(tape, FLOAT, reinterpret<f64>(u64be(at))) as i32;
     case 0xcc:
-      entry(INT, 0, load<u8>(at));
-      return 0;
+      return entry(tape, INT, 0, load<u8>(at)) as i32;
     case 0xcd:
-      entry(INT, 0, u16be(at));
-      return 0;
+      return entry(tape, INT, 0, u16be(at)) as i32;
     case 0xce:
-      unsigned(u32be(at) as u64);
-      return 0;
+      return unsigned(tape, u32be(at) as u64) as i32;
     case 0xcf:
-      unsigned(u64be(at));
-      return 0;
+      return unsigned(tape, u64be(at)) as i32;
     case 0xd0:
-      entry(INT, 0, load<i8>(at) as i32);
-      return 0;
+      return entry(tape, INT, 0, load<i8>(at) as u32) as i32;
     case 0xd1:
-      entry(INT, 0, u16be(at) as i16 as i32);
-      return 0;
+      return entry(tape, INT, 0, u16be(at) as i16 as u32) as i32;
     case 0xd2:
-      entry(INT, 0, u32be(at));
-      return 0;
+      return entry(tape, INT, 0, u32be(at)) as i32;
     case 0xd3:
-      signed(u64be(at) as i64);
-      return 0;
+      return signed(tape, u64be(at) as i64) as i32;
     case 0xd9:
-      return text(load<u8>(at));
+      return sized(body, end, load<u8>(at), true, tape);
     case 0xda:
-      return text(u16be(at));
+      return sized(body, end, u16be(at), true, tape);
     case 0xdb:
-      return text(u32be(at));
+      return sized(body, end, u32be(at), true, tape);
   }
   // Nothing from here on may be a map's key.
-  if (isKey && first != 0xc1) return fail(BAD_KEY, (at - 1) as i32);
+  if (isKey && first != 0xc1) return fail(BAD_KEY, from as i32);
   switch (first) {
     case 0xc0:
-      entry(NIL, 0, 0);
-      return 0;
+      return entry(tape, KNOWN, 0, NIL) as i32;
     case 0xc2:
-      entry(FALSE, 0, 0);
-      return 0;
+      return entry(tape, KNOWN, 0, FALSE) as i32;
     case 0xc3:
-      entry(TRUE, 0, 0);
-      return 0;
+      return entry(tape, KNOWN, 0, TRUE) as i32;
     case 0xc4:
-      return bytes(load<u8>(at));
+      return sized(body, end, load<u8>(at), false, tape);
     case 0xc5:
-      return bytes(u16be(at));
+      return sized(body, end, u16be(at), false, tape);
     case 0xc6:
-      return bytes(u32be(at));
+      return sized(body, end, u32be(at), false, tape);
     case 0xc7:
-      return ext(load<u8>(at));
+      return extended(body, end, load<u8>(at), tape);
     case 0xc8:
-      return ext(u16be(at));
+      return extended(body, end, u16be(at), tape);
     case 0xc9:
-      return ext(u32be(at));
+      return extended(body, end, u32be(at), tape);
     case 0xd4:
-      return ext(1);
     case 0xd5:
-      return ext(2);
     case 0xd6:
-      return ext(4);
     case 0xd7:
-      return ext(8);
     case 0xd8:
-      return ext(16);
+      return extended(body, end, 1 << (first - 0xd4), tape);
     default:
-      return fail(RESERVED_BYTE, (at - 1) as i32);
+      return fail(RESERVED_BYTE, from as i32);
   }
 }
 
-function isContainer(first: i32): bool {
+function isContainer(first: u32): bool {
   return (first >= 0x80 && first < 0xa0) || (first >= 0xdc && first <= 0xdf);
+}
+
+/** Makes sure of `size` bytes of the tape. */
+function hasTape(tape: usize, size: usize): bool {
+  if (tape + size <= (memory.size() as usize) << 16) return true;
+  // By an eighth: the tape may end far from the 16 bytes per byte that it could take.
+  const pages = max<usize>((memory.size() as usize) >> 3, (size >> 16) + 1) + 1;
+  return memory.grow(pages as i32) >= 0;
+}
+
+function lastStep(): usize {
+  return ((memory.size() as usize) << 16) - STEP_SIZE_MAX;
 }
 
 /**
@@ -511,78 +276,158 @@ export function parse(offset: i32, size: i32, depthMax: i32): i32 {
   beginWide();
   plains = 0;
   const result = lay(offset, size, depthMax);
-  if (result < 0) takeBackStrings();
+  if (result < 0) {
+    takeBackStrings();
+    return result;
+  }
+  store<u32>(result, plains);
+  store<u32>(result, wideCount(), 4);
+  store<u32>(result, epoch, 8);
   return result;
 }
 
 function lay(offset: i32, size: i32, depthMax: i32): i32 {
-  cursor = offset;
-  end = cursor + size;
+  let at: usize = offset;
+  const end = at + size;
   const start = (end + 39) & ~7;
-  tape = start;
-  tapeLimit = (memory.size() as usize) << 16;
-  let depth: i32 = 0;
+  const levelsEnd = levels + (depthMax as usize) * LEVEL_SIZE;
+  // Of the tape's head nothing is written yet: the memory may have to grow for it.
+  let tape = start + TAPE_HEAD_SIZE;
+  let tapeLast = lastStep();
+  let level = levels;
   let owed: u32 = 1;
-  let isMap = false;
-  let node: u32 = LEFT;
+  let node: usize = ITEMS;
   let map: usize = 0;
   while (true) {
     while (owed == 0) {
-      if (depth == 0) {
-        return cursor == end ? (start as i32) : fail(TRAILING_BYTES, cursor as i32);
+      if (level == levels) {
+        return at == end ? (start as i32) : fail(TRAILING_BYTES, at as i32);
       }
-      if (isMap && node != LEFT) store<u32>(map, node, 4);
-      depth--;
-      owed = load<u32>(owedByLevel + depth * 4);
-      isMap = load<u8>(isMapByLevel + depth) != 0;
-      node = load<u32>(nodeByLevel + depth * 4);
-      map = load<u32>(mapByLevel + depth * 4);
+      if (node > ITEMS) store<u32>(map, indexOf(node), 4);
+      level -= LEVEL_SIZE;
+      owed = load<u32>(level);
+      node = load<u32>(level, 4);
+      map = load<u32>(level, 8);
     }
-    if (cursor >= end) return fail(TRUNCATED, cursor as i32);
-    if (!hasTape(STEP_SIZE_MAX)) return fail(OUT_OF_MEMORY, 0);
-    const isKey = isMap && (owed & 1) == 0;
     owed--;
-    if (isKey && node != LEFT) {
-      const child = followKey(node);
-      if (child != 0) {
-        node = child;
-        continue;
-      }
-      store<u32>(map, node, 4);
-      node = LEFT;
+    if (tape > tapeLast) {
+      if (!hasTape(tape, STEP_SIZE_MAX)) return fail(OUT_OF_MEMORY, 0);
+      tapeLast = lastStep();
     }
-    const first = load<u8>(cursor++) as i32;
-    if (!isContainer(first)) {
-      const status = scalar(first, isKey);
-      if (status != 0) return status;
+    if (node != ITEMS) {
+      // A key: mostly the one that followed the last time.
+      if (node != LEFT) {
+        let next = firstChildOf(node);
+        const keyAt = at;
+        if (isKeyOf(next, at)) {
+          at += encodedSizeOf(next);
+        } else {
+          next = followKey(node, at, end);
+          if (next != 0) at = keyEnd;
+        }
+        if (next != 0 && at <= end) {
+          node = next;
+        } else {
+          at = keyAt;
+          store<u32>(map, indexOf(node), 4);
+          node = LEFT;
+        }
+      }
+      if (node == LEFT) {
+        if (at >= end) return fail(TRUNCATED, at as i32);
+        if (isContainer(load<u8>(at))) return fail(BAD_KEY, at as i32);
+        const next = scalar(at, end, true, tape);
+        if (next < 0) return next;
+        tape = next;
+        at = scalarEnd;
+      }
+    }
+    if (at >= end) return fail(TRUNCATED, at as i32);
+    const first = load<u8>(at) as u32;
+    if (first < 0x80) {
+      tape = entry(tape, INT, 0, first);
+      at++;
       continue;
     }
-    if (isKey) return fail(BAD_KEY, (cursor - 1) as i32);
+    if ((first & 0xe0) == 0xa0) {
+      const count = first & 31;
+      at++;
+      if (count > ((end - at) as u32)) return fail(TRUNCATED, at as i32);
+      tape = text(at, count, tape);
+      at += count;
+      continue;
+    }
+    if (!isContainer(first)) {
+      // The most frequent kinds need no call.
+      if (first == 0xd9 && at + 2 <= end) {
+        const count = load<u8>(at, 1) as u32;
+        at += 2;
+        if (count > ((end - at) as u32)) return fail(TRUNCATED, at as i32);
+        tape = text(at, count, tape);
+        at += count;
+      } else if (first == 0xc3 || first == 0xc2) {
+        tape = entry(tape, KNOWN, 0, first - 0xc1);
+        at++;
+      } else if (first == 0xcd && at + 3 <= end) {
+        tape = entry(tape, INT, 0, u16be(at + 1));
+        at += 3;
+      } else if (first == 0xce && at + 5 <= end && load<i8>(at, 1) >= 0) {
+        tape = entry(tape, INT, 0, u32be(at + 1));
+        at += 5;
+      } else if (first == 0xcb && at + 9 <= end) {
+        tape = float(tape, FLOAT, reinterpret<f64>(u64be(at + 1)));
+        at += 9;
+      } else {
+        const next = scalar(at, end, false, tape);
+        if (next < 0) return next;
+        tape = next;
+        at = scalarEnd;
+      }
+      continue;
+    }
     const opensMap = first < 0x90 || first >= 0xde;
-    const fixed = fixedSize(first);
-    if (fixed > ((end - cursor) as u32)) return fail(TRUNCATED, cursor as i32);
-    let count = (first & 15) as u32;
-    if (fixed == 2) count = u16be(cursor);
-    else if (fixed == 4) count = u32be(cursor);
-    cursor += fixed;
+    let count = first & 15;
+    at++;
+    if (first >= 0xdc) {
+      const fixed: u32 = (first & 1) == 0 ? 2 : 4;
+      if (fixed > ((end - at) as u32)) return fail(TRUNCATED, at as i32);
+      count = fixed == 2 ? u16be(at) : u32be(at);
+      at += fixed;
+    }
     // An item takes a byte at least, so a count is believed only as far as there are bytes.
-    const items: u64 = opensMap ? (count as u64) * 2 : (count as u64);
-    if (items > ((end - cursor) as u64)) return fail(TRUNCATED, cursor as i32);
-    if (depth >= depthMax) return fail(TOO_DEEP, (cursor - fixed - 1) as i32);
-    if (!opensMap && run(count)) continue;
-    store<u32>(owedByLevel + depth * 4, owed);
-    store<u8>(isMapByLevel + depth, isMap ? 1 : 0);
-    store<u32>(nodeByLevel + depth * 4, node);
-    store<u32>(mapByLevel + depth * 4, map as u32);
+    const least = opensMap ? (count as u64) * 2 : (count as u64);
+    if (least > ((end - at) as u64)) return fail(TRUNCATED, at as i32);
+    if (level == levelsEnd) return fail(TOO_DEEP, (at - 1) as i32);
+    if (!opensMap && count >= RUN_COUNT_MIN && isRunStart(load<u8>(at))) {
+      if (!hasTape(tape, ((count as usize) << 3) + 2 * STEP_SIZE_MAX)) {
+        return fail(OUT_OF_MEMORY, 0);
+      }
+      tapeLast = lastStep();
+      let next = ints(at, end, count, tape + 8);
+      if (next != 0) {
+        tape = (entry(tape, INTS, 0, count) + ((count as usize) << 2) + 7) & ~7;
+        at = next;
+        continue;
+      }
+      next = floats(at, end, count, tape + 8);
+      if (next != 0) {
+        tape = entry(tape, FLOATS, 0, count) + ((count as usize) << 3);
+        at = next;
+        continue;
+      }
+    }
+    store<u32>(level, owed);
+    store<u32>(level, node as u32, 4);
+    store<u32>(level, map as u32, 8);
+    level += LEVEL_SIZE;
+    owed = count;
     if (opensMap) {
       map = tape;
-      node = 0;
-      entry(MAP, count, 0);
+      node = ROOT;
+      tape = entry(tape, MAP, count, 0);
     } else {
-      entry(ARRAY, 0, count);
+      node = ITEMS;
+      tape = entry(tape, ARRAY, 0, count);
     }
-    depth++;
-    owed = items as u32;
-    isMap = opensMap;
   }
 }

@@ -1,10 +1,14 @@
 // The bench suites: how fast wasmq is beside what else a team would use, on this machine, now.
-// Contenders take turns, each party of a broker is a process of its own, figures are medians of
-// rounds, and every reply is compared with what was asked.
+// Contenders take turns, each party of a broker and each section of the codec is a process of its
+// own, figures are medians of rounds, and every reply is compared with what was asked.
+import { writeFileSync } from "node:fs";
 import { brokerColumns, runBrokerSuite } from "./broker/suite.mjs";
-import { codecColumns, codecLines, runCodecSuite } from "./codec/suite.mjs";
+import { codecPage } from "./codec/page.mjs";
+import { describeRivals } from "./codec/rivals.mjs";
+import { runCodecSuite, selected } from "./codec/suite.mjs";
+import { codecText, rivalsText } from "./codec/text.mjs";
 import { coreColumns, runCoreSuite } from "./core/suite.mjs";
-import { describeMachine } from "./lib/machine.mjs";
+import { BUSY_LOAD, busyText, describeMachine } from "./lib/machine.mjs";
 import { readOptions, USAGE } from "./lib/options.mjs";
 import { Parties } from "./lib/parties.mjs";
 import { formatTable } from "./lib/table.mjs";
@@ -12,17 +16,19 @@ import { formatTable } from "./lib/table.mjs";
 /** @typedef {import("./lib/options.mjs").Options} Options */
 
 /** Goes up when a row's fields change their meaning. */
-const JSON_VERSION = 1;
+const JSON_VERSION = 2;
 
 /** @type {Record<string, { run: (options: Options, run: any) => Promise<any[]>, table: (rows: any[]) => string }>} */
 const suites = {
   broker: { run: runBrokerSuite, table: (rows) => formatTable(brokerColumns, rows) },
-  codec: { run: runCodecSuite, table: (rows) => formatTable(codecColumns, codecLines(rows)) },
+  codec: { run: runCodecSuite, table: codecText },
   core: { run: runCoreSuite, table: (rows) => formatTable(coreColumns, rows) },
 };
 
 /** @param {Options} options */
 async function main(options) {
+  // First of all, so that a name that nothing has is refused at once.
+  selected(options.only);
   const parties = new Parties();
   let isStopping = false;
   for (const [signal, code] of /** @type {const} */ ([
@@ -36,13 +42,16 @@ async function main(options) {
     });
   }
   const progress = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
-  const { suites: names, seconds, rounds, depths, isQuick } = options;
+  const { suites: names, seconds, rounds, codecRounds, depths, only, isQuick } = options;
   const machine = await describeMachine();
+  const contenders = names.includes("codec") ? await describeRivals() : undefined;
   const rows = [];
   try {
     if (!options.isJson) {
       console.log(`wasmq ${machine.wasmq} (${machine.commit}) on Node ${machine.node}, libzmq`);
       console.log(`${machine.libzmq}, ${machine.cores} x ${machine.cpu}, ${machine.takenAt}\n`);
+      if (machine.load > BUSY_LOAD) console.log(`${busyText(machine)}\n`);
+      if (contenders !== undefined) console.log(`${rivalsText(contenders)}\n`);
       if (isQuick) console.log("--quick: it runs; its figures say nothing about speed\n");
     }
     for (const name of names) {
@@ -58,10 +67,12 @@ async function main(options) {
   } finally {
     await parties.endAll();
   }
-  if (options.isJson) {
-    const settings = { suites: names, seconds, rounds, depths, isQuick };
-    console.log(JSON.stringify({ version: JSON_VERSION, machine, settings, rows }, null, 2));
-  }
+  const settings = { suites: names, seconds, rounds, codecRounds, depths, only, isQuick };
+  const report = { version: JSON_VERSION, machine, contenders, settings, rows };
+  const json = JSON.stringify(report, null, 2);
+  if (options.isJson) console.log(json);
+  if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, `${json}\n`);
+  if (options.htmlFile !== undefined) writeFileSync(options.htmlFile, codecPage(report));
   for (const { scenario, contender, depth, sent, answered, failure, wrong } of rows) {
     if (sent === answered && !wrong) continue;
     const what = `${contender}, ${scenario}, depth ${depth}: ${sent} sent, ${answered} answered`;

@@ -14,16 +14,21 @@ const rules = {
   wire: [["base"], ["core"], []],
   codec: [[], [], [/^node:/, "lz4-wasm", "libsodium-wrappers"]],
   link: [["base", "wire"], [], [/^node:/, "zeromq"]],
-  broker: [["base", "core", "wire", "link"], [], [/^node:/, "zeromq"]],
+  admin: [["base"], [], [/^node:/, "prom-client"]],
+  broker: [["base", "core", "wire", "link", "admin"], [], [/^node:/, "zeromq"]],
   client: [["base", "wire", "codec", "link"], [], [/^node:/]],
   worker: [["base", "wire", "codec", "link"], [], [/^node:/]],
   cli: [
-    ["base", "core", "wire", "codec", "broker", "client", "worker", "cli", "public"],
+    ["base", "core", "wire", "codec", "broker", "admin", "client", "worker", "cli", "public"],
     [],
     [/./],
   ],
   demo: [["base", "codec", "public", "cli"], [], [/./]],
-  public: [["base", "core", "wire", "codec", "broker", "client", "worker", "cli"], ["link"], []],
+  public: [
+    ["base", "core", "wire", "codec", "broker", "client", "worker", "cli"],
+    ["link", "admin"],
+    [],
+  ],
 };
 // A browser build of the codec replaces this file and no other.
 const nodeFileOfCodec = "codec/assets.ts";

@@ -1,3 +1,4 @@
+export type { BrokerState } from "./admin/state.js";
 export { RequestError } from "./base/errors.js";
 export { Status, type StatusName } from "./base/status.js";
 export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js";

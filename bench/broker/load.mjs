@@ -1,5 +1,5 @@
 import { Histogram } from "../lib/histogram.mjs";
-import { makeBodies, makeValues } from "../lib/values.mjs";
+import { makeBodies, makeOrders } from "../lib/values.mjs";
 
 /**
  * What was measured. Requests answered in the measured time make up the rate and the latencies;
@@ -91,7 +91,7 @@ const payloads = {
       reply.length === 64 && reply[0] === body[0] && reply[1] === body[1] && reply[63] === body[63],
   },
   order: {
-    bodies: makeValues("order 130 B"),
+    bodies: makeOrders(),
     isEqual: (reply, body) => reply.orderId === body.orderId && reply.note === body.note,
   },
 };

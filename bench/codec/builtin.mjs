@@ -15,10 +15,15 @@ const FAST = { level: 1 };
 
 export class BuiltinCodec {
   #key;
+  #deflatedSizeMin;
   #nonce = randomBytes(NONCE_SIZE);
 
-  /** @param {string | undefined} secret 32 bytes in base64; none: in clear */
-  constructor(secret) {
+  /**
+   * @param {string | undefined} secret 32 bytes in base64; none: in clear
+   * @param {number} [deflatedSizeMin] smaller bodies are not deflated
+   */
+  constructor(secret, deflatedSizeMin = DEFLATED_SIZE_MIN) {
+    this.#deflatedSizeMin = deflatedSizeMin;
     this.#key = secret === undefined ? undefined : Buffer.from(secret, "base64");
   }
 
@@ -46,7 +51,7 @@ export class BuiltinCodec {
   seal(value, associated) {
     let body = this.pack(value);
     const flags = Buffer.alloc(1);
-    if (body.length >= DEFLATED_SIZE_MIN) {
+    if (body.length >= this.#deflatedSizeMin) {
       body = this.compress(body);
       flags[0] = DEFLATED;
     }

@@ -1,9 +1,17 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { arch, cpus, release, totalmem } from "node:os";
+import { arch, cpus, loadavg, release, totalmem } from "node:os";
 
 const root = new URL("../../", import.meta.url);
 const PACKAGES = ["zeromq", "libsodium-wrappers", "lz4-wasm"];
+
+/** A machine that had more to do than this before is not a quiet one. */
+export const BUSY_LOAD = 0.7;
+
+/** @param {{ load: number, cores: number }} machine */
+export function busyText({ load, cores }) {
+  return `the machine was busy with something else, load ${load.toFixed(1)} on ${cores} cores: figures are noisy`;
+}
 
 /** What a figure depends on beside the code: the machine and the versions. */
 export async function describeMachine() {
@@ -13,6 +21,8 @@ export async function describeMachine() {
     takenAt: new Date().toISOString(),
     cpu: model.trim(),
     cores: cpus().length,
+    // Over the last minute, before anything was measured: what else the machine had to do.
+    load: loadavg()[0],
     memoryMiB: Math.round(totalmem() / 2 ** 20),
     system: `${process.platform} ${release()} ${arch()}`,
     node: process.versions.node,

@@ -1,13 +1,19 @@
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 
 /**
  * What a run is to do.
  * @typedef {object} Options
  * @property {string[]} suites
- * @property {boolean} isJson
+ * @property {boolean} isJson on stdout, in place of the tables
+ * @property {string | undefined} jsonFile
+ * @property {string | undefined} htmlFile
  * @property {boolean} isQuick
  * @property {number} seconds one measurement of the broker takes this long; others a part of it
  * @property {number} rounds
+ * @property {number} codecRounds
+ * @property {string[] | undefined} only tables of suite codec, or `table/section`
  * @property {number[]} depths
  * @property {string | undefined} profileFolder
  */
@@ -16,12 +22,14 @@ export const SUITES = ["broker", "codec", "core"];
 
 export const USAGE = `usage: npm run bench -- [broker] [codec] [core] [options]
 
-  --json           print JSON instead of tables
-  --seconds N      length of one measurement at the broker, default 0.7
-  --rounds N       rounds per figure, default 3; figures are medians
+  --json [FILE]    print JSON instead of tables, or beside them into FILE, which ends in .json
+  --html FILE      write the tables of suite codec as a page with plots
+  --only LIST      of suite codec: messagepack,lz4,encryption,chain, or one kind: chain/order
+  --seconds N      length of one measurement at the broker, default 0.7; of others a part of it
+  --rounds N       rounds per figure, default 3, of suite codec 7; figures are medians
   --depths LIST    requests in flight, default 1,64,256,2048
   --quick          tiny counts: shows that it runs, not how fast
-  --profile DIR    write a CPU profile of each process of suite broker into DIR
+  --profile DIR    write a CPU profile of each process that measures into DIR
   --help`;
 
 const DEPTHS = [1, 64, 256, 2048];
@@ -34,10 +42,13 @@ const DEPTHS = [1, 64, 256, 2048];
  */
 export function readOptions(args) {
   const { values, positionals } = parseArgs({
-    args,
+    args: withJsonFile(args),
     allowPositionals: true,
     options: {
       json: { type: "boolean", default: false },
+      "json-file": { type: "string" },
+      html: { type: "string" },
+      only: { type: "string" },
       quick: { type: "boolean", default: false },
       seconds: { type: "string" },
       rounds: { type: "string" },
@@ -52,19 +63,47 @@ export function readOptions(args) {
       throw new RangeError(`suite must be one of ${SUITES.join(", ")}, got ${name}`);
     }
   }
-  const { quick } = values;
+  const { quick, only } = values;
+  const byDefault = only === undefined ? SUITES : ["codec"];
+  const suites = positionals.length === 0 ? byDefault : positionals;
+  for (const name of /** @type {const} */ (["html", "only"])) {
+    if (values[name] === undefined || suites.includes("codec")) continue;
+    throw new RangeError(`--${name} is of suite codec, got ${suites.join(", ")}`);
+  }
+  // Now, and not after minutes of measuring.
+  for (const file of [values["json-file"], values.html]) {
+    if (file === undefined || existsSync(dirname(file))) continue;
+    throw new RangeError(`there is no folder ${dirname(file)} for ${file}`);
+  }
   return {
-    suites: positionals.length === 0 ? SUITES : positionals,
+    suites,
     isJson: values.json,
+    jsonFile: values["json-file"],
+    htmlFile: values.html,
+    only: only?.split(","),
     isQuick: quick,
     seconds: number("--seconds", values.seconds, quick ? 0.03 : 0.7, 0.01, 600),
     rounds: wholeNumber("--rounds", values.rounds, quick ? 1 : 3, 1, 99),
+    codecRounds: wholeNumber("--rounds", values.rounds, quick ? 1 : 7, 1, 99),
     depths:
       values.depths === undefined
         ? DEPTHS
         : values.depths.split(",").map((text) => wholeNumber("--depths", text, 1, 1, 32_768)),
     profileFolder: values.profile,
   };
+}
+
+/**
+ * `--json FILE` and `--json=FILE` as an option of its own: what follows a bare `--json` may be a
+ * suite.
+ * @param {string[]} args
+ */
+function withJsonFile(args) {
+  return args.flatMap((arg, index) => {
+    if (arg.startsWith("--json=")) return [arg.replace("--json=", "--json-file=")];
+    if (arg === "--json" && args[index + 1]?.endsWith(".json")) return ["--json-file"];
+    return [arg];
+  });
 }
 
 /**

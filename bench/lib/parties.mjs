@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const script = fileURLToPath(new URL("../broker/party.mjs", import.meta.url));
+const brokerParty = new URL("../broker/party.mjs", import.meta.url);
 const END_MS = 3_000;
 
-/** One process of a contender: its broker, a worker or its client. */
+/** One process of a contender: its broker, a worker or its client; or one that measures. */
 export class Party {
   #child;
   #lastId = 0;
@@ -84,13 +84,14 @@ export class Parties {
 
   /**
    * @param {string} name
-   * @param {{ module: URL, profileFolder?: string }} options the module of its contender
+   * @param {{ script?: URL, module?: URL, profileFolder?: string }} options what it runs, and the
+   *   module of its contender
    */
-  start(name, { module, profileFolder }) {
+  start(name, { script = brokerParty, module, profileFolder }) {
     if (this.#isEnded) throw new Error("the run was ended");
     if (profileFolder !== undefined) mkdirSync(profileFolder, { recursive: true });
     const file = `${name.replaceAll(/[^\w.-]+/g, "-")}.cpuprofile`;
-    const child = fork(script, [module.href], {
+    const child = fork(fileURLToPath(script), module === undefined ? [] : [module.href], {
       env: { ...process.env, TMPDIR: this.#folder },
       execArgv:
         profileFolder === undefined

@@ -34,3 +34,13 @@ export function median(values) {
 export function medianRatio(rates, baseline) {
   return median(rates.map((rate, round) => rate / baseline[round]));
 }
+
+/**
+ * The value that this share of all stays within.
+ * @param {readonly number[]} values
+ * @param {number} share 0..1
+ */
+export function quantile(values, share) {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.round(share * (sorted.length - 1))];
+}

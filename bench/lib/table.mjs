@@ -41,3 +41,8 @@ export function figure(value) {
 export function times(value) {
   return value === undefined ? "" : `${figure(value)}x`;
 }
+
+/** What was promised, which has no more digits than it was given. @param {number} ratio */
+export function promised(ratio) {
+  return `${Number(ratio.toFixed(2))}x`;
+}

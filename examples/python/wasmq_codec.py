@@ -10,7 +10,7 @@ from nacl.exceptions import CryptoError
 from nacl.hash import blake2b
 from nacl.utils import random
 
-COMPRESSED, SEALED = 1, 2
+COMPRESSED, SEALED, DICTIONARY = 1, 2, 8
 SIZE_MAX = 16 * 1024 * 1024
 
 class Refused(Exception):
@@ -33,15 +33,20 @@ def target_of(service, direction):
     name = service.encode()
     return struct.pack("<BH", {"request": 1, "reply": 2}[direction], len(name)) + name
 
-def open_body(envelope, keys, service, direction, request_id, headers=b""):
+def digest_of(dictionary):  # for `dictionaries` below: {digest_of(some): some}
+    digest = blake2b(b"wasmq-dictionary-1" + dictionary, digest_size=32, encoder=RawEncoder)
+    return digest[:8]
+
+def open_body(envelope, keys, service, direction, request_id, headers=b"", dictionaries={}):
     require(envelope, "TRUNCATED")
     require(envelope[0] == 1, "BAD_VERSION")
     require(len(envelope) >= 20, "TRUNCATED")
     _, flags, reserved, size, target_check, request_check, key_id = struct.unpack_from(
         "<BBHIIII", envelope)
-    require(not flags & ~(COMPRESSED | SEALED) and not reserved, "BAD_FLAGS")
+    require(not flags & ~(COMPRESSED | SEALED | DICTIONARY) and not reserved, "BAD_FLAGS")
     require(bool(flags & SEALED) == (key_id != 0), "BAD_FLAGS")
-    payload_at, tag_size = (44, 16) if flags & SEALED else (20, 0)
+    fields_at, tag_size = (44, 16) if flags & SEALED else (20, 0)
+    payload_at = fields_at + (8 if flags & DICTIONARY else 0)
     body_size = len(envelope) - payload_at - tag_size
     require(body_size >= 0, "TRUNCATED")
     require(size <= SIZE_MAX, "TOO_LARGE")
@@ -52,17 +57,22 @@ def open_body(envelope, keys, service, direction, request_id, headers=b""):
     target = target_of(service, direction)
     require(zlib.crc32(target) == target_check, "REDIRECTED")
     require(zlib.crc32(request_id) == request_check, "SWAPPED")
-    associated = envelope[:20] + target + request_id + struct.pack("<I", len(headers)) + headers
+    fields = envelope[fields_at:payload_at]
+    associated = (envelope[:20] + fields + target + request_id
+                  + struct.pack("<I", len(headers)) + headers)
     try:
         body = decrypt(envelope[payload_at:], associated, envelope[20:44], keys[key_id])
     except CryptoError:
         raise Refused("TAMPERED")
     require(struct.unpack_from("<Q", envelope, 36)[0] < 2 ** 48, "BAD_COUNTER")
-    return unpack(inflate(body, size) if flags & COMPRESSED else body)
+    if not flags & COMPRESSED:
+        return unpack(body)
+    require(not fields or fields in dictionaries, "UNKNOWN_DICTIONARY")
+    return unpack(inflate(body, size, dictionaries[fields] if fields else b""))
 
-def inflate(block, size):
+def inflate(block, size, dictionary):
     try:
-        plain = lz4.block.decompress(block, uncompressed_size=size)
+        plain = lz4.block.decompress(block, uncompressed_size=size, dict=dictionary)
     except lz4.block.LZ4BlockError:
         raise Refused("BAD_BLOCK")
     require(len(plain) == size, "SIZE_MISMATCH")

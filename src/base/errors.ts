@@ -1,6 +1,12 @@
 import type { StatusName } from "./status.js";
 
 /**
+ * How the reason begins when a worker lacks the dictionary of a request. It never ran, and the
+ * client sends it again without one.
+ */
+export const DICTIONARY_REFUSED = "body refused: UNKNOWN_DICTIONARY: ";
+
+/**
  * Why a request ended without a reply.
  *
  * `code` is one of gRPC's status names, `reason` says what happened in words,

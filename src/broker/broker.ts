@@ -2,6 +2,8 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseAdminAddress } from "../admin/address.js";
+import type { AdminServer } from "../admin/server.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
@@ -9,6 +11,7 @@ import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
+import { Watch } from "./watch.js";
 
 /** Where a broker listens and what it bears. */
 export interface BrokerOptions {
@@ -33,6 +36,11 @@ export interface BrokerOptions {
    * none. Workers that cannot reach it stay at the backend.
    */
   directPort?: number | false;
+  /**
+   * Where to be watched over HTTP, `host:port` on loopback, port 0 for any: /metrics, /healthz,
+   * /readyz, /v1/state. Off unless given.
+   */
+  admin?: string;
 }
 
 /** What a broker holds now and has counted since it started. */
@@ -64,6 +72,10 @@ export class Broker {
   /** Where it listens, with the real ports. */
   readonly frontend: readonly string[];
   readonly backend: readonly string[];
+  /** Where it is watched, with the real port, for example `http://127.0.0.1:9100`; undefined where it is not. */
+  readonly admin: string | undefined;
+  readonly #admin: AdminServer | undefined;
+  readonly #watch: Watch;
   readonly #exchange: Exchange;
   readonly #frontend: RouterPort;
   readonly #backends: readonly RouterPort[];
@@ -76,9 +88,13 @@ export class Broker {
     exchange: Exchange,
     frontend: { port: RouterPort; endpoints: readonly string[] },
     backend: { port: RouterPort; direct: RouterPort; acceptors: readonly Acceptor[] },
+    watching: { watch: Watch; admin: AdminServer | undefined },
     folder: string,
     probeIntervalMs: number,
   ) {
+    this.#watch = watching.watch;
+    this.#admin = watching.admin;
+    this.admin = watching.admin?.url;
     this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
     this.#frontend = frontend.port;
@@ -117,6 +133,7 @@ export class Broker {
     if (directPort !== false) wholeNumber("directPort", directPort, 0, 65_535);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
+    if (options.admin !== undefined) parseAdminAddress("admin", options.admin);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
     const portOptions = { ...times, messageBytesMax };
 
@@ -130,7 +147,10 @@ export class Broker {
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
+    const watch = new Watch(exchange, acceptors, limits);
+    let admin: AdminServer | undefined;
     try {
+      if (options.admin !== undefined) admin = await watch.listen(options.admin);
       const bound: string[] = [];
       for (const endpoint of frontends) bound.push(await bindRouter(frontend, endpoint));
       const inner = await backend.bind(privateEndpoint(folder));
@@ -155,14 +175,17 @@ export class Broker {
       frontend.open();
       backend.open();
       direct.open();
+      watch.phase = "ready";
       return new Broker(
         exchange,
         { port: frontend, endpoints: bound },
         { port: backend, direct, acceptors },
+        { watch, admin },
         folder,
         probeIntervalMs,
       );
     } catch (error) {
+      await admin?.close();
       frontend.close(0);
       backend.close(0);
       direct.close(0);
@@ -182,12 +205,6 @@ export class Broker {
         return [name, { queued: queue.count, inFlight, isServed }];
       }),
     );
-    const refusals: Record<string, number> = {};
-    for (const acceptor of this.#acceptors) {
-      for (const [reason, count] of acceptor.refusalCounts) {
-        refusals[reason] = (refusals[reason] ?? 0) + count;
-      }
-    }
     return {
       requests: core.requests.count,
       requestBytes: core.requests.bytesHeld,
@@ -198,7 +215,7 @@ export class Broker {
       services,
       counts: { ...core.counts },
       faults: { ...faults },
-      refusals,
+      refusals: this.#watch.refusals(),
     };
   }
 
@@ -216,6 +233,7 @@ export class Broker {
   }
 
   async #close(timeoutMs: number): Promise<boolean> {
+    this.#watch.phase = "draining";
     const isEmpty = await this.#exchange.shutdown(timeoutMs);
     clearInterval(this.#probing);
     // The last replies still go out; peers that do not read them are not waited for.
@@ -225,6 +243,7 @@ export class Broker {
     this.#exchange.close();
     for (const port of ports) port.close(lingerMs);
     for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
+    await this.#admin?.close();
     rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;
   }

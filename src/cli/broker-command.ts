@@ -10,8 +10,11 @@ const STATS_INTERVAL_MS = 10_000;
 
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
-The config file is a JSON object: frontend, backend, logLevel, limits, heartbeatIntervalMs,
+The config file is a JSON object: frontend, backend, admin, logLevel, limits, heartbeatIntervalMs,
 heartbeatTimeoutMs, handshakeTimeoutMs, probeIntervalMs, connectionsMax, directPort.
+
+The admin port answers GET /metrics (Prometheus), /healthz, /readyz and /v1/state (JSON), on
+loopback alone; wasmq top shows the same live.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when it listens, with the real
 endpoints. stderr gets one line when it cannot start. SIGTERM and SIGINT drain: no more requests
@@ -32,6 +35,10 @@ export function brokerCommand(name: string, title: string): Command {
       "--backend <url>",
       `where workers connect, tcp or ipc; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
       collect,
+    )
+    .option(
+      "--admin <host:port>",
+      "where to be watched over HTTP, on loopback (env WASMQ_ADMIN, default: nowhere)",
     )
     .option("--config <file>", "settings as JSON (env WASMQ_CONFIG)")
     .option(
@@ -54,7 +61,8 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   await Promise.race([starting, setImmediate()]);
   log.info({ version: packageVersion(), node: process.version }, "starting");
   const broker = await starting;
-  logReady(log, { frontend: broker.frontend, backend: broker.backend });
+  const { frontend, backend, admin } = broker;
+  logReady(log, { frontend, backend, admin });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
   }

@@ -14,6 +14,7 @@ export interface BrokerFlags {
   frontend?: string[];
   backend?: string[];
   config?: string;
+  admin?: string;
   logLevel?: string;
 }
 
@@ -22,6 +23,7 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
   {
     frontend: readEndpoints,
     backend: readEndpoints,
+    admin: readAdmin,
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
     heartbeatIntervalMs: readNumber,
@@ -46,6 +48,7 @@ export function settleBrokerConfig(
     ...config,
     frontend: flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend,
     backend: flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend,
+    admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
     logLevel,
   };
 }
@@ -87,6 +90,11 @@ function readEndpoints(value: unknown, key: string): unknown {
     return list;
   }
   throw new UsageError(`${key} must be an endpoint or a list of endpoints`);
+}
+
+function readAdmin(value: unknown, key: string): unknown {
+  if (typeof value !== "string") throw new UsageError(`${key} must be host:port`);
+  return value;
 }
 
 function readLimits(value: unknown, key: string): unknown {

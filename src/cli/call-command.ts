@@ -4,7 +4,8 @@ import { Status } from "../base/status.js";
 import { FRONTEND_DEFAULT } from "../broker/broker.js";
 import { Client, type ClientOptions } from "../client/client.js";
 import { jsonText } from "./json-text.js";
-import { keysFrom } from "./keys-file.js";
+import { dictionariesFrom } from "./dictionary-file.js";
+import { keysFrom, publicKeyFrom } from "./keys-file.js";
 import {
   collect,
   listFromEnv,
@@ -32,6 +33,8 @@ interface CallFlags {
   raw?: boolean;
   priority?: number;
   keys?: string;
+  serviceKey?: string;
+  dictionary?: string[];
 }
 
 /** `wasmq call SERVICE JSON`. */
@@ -57,12 +60,20 @@ export function callCommand(title: string): Command {
       wholeNumberFlag("--priority", 0, 7),
     )
     .option("--keys <file>", "keys that seal and open, a token a line (env WASMQ_KEYS)")
+    .option("--service-key <file>", "the service's public key: seals without a shared key")
+    .option(
+      "--dictionary <file>",
+      "a dictionary that small bodies are compressed with; may be given several times",
+      collect,
+    )
     .addHelpText("after", HELP)
     .action(runCall);
 }
 
 async function runCall(service: string, text: string, flags: CallFlags): Promise<void> {
   const keys = await keysFrom(flags.keys);
+  const publicKey = await publicKeyFrom(flags.serviceKey);
+  const dictionaries = await dictionariesFrom(flags.dictionary);
   const body = await readBody(text, flags.raw === true);
   const timeoutMs = flags.timeout ?? TIMEOUT_MS_DEFAULT;
   const abortion = new AbortController();
@@ -75,6 +86,8 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
     client = await connect({
       brokers: flags.broker ?? listFromEnv(process.env.WASMQ_FRONTEND) ?? [FRONTEND_DEFAULT],
       keys,
+      servicePublicKeys: publicKey === undefined ? undefined : { "*": publicKey },
+      dictionaries,
       connectTimeoutMs: Math.min(timeoutMs, CONNECT_MS_MAX),
     });
     const { raw, priority } = flags;

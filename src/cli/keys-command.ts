@@ -1,15 +1,35 @@
-import { writeFileSync } from "node:fs";
+import { unlinkSync, writeFileSync } from "node:fs";
 import { Argument, type Command } from "commander";
-import { formatKey, generateKey } from "../codec/index.js";
+import {
+  formatKey,
+  formatPublicKey,
+  formatServiceKey,
+  generateKey,
+  generateServiceKey,
+} from "../codec/index.js";
 import { messageOf, newCommand, UsageError } from "./program.js";
+
+interface KeysFlags {
+  out?: string;
+  service?: boolean;
+}
 
 /** `wasmq keys new`. */
 export function keysCommand(title: string): Command {
   return newCommand("keys", title)
     .description("make a key that seals and opens bodies")
     .addArgument(new Argument("<action>", "what to do").choices(["new"]))
-    .option("--out <file>", "write it to a new file that only its owner can read")
-    .action((_action: string, flags: { out?: string }) => newKey(flags.out));
+    .option(
+      "--service",
+      "a key pair of a service: for its workers the secret half, for clients the public one",
+    )
+    .option(
+      "--out <file>",
+      "write it to a new file that only its owner can read; a public half to <file>.pub",
+    )
+    .action((_action: string, flags: KeysFlags) =>
+      flags.service === true ? newServiceKey(flags.out) : newKey(flags.out),
+    );
 }
 
 async function newKey(path: string | undefined): Promise<void> {
@@ -19,14 +39,40 @@ async function newKey(path: string | undefined): Promise<void> {
     process.stdout.write(`${token}\n`);
     return;
   }
+  writeNew(path, token, 0o600);
+  process.stdout.write(`key ${key.idText} written to ${path}\n`);
+}
+
+async function newServiceKey(path: string | undefined): Promise<void> {
+  const key = await generateServiceKey();
+  const token = formatServiceKey(key);
+  const publicToken = formatPublicKey(key.publicKey);
+  if (path === undefined) {
+    process.stdout.write(`${token}\n${publicToken}\n`);
+    return;
+  }
+  // The public half first: it is the one that may be taken back when the other cannot be written.
+  const publicPath = `${path}.pub`;
+  writeNew(publicPath, publicToken, 0o644);
+  try {
+    writeNew(path, token, 0o600);
+  } catch (error) {
+    unlinkSync(publicPath);
+    throw error;
+  }
+  process.stdout.write(
+    `service key ${key.idText} written to ${path}, its public key to ${publicPath}\n`,
+  );
+}
+
+function writeNew(path: string, token: string, mode: number): void {
   try {
     // Exclusive: no moment between a look and the write in which a key could be lost.
-    writeFileSync(path, `${token}\n`, { flag: "wx", mode: 0o600 });
+    writeFileSync(path, `${token}\n`, { flag: "wx", mode });
   } catch (error) {
     const isThere = (error as NodeJS.ErrnoException).code === "EEXIST";
     throw new UsageError(
       isThere ? `${path} exists and is not overwritten` : `cannot write ${messageOf(error)}`,
     );
   }
-  process.stdout.write(`key ${key.idText} written to ${path}\n`);
 }

@@ -3,8 +3,10 @@
 import { benchCommand } from "./bench-command.js";
 import { brokerCommand } from "./broker-command.js";
 import { callCommand } from "./call-command.js";
+import { dictionaryCommand } from "./dictionary-command.js";
 import { keysCommand } from "./keys-command.js";
 import { newCommand, packageVersion, runProgram } from "./program.js";
+import { topCommand } from "./top-command.js";
 import { workerCommand } from "./worker-command.js";
 
 const program = newCommand("wasmq", "wasmq")
@@ -16,7 +18,9 @@ const program = newCommand("wasmq", "wasmq")
   .addCommand(brokerCommand("broker", "wasmq broker"))
   .addCommand(workerCommand("wasmq worker"))
   .addCommand(callCommand("wasmq call"))
+  .addCommand(topCommand("wasmq top"))
   .addCommand(keysCommand("wasmq keys"))
+  .addCommand(dictionaryCommand("wasmq dictionary"))
   .addCommand(benchCommand("wasmq bench"));
 
 const [, , first = ""] = process.argv;

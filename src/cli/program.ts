@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 
 /** What the user got wrong, or cannot have: one line on stderr, exit code 2. */
@@ -18,11 +17,7 @@ export function messageOf(error: unknown): string {
   return oneLine(error instanceof Error ? error.message : String(error));
 }
 
-/** The version in package.json. */
-export function packageVersion(): string {
-  const file = new URL("../../package.json", import.meta.url);
-  return JSON.parse(readFileSync(file, "utf8")).version;
-}
+export { packageVersion } from "../admin/version.js";
 
 /** A command that says what is wrong in one line that begins with `title`, and never exits. */
 export function newCommand(name: string, title: string): Command {

@@ -4,7 +4,8 @@ import type { Command } from "commander";
 import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import { Worker, type WorkerOptions } from "../worker/worker.js";
-import { keysFrom } from "./keys-file.js";
+import { dictionariesFrom } from "./dictionary-file.js";
+import { keysFrom, serviceKeysFrom } from "./keys-file.js";
 import {
   exitOnBug,
   LOG_LEVEL_DEFAULT,
@@ -45,6 +46,8 @@ interface WorkerFlags {
   broker?: string[];
   concurrency?: number | "auto";
   keys?: string;
+  serviceKey?: string;
+  dictionary?: string[];
 }
 
 /** `wasmq worker MODULE`. */
@@ -62,6 +65,15 @@ export function workerCommand(title: string): Command {
       text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535)(text),
     )
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")
+    .option(
+      "--service-key <file>",
+      "its own keys, a token a line: for clients that have a public key of these",
+    )
+    .option(
+      "--dictionary <file>",
+      "a dictionary that small bodies may be compressed with; may be given several times",
+      collect,
+    )
     .addHelpText("after", HELP)
     .action(runWorker);
 }
@@ -70,11 +82,16 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const level = logLevelOf("WASMQ_LOG_LEVEL", process.env.WASMQ_LOG_LEVEL || LOG_LEVEL_DEFAULT);
   const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_BACKEND) ?? [BACKEND_DEFAULT];
   const keys = await keysFrom(flags.keys);
+  const serviceKeys = await serviceKeysFrom(flags.serviceKey);
+  const dictionaries = await dictionariesFrom(flags.dictionary);
   const services = await loadServices(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
-  const starting = start({ brokers, keys, services, concurrency: flags.concurrency }, log);
+  const starting = start(
+    { brokers, keys, serviceKeys, dictionaries, services, concurrency: flags.concurrency },
+    log,
+  );
   // Until a broker takes it on there is nothing to finish: it just ends.
   const worker = await Promise.race([starting, stop.then(() => undefined)]);
   const signal = await stop;

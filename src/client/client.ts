@@ -1,8 +1,15 @@
 import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
-import { RequestError } from "../base/errors.js";
+import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import {
+  type Codec,
+  type CodecKey,
+  createCodec,
+  type Dictionary,
+  type PublicKey,
+  readEnvelope,
+} from "../codec/index.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import { connectEndpoints, randomSession, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
@@ -21,15 +28,26 @@ import {
 import { isServiceName } from "../wire/text.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { RefusedDictionaries } from "./refused-dictionaries.js";
 import { type BackoffOptions, type RetryOptions, RetryPolicy } from "./retry.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
 export interface ClientOptions {
   /** Frontends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
   brokers: readonly string[];
-  /** Seals requests and opens replies. The first key seals, all open. None: bodies in clear. */
+  /** Seals requests and opens replies. The first key seals, all open. */
   keys?: readonly CodecKey[];
-  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  /**
+   * Public keys of services, by name, `prefix.*` or `*`: a session key is agreed on with each, and
+   * no secret shared. Services without one are asked under `keys`, or, without these, not at all.
+   */
+  servicePublicKeys?: Readonly<Record<string, PublicKey>>;
+  /**
+   * For small bodies. The first one compresses requests, and replies are opened with any. A worker
+   * that lacks it refuses by name, and the request goes again without, within its deadline.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
   codec?: Codec;
   /** Deadline of a request, milliseconds, 1..86400000. Default 30000. */
   timeoutMs?: number;
@@ -104,6 +122,8 @@ export class Client {
   readonly #brokers: Brokers;
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
+  readonly #hasDictionary: boolean;
+  readonly #refused = new RefusedDictionaries();
   readonly #deadlines = new Deadlines(performance.now());
   readonly #retries: RetryPolicy;
   /** When those that were refused are to be sent again. */
@@ -120,6 +140,7 @@ export class Client {
   private constructor(options: ClientOptions, codec: Codec, ownsCodec: boolean) {
     this.#codec = codec;
     this.#ownsCodec = ownsCodec;
+    this.#hasDictionary = codec.dictionaryDigests.length > 0;
     this.#options = {
       timeoutMs: wholeNumber("timeoutMs", options.timeoutMs ?? 30_000, 1, 86_400_000),
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
@@ -150,7 +171,7 @@ export class Client {
       0,
       86_400_000,
     );
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const codec = options.codec ?? (await ownCodec(options));
     let client: Client;
     try {
       client = new Client(options, codec, options.codec === undefined);
@@ -247,9 +268,29 @@ export class Client {
     const backoff = this.#retries.backoffFor(options.retry);
 
     const sequence = this.#pending.reserve();
-    let bytes: Uint8Array;
+    let bytes: Uint8Array | Promise<Uint8Array>;
+    let packed: Uint8Array | undefined;
     try {
-      bytes = isRaw ? rawBytes(body) : this.#seal(service, body, headers, sequence);
+      if (isRaw) {
+        bytes = rawBytes(body);
+      } else {
+        const context = {
+          service,
+          direction: "request",
+          // Of its own: code of the body's, such as a getter, may make a request meanwhile.
+          requestId: requestIdBytes(this.#id(sequence)),
+          headers,
+        } as const;
+        if (this.#hasDictionary && !this.#refused.has(service, performance.now())) {
+          // The caller may change the value before a worker refuses the dictionary.
+          packed = this.#codec.pack(body);
+          bytes = this.#codec.sealPackedSoon(packed, context);
+          // What is not compressed with it is refused by none.
+          if (bytes instanceof Promise || !needsDictionary(this.#codec, bytes)) packed = undefined;
+        } else {
+          bytes = this.#codec.sealSoon(body, { ...context, dictionary: null });
+        }
+      }
     } catch (error) {
       this.#pending.unreserve(sequence);
       throw error;
@@ -268,8 +309,9 @@ export class Client {
       retryCount: 0,
       serviceBytes,
       headers,
-      body: bytes,
+      body: bytes instanceof Promise ? NO_BYTES : bytes,
       reseal: undefined,
+      packed,
       broker: undefined,
       isUnsent: false,
       next: undefined,
@@ -280,7 +322,7 @@ export class Client {
       reject,
     };
     if (isIdempotent && !isRaw) {
-      pending.reseal = () => this.#seal(service, body, headers, pending.sequence);
+      pending.reseal = () => this.#sealAgain(service, body, headers, pending.sequence);
     }
     this.#pending.add(pending);
     this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
@@ -289,20 +331,40 @@ export class Client {
       pending.onAbort = () => this.#cancel(pending, abortReason(signal));
       signal.addEventListener("abort", pending.onAbort, { once: true });
     }
+    if (bytes instanceof Promise) this.#sendSealed(pending, bytes);
+    else this.#sendNow(pending, nowMs);
+  }
+
+  #sendNow(pending: Pending, nowMs: number): void {
     // In line behind those that wait already.
     const broker = this.#unsent.head === undefined ? this.#brokers.pick() : undefined;
     if (broker !== undefined) this.#send(pending, broker, nowMs);
     else this.#unsent.push(pending);
   }
 
-  #seal(service: string, body: unknown, headers: Uint8Array, sequence: number): Uint8Array {
-    return this.#codec.seal(body, {
-      service,
-      direction: "request",
-      // Of its own: code of the body's, such as a getter, may make a request meanwhile.
-      requestId: requestIdBytes(this.#id(sequence)),
-      headers,
-    });
+  /** Seals a body once more, without a dictionary. */
+  #sealAgain(service: string, body: unknown, headers: Uint8Array, sequence: number): Uint8Array {
+    const requestId = requestIdBytes(this.#id(sequence));
+    const context = { service, direction: "request", requestId, headers } as const;
+    return this.#codec.seal(body, { ...context, dictionary: null });
+  }
+
+  /** Sends a large body once it is sealed, unless the request is over by then. */
+  #sendSealed(pending: Pending, sealing: Promise<Uint8Array>): void {
+    sealing.then(
+      (bytes) => {
+        if (!this.#isPending(pending)) return;
+        pending.body = bytes;
+        this.#sendNow(pending, performance.now());
+      },
+      (error) => {
+        if (this.#isPending(pending)) this.#fail(pending, lostError(error));
+      },
+    );
+  }
+
+  #isPending(pending: Pending): boolean {
+    return this.#pending.find(pending.sequence) === pending;
   }
 
   /** The id of one of our requests; the next call overwrites it. */
@@ -392,10 +454,36 @@ export class Client {
       this.#fail(pending, replyError(error));
       return;
     }
+    // Values of the codec's are data, never promises of their own.
+    if (value instanceof Promise) this.#resolveOpened(pending, value);
+    else this.#resolve(pending, value);
+  }
+
+  #resolve(pending: Pending, value: unknown): void {
     this.#stats.replies++;
     this.#retries.onReply();
     this.#end(pending);
     pending.resolve(value as never);
+  }
+
+  /** Ends a request with a large reply once that is opened, unless it is over by then. */
+  #resolveOpened(pending: Pending, opening: Promise<unknown>): void {
+    // Answered: the connection owes it nothing more, and its loss is no loss of this one.
+    this.#leaveBroker(pending);
+    opening.then(
+      (value) => {
+        if (this.#isPending(pending)) this.#resolve(pending, value);
+      },
+      (error) => {
+        if (this.#isPending(pending)) this.#fail(pending, replyError(error));
+      },
+    );
+  }
+
+  #leaveBroker(pending: Pending): void {
+    const { broker } = pending;
+    pending.broker = undefined;
+    if (broker !== undefined) this.#brokers.release(broker);
   }
 
   #readReply(pending: Pending, reply: ReplyRecord): unknown {
@@ -404,7 +492,7 @@ export class Client {
     if ((reply.flags & Flag.RAW) !== 0) {
       throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
     }
-    return this.#codec.open(reply.body[0], {
+    return this.#codec.openSoon(reply.body[0], {
       service: pending.service,
       direction: "reply",
       requestId: requestIdBytes(this.#id(pending.sequence)),
@@ -413,8 +501,13 @@ export class Client {
 
   #onFailure(broker: Broker, failure: FailureRecord): void {
     const pending = this.#take(broker, failure);
-    if (pending === undefined || this.#isRetried(pending, broker, failure)) return;
+    if (pending === undefined) return;
     const { status, reason, retryAfterMs } = failure;
+    if (pending.packed !== undefined && reason.startsWith(DICTIONARY_REFUSED)) {
+      this.#sendWithoutDictionary(pending, pending.packed);
+      return;
+    }
+    if (this.#isRetried(pending, broker, failure)) return;
     this.#fail(pending, new RequestError(statusName(status), reason, retryAfterMs));
   }
 
@@ -431,8 +524,7 @@ export class Client {
     // must have another, or those that remember it would answer the same again.
     if (!untouched && !this.#renew(pending)) return true;
     this.#stats.retries++;
-    pending.broker = undefined;
-    this.#brokers.release(broker);
+    this.#leaveBroker(pending);
     if (isMoved) this.#unsent.push(pending);
     else this.#backoffs.set(placeOf(pending.sequence), nowMs + waitMs, nowMs);
     return true;
@@ -441,6 +533,7 @@ export class Client {
   /** Makes a request anew under another id; false where its body is none any more, and it ended. */
   #renew(pending: Pending): boolean {
     this.#pending.renew(pending);
+    pending.packed = undefined;
     try {
       pending.body = pending.reseal?.() ?? pending.body;
       return true;
@@ -448,6 +541,30 @@ export class Client {
       this.#fail(pending, asRequestError(error));
       return false;
     }
+  }
+
+  /** A worker lacked its dictionary, and never ran it: it goes again, within the same deadline. */
+  #sendWithoutDictionary(pending: Pending, packed: Uint8Array): void {
+    const { service, headers } = pending;
+    this.#refused.note(service, performance.now());
+    pending.packed = undefined;
+    const requestId = requestIdBytes(this.#id(pending.sequence));
+    try {
+      const context = {
+        service,
+        direction: "request",
+        requestId,
+        headers,
+        dictionary: null,
+      } as const;
+      pending.body = this.#codec.sealPacked(packed, context);
+    } catch (error) {
+      this.#fail(pending, asRequestError(error));
+      return;
+    }
+    this.#leaveBroker(pending);
+    this.#unsent.push(pending);
+    this.#sendWaiting();
   }
 
   /** The request that an answer is for, no longer in flight at this broker. */
@@ -508,7 +625,7 @@ export class Client {
     this.#backoffs.clear(place);
     this.#pending.delete(pending);
     if (pending.isUnsent) this.#unsent.remove(pending);
-    if (pending.broker !== undefined) this.#brokers.release(pending.broker);
+    this.#leaveBroker(pending);
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }
@@ -533,6 +650,21 @@ export class Client {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+const NO_BYTES = new Uint8Array(0);
+const REPLY_GRACE_MS = 300_000;
+
+/** Whether a worker that lacks the codec's dictionary would refuse these bytes. */
+function needsDictionary(codec: Codec, bytes: Uint8Array): boolean {
+  return readEnvelope(bytes).isCompressed && codec.dictionaryNamedBy(bytes) !== null;
+}
+
+async function ownCodec(options: ClientOptions): Promise<Codec> {
+  const { keys, servicePublicKeys, dictionaries, timeoutMs = 1 } = options;
+  // A session may end just behind a request: its reply still comes within the deadline.
+  wholeNumber("timeoutMs", timeoutMs, 1, 86_400_000);
+  const agreementGraceMs = Math.max(REPLY_GRACE_MS, timeoutMs);
+  return createCodec({ keys, servicePublicKeys, dictionaries, agreementGraceMs });
+}
 
 /** What a request occupies on the wire, its frames included. */
 function requestBytes({ serviceBytes, headers, body }: Pending): number {
@@ -554,6 +686,13 @@ function asRequestError(error: unknown): RequestError {
   const refused = new RequestError("INVALID_ARGUMENT", textOf(error));
   refused.cause = error;
   return refused;
+}
+
+/** Why a body that could be packed was not sealed: the codec is closed, or its thread was lost. */
+function lostError(error: unknown): RequestError {
+  const lost = new RequestError("UNAVAILABLE", textOf(error));
+  lost.cause = error;
+  return lost;
 }
 
 function replyError(error: unknown): RequestError {

@@ -10,10 +10,16 @@ export interface Pending extends Retried {
   priority: number;
   serviceBytes: Uint8Array;
   headers: Uint8Array;
+  /** Empty while a large one is being sealed. */
   body: Uint8Array;
   /** Of one that may run twice: its body anew, under the id that it has by then. */
   reseal: (() => Uint8Array) | undefined;
-  /** The broker that has it; undefined while it waits to be sent. */
+  /** The value as it was packed, while a worker may yet refuse the dictionary of `body`. */
+  packed: Uint8Array | undefined;
+  /**
+   * The broker that has it; undefined while it waits to be sent, and again while a large reply is
+   * being opened.
+   */
   broker: Broker | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */
   isUnsent: boolean;

@@ -1,3 +1,4 @@
+import type { HeldDictionary } from "./dictionary-shelf.js";
 import { CodecError } from "./errors.js";
 import type { LinearMemory } from "./linear-memory.js";
 import { errorOf } from "./status.js";
@@ -8,14 +9,23 @@ import { errorOf } from "./status.js";
  * have grown.
  */
 export interface BlockCompressor {
-  /** @param plain may lie in the codec's own memory, below its top */
-  compress(plain: Uint8Array): Uint8Array;
+  /**
+   * @param plain may lie in the codec's own memory, below its top
+   * @param dictionary what the block may refer back to
+   */
+  compress(plain: Uint8Array, dictionary?: HeldDictionary): Uint8Array;
   /**
    * @param sizeMax the most bytes that the block may hold
    * @param size the bytes that it must hold, at most sizeMax; any number when left out
+   * @param dictionary what the block may refer back to
    * @throws CodecError `BAD_BLOCK`, `TOO_LARGE`, `SIZE_MISMATCH`
    */
-  decompress(block: Uint8Array, sizeMax: number, size?: number): Uint8Array;
+  decompress(
+    block: Uint8Array,
+    sizeMax: number,
+    size?: number,
+    dictionary?: HeldDictionary,
+  ): Uint8Array;
   /** Overwrites what passed through, where that is not the codec's own memory. */
   wipe(): void;
 }
@@ -28,6 +38,7 @@ export function blockSizeMax(plainSize: number): number {
 /**
  * The bytes that a block in linear memory holds, by walking it.
  *
+ * @param before the size of the dictionary that it may refer back to
  * @throws CodecError as {@link BlockCompressor.decompress}
  */
 export function measureBlock(
@@ -36,8 +47,9 @@ export function measureBlock(
   blockSize: number,
   sizeMax: number,
   expected: number | undefined,
+  before = 0,
 ): number {
-  const size = memory.exports.blockSize(offset, blockSize, sizeMax);
+  const size = memory.exports.blockSize(offset, blockSize, sizeMax, before);
   if (size < 0) throw errorOf(size, memory.exports.errorOffset() - offset);
   if (expected !== undefined && size !== expected) {
     throw new CodecError("SIZE_MISMATCH", `the block holds ${size} bytes, not ${expected}`);

@@ -1,35 +1,36 @@
 import { TAG_SIZE } from "./aead.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
+import type { OpeningKeys, Origin } from "./body-keys.js";
 import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
+import type { DictionaryShelf } from "./dictionary-shelf.js";
 import type { EngineKey, Engines } from "./engines.js";
-import { COUNTER_END, type Envelope, counterOf, nonceOf, sessionOf } from "./envelope.js";
+import { CHUNK, type Envelope, nonceOf } from "./envelope.js";
 import { CodecError } from "./errors.js";
-import { idTextOf } from "./keys.js";
-import type { ReplayGuard } from "./replay.js";
-import type { KeyRing } from "./ring.js";
 
 /** An envelope to the packed bytes in it, once nothing speaks against believing them. */
 export class BodyOpener {
   readonly #blocks: BlockCompressor;
   readonly #engines: Engines;
-  readonly #ring: KeyRing<EngineKey>;
+  readonly #keys: OpeningKeys;
   readonly #binder: ContextBinder;
-  readonly #guard: ReplayGuard;
+  readonly #dictionaries: DictionaryShelf;
   readonly #sizeMax: number;
+  /** What the last body that was opened came under. */
+  origin: Origin = null;
 
   constructor(parts: {
     blocks: BlockCompressor;
     engines: Engines;
-    ring: KeyRing<EngineKey>;
+    keys: OpeningKeys;
     binder: ContextBinder;
-    guard: ReplayGuard;
+    dictionaries: DictionaryShelf;
     sizeMax: number;
   }) {
     this.#blocks = parts.blocks;
     this.#engines = parts.engines;
-    this.#ring = parts.ring;
+    this.#keys = parts.keys;
     this.#binder = parts.binder;
-    this.#guard = parts.guard;
+    this.#dictionaries = parts.dictionaries;
     this.#sizeMax = parts.sizeMax;
   }
 
@@ -40,10 +41,24 @@ export class BodyOpener {
    * @throws CodecError as Codec.open() does up to `SIZE_MISMATCH`
    */
   open(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
-    this.#requirePayloadSize(bytes, envelope);
-    const body = this.#verify(bytes, envelope, context);
+    if ((envelope.flags & CHUNK) !== 0) {
+      throw new CodecError("BAD_FLAGS", "a chunk of a stream, for openStream()");
+    }
+    const body = this.verify(bytes, envelope, context);
     if (!envelope.isCompressed) return body;
-    return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize);
+    const dictionary = this.#dictionaries.requiredBy(bytes, envelope);
+    return this.#blocks.decompress(body, this.#sizeMax, envelope.plainSize, dictionary);
+  }
+
+  /**
+   * The payload, verified, decrypted and marked as opened, but not decompressed; a view that the
+   * next use of the engines overwrites.
+   *
+   * @throws CodecError as open(), up to `STALE`
+   */
+  verify(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
+    this.#requirePayloadSize(bytes, envelope);
+    return this.#verify(bytes, envelope, context);
   }
 
   #requirePayloadSize(bytes: Uint8Array, envelope: Envelope): void {
@@ -60,7 +75,7 @@ export class BodyOpener {
 
   /** The payload, decrypted when it is sealed. */
   #verify(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
-    const key = this.#keyFor(envelope);
+    const key = this.#keys.admit(bytes, envelope, context);
     // Hints, and in clear: they say which of the causes it is, for the tag cannot. Whoever forges
     // one to pass here fails at the tag, whose associated data has the context itself.
     if (envelope.targetCheck !== this.#binder.targetCheckOf(context)) {
@@ -70,43 +85,42 @@ export class BodyOpener {
     if (envelope.requestCheck !== requestCheckOf(context.requestId)) {
       throw new CodecError("SWAPPED", "the body is of another request");
     }
-    const payload = bytes.subarray(envelope.payloadAt);
-    if (key === undefined) return payload;
-    const associated = this.#binder.associate(bytes, envelope, context);
-    const plain = this.#engines.decrypt(payload, associated, nonceOf(bytes), key);
-    if (plain === undefined) {
-      throw new CodecError("TAMPERED", "the tag does not verify for this body and context");
-    }
-    this.#markOpened(bytes);
+    this.origin = null;
+    if (envelope.isAgreed) return this.#verifyAgreed(bytes, envelope, context);
+    if (key === undefined) return bytes.subarray(envelope.payloadAt);
+    const plain = this.#decrypt(bytes, envelope, context, key);
+    // Not opened: with the dictionary at hand it may be. And only who can seal learns which are.
+    this.#dictionaries.requiredBy(bytes, envelope);
+    this.#keys.markOpened(bytes, null);
     return plain;
   }
 
-  /** The key to open with; undefined when neither side seals. */
-  #keyFor({ isSealed, keyId }: Envelope): EngineKey | undefined {
-    const { ids } = this.#ring;
-    if (!isSealed) {
-      if (ids.length === 0) return undefined;
-      throw new CodecError("UNSEALED", "the body is not sealed, and this codec holds keys");
+  #verifyAgreed(bytes: Uint8Array, envelope: Envelope, context: CodecContext): Uint8Array {
+    const session = this.#keys.sessionOf(bytes, envelope);
+    let plain: Uint8Array;
+    try {
+      plain = this.#decrypt(bytes, envelope, context, session.key);
+    } catch (error) {
+      this.#keys.drop(session);
+      throw error;
     }
-    const key = this.#ring.find(keyId);
-    if (key === undefined) {
-      const holds = ids.map(idTextOf).join(", ") || "none";
-      throw new CodecError("UNKNOWN_KEY", `sealed under ${idTextOf(keyId)}, keys held: ${holds}`);
-    }
-    return key;
+    this.#keys.keep(session);
+    this.#dictionaries.requiredBy(bytes, envelope);
+    this.#keys.markOpened(bytes, session);
+    this.origin = session;
+    return plain;
   }
 
-  #markOpened(bytes: Uint8Array): void {
-    const counter = counterOf(bytes);
-    if (counter >= COUNTER_END) {
-      throw new CodecError("BAD_COUNTER", `the nonce's counter ${counter} is 2^48 or more`);
-    }
-    const freshness = this.#guard.mark(sessionOf(bytes), counter);
-    if (freshness === "REPLAYED") {
-      throw new CodecError("REPLAYED", `message ${counter} of its session was opened before`);
-    }
-    if (freshness === "STALE") {
-      throw new CodecError("STALE", `message ${counter} is older than the replay window`);
-    }
+  #decrypt(
+    bytes: Uint8Array,
+    envelope: Envelope,
+    context: CodecContext,
+    key: EngineKey,
+  ): Uint8Array {
+    const payload = bytes.subarray(envelope.payloadAt);
+    const associated = this.#binder.associate(bytes, envelope, context);
+    const plain = this.#engines.decrypt(payload, associated, nonceOf(bytes), key);
+    if (plain !== undefined) return plain;
+    throw new CodecError("TAMPERED", "the tag does not verify for this body and context");
   }
 }

@@ -10,6 +10,11 @@ export interface CodecContext {
   requestId: Uint8Array;
   /** Headers that travel in clear beside the body, as their exact bytes; none if left out. */
   headers?: Uint8Array;
+  /**
+   * The digest of the dictionary to seal with, which the codec holds; null for none, the codec's
+   * first if left out. Nothing that opening asks for.
+   */
+  dictionary?: string | null;
 }
 
 // docs/codec.md 2: the associated data. Every part has a fixed size or its size before it, so
@@ -136,4 +141,14 @@ export class ContextBinder {
     if (context.headers !== undefined) bytes.set(context.headers, at + 4);
     return bytes.subarray(0, size);
   }
+}
+
+/** A copy, for work that goes on: the caller may change its own meanwhile. */
+export function ownContext({ service, direction, requestId, headers }: CodecContext): CodecContext {
+  return {
+    service,
+    direction,
+    requestId: new Uint8Array(requestId),
+    ...(headers === undefined ? {} : { headers: new Uint8Array(headers) }),
+  };
 }

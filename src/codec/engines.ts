@@ -77,9 +77,13 @@ export class Engines implements Aead<EngineKey> {
     return crossover;
   }
 
-  addKey(secret: Uint8Array): EngineKey {
-    // Now, and not with the first message: it takes some milliseconds.
+  /** Measures what is to be measured now, and not with the first message: it takes some ms. */
+  prepare(): void {
     this.#nativeFrom ??= this.#measure();
+  }
+
+  addKey(secret: Uint8Array): EngineKey {
+    this.prepare();
     return { wasm: this.#wasm.addKey(secret), native: this.#native?.addKey(secret) };
   }
 

@@ -15,16 +15,16 @@ export const HEADER_SIZE = 20;
 
 export const COMPRESSED = 0x01;
 export const SEALED = 0x02;
-/** The body is bytes, not MessagePack. */
+/** The body is bytes, not MessagePack; so far only with CHUNK. */
 export const RAW = 0x04;
-/** A dictionary's digest, u64: what the block refers to. */
+/** A dictionary's digest, u64: what the block refers to, or what a reply may refer to. */
 export const DICTIONARY = 0x08;
 /** An X25519 public key. */
 export const AGREED = 0x10;
 /** The place in a stream. */
 export const CHUNK = 0x20;
 /** What this version of the codec understands. */
-const KNOWN_FLAGS = COMPRESSED | SEALED;
+const KNOWN_FLAGS = COMPRESSED | SEALED | RAW | DICTIONARY | AGREED | CHUNK;
 
 const PLAIN_SIZE_AT = 4;
 const TARGET_CHECK_AT = 8;
@@ -35,6 +35,8 @@ const NONCE_AT = HEADER_SIZE;
 export const DICTIONARY_FIELD_SIZE = 8;
 export const AGREED_FIELD_SIZE = 32;
 export const CHUNK_FIELD_SIZE = 16;
+/** The counter of chunk 0, which names its stream; the first of the CHUNK field. */
+export const STREAM_NAME_SIZE = 8;
 
 /** What an envelope's header says; anyone may read it, only a verified tag makes it true. */
 export interface Envelope {
@@ -42,6 +44,8 @@ export interface Envelope {
   flags: number;
   /** Whether the payload is sealed under a key. */
   isSealed: boolean;
+  /** Whether that key was agreed on by the client's public key, which is among the fields. */
+  isAgreed: boolean;
   /** Whether the plain bytes are an LZ4 block. */
   isCompressed: boolean;
   /** Bytes of the body before compression. */
@@ -50,7 +54,7 @@ export interface Envelope {
   targetCheck: number;
   /** CRC-32 of the request id: a hint. */
   requestCheck: number;
-  /** The key that sealed it; 0 when it is not sealed. */
+  /** The key that sealed it, or the service key agreed with; 0 when it is not sealed. */
   keyId: number;
   /** Where the fields begin. */
   fieldsAt: number;
@@ -64,11 +68,13 @@ export type Header = Pick<
   "flags" | "plainSize" | "targetCheck" | "requestCheck" | "keyId"
 >;
 
-function u32(bytes: Uint8Array, at: number): number {
+/** @internal */
+export function u32(bytes: Uint8Array, at: number): number {
   return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
-function setU32(bytes: Uint8Array, at: number, value: number): void {
+/** @internal */
+export function setU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at] = value;
   bytes[at + 1] = value >>> 8;
   bytes[at + 2] = value >>> 16;
@@ -92,6 +98,9 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   if ((flags & ~KNOWN_FLAGS) !== 0) {
     throw new CodecError("BAD_FLAGS", `flags 0x${flags.toString(16)} has reserved bits set`);
   }
+  if (((flags & RAW) === 0) !== ((flags & CHUNK) === 0)) {
+    throw new CodecError("BAD_FLAGS", "RAW goes with CHUNK, and only with it");
+  }
   if (bytes[2] !== 0 || bytes[3] !== 0) {
     throw new CodecError("BAD_FLAGS", "the reserved bytes 2 and 3 must be 0");
   }
@@ -100,6 +109,8 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   if ((keyId !== 0) !== isSealed) {
     throw new CodecError("BAD_FLAGS", "a key id goes with SEALED, and only with it");
   }
+  const isAgreed = (flags & AGREED) !== 0;
+  if (isAgreed && !isSealed) throw new CodecError("BAD_FLAGS", "AGREED goes with SEALED only");
   const fieldsAt = fieldsAtOf(flags);
   const payloadAt = fieldsAt + fieldsSizeOf(flags);
   const sizeMin = isSealed ? payloadAt + TAG_SIZE : payloadAt;
@@ -110,6 +121,7 @@ export function readEnvelope(bytes: Uint8Array): Envelope {
   return {
     flags,
     isSealed,
+    isAgreed,
     isCompressed: (flags & COMPRESSED) !== 0,
     plainSize: u32(bytes, PLAIN_SIZE_AT),
     targetCheck: u32(bytes, TARGET_CHECK_AT),
@@ -132,6 +144,11 @@ export function fieldsSizeOf(flags: number): number {
     ((flags & AGREED) === 0 ? 0 : AGREED_FIELD_SIZE) +
     ((flags & CHUNK) === 0 ? 0 : CHUNK_FIELD_SIZE)
   );
+}
+
+/** Where the client's public key stands in an envelope with these flags, AGREED among them. */
+export function agreedAtOf(flags: number): number {
+  return fieldsAtOf(flags) + ((flags & DICTIONARY) === 0 ? 0 : DICTIONARY_FIELD_SIZE);
 }
 
 /** Writes every byte of a header at the beginning of `bytes`. */
@@ -166,18 +183,54 @@ export function counterOf(bytes: Uint8Array): number {
   return u32(bytes, at) + u32(bytes, at + 4) * 4_294_967_296;
 }
 
+/**
+ * The place of a chunk in its stream, the last of the fields:
+ *
+ *   | counter of chunk 0 u64 | index u32 | isLast u8 | 0 u24 |
+ *
+ * @throws CodecError `BAD_FLAGS`
+ */
+export function chunkFieldOf(
+  bytes: Uint8Array,
+  { payloadAt }: Envelope,
+): { name: string; index: number; isLast: boolean } {
+  const at = payloadAt - CHUNK_FIELD_SIZE;
+  const last = u32(bytes, at + STREAM_NAME_SIZE + 4);
+  if (last > 1) throw new CodecError("BAD_FLAGS", "a chunk's isLast must be 0 or 1, then 0s");
+  const name = String.fromCharCode(...bytes.subarray(at, at + STREAM_NAME_SIZE));
+  return { name, index: u32(bytes, at + STREAM_NAME_SIZE), isLast: last === 1 };
+}
+
+/** Whether the stream is named by this chunk's own counter, as it is by that of its first. */
+export function isNamedByItself(bytes: Uint8Array, { payloadAt }: Envelope): boolean {
+  const [nameAt, counterAt] = [payloadAt - CHUNK_FIELD_SIZE, NONCE_AT + SESSION_SIZE];
+  for (let at = 0; at < STREAM_NAME_SIZE; at++) {
+    if (bytes[nameAt + at] !== bytes[counterAt + at]) return false;
+  }
+  return true;
+}
+
 /** A counter may not reach this: its session ends, and another one begins. */
 export const COUNTER_END = 2 ** 48;
 
-/** Nonces that never repeat: | session 16 random bytes | counter u64 |. */
+/** Nonces that never repeat under a key: | session 16 bytes, random | counter u64 |. */
 export class NonceSequence {
   readonly #nonce = new Uint8Array(NONCE_SIZE);
   #counter: number;
 
-  /** @param first the first counter; only the suite begins elsewhere than at 0 */
-  constructor(first = 0) {
+  /**
+   * @param first the first counter; only the suite begins elsewhere than at 0
+   * @param session 16 bytes, for a key that has no other sender and ends before its counter does
+   */
+  constructor(first = 0, session?: Uint8Array) {
     this.#counter = first;
-    this.#renew();
+    if (session === undefined) this.#renew();
+    else this.#nonce.set(session);
+  }
+
+  /** How many came before, of this session. */
+  get counter(): number {
+    return this.#counter;
   }
 
   #renew(): void {

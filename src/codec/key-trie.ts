@@ -22,7 +22,7 @@ const COMPILED_SIGHTS = 16;
 
 /** The first keys of objects, in order: a node for each sequence that was met. */
 class KeyNode {
-  /** The child that was learned first, and its key: most nodes have no other. */
+  /** The child that was met last, and its key: most nodes have no other. */
   key: string | undefined = undefined;
   next: KeyNode | undefined = undefined;
   children: Map<string, KeyNode> | undefined = undefined;
@@ -87,6 +87,9 @@ export class KeyTrie {
           this.#learn(node, key);
           return undefined;
         }
+        // The one met last is asked first: rows of a list are all of one shape.
+        node.key = key;
+        node.next = child;
         node = child;
       }
     }
@@ -100,13 +103,12 @@ export class KeyTrie {
     if (this.#nodeCount >= NODE_COUNT_MAX) return this.#forget();
     const child = new KeyNode([...node.keys, key]);
     this.#nodeCount++;
-    if (node.key === undefined) {
-      node.key = key;
-      node.next = child;
-    } else {
-      node.children ??= new Map();
+    if (node.key !== undefined) {
+      node.children ??= new Map([[node.key, node.next as KeyNode]]);
       node.children.set(key, child);
     }
+    node.key = key;
+    node.next = child;
   }
 
   #forget(): void {
@@ -147,24 +149,40 @@ function fieldOf(key: string): string {
   const bytes = encoder.encode(key);
   const head = bytes.length < 32 ? [0xa0 | bytes.length] : [0xd9, bytes.length];
   const encoded = [...head, ...bytes];
-  const stores: string[] = [];
-  for (let index = 0; index < encoded.length; index += 4) {
-    const [a, b = 0, c = 0, d = 0] = encoded.slice(index, index + 4);
-    stores.push(`view.setUint32(at + ${index}, ${((a << 24) | (b << 16) | (c << 8) | d) >>> 0});`);
-  }
   return `memory.top = at;
     value = object[${name}];
     if (value === undefined) skipped++;
     else {
       if (at > writer.limit) writer.room(at);
       view = memory.view;
-      ${stores.join(" ")}
+      ${storesOf(encoded)}
       at += ${encoded.length};
       if (typeof value === "string") at = writer.string(value, at);
-      else if (typeof value === "number") at = writer.number(value, at);
+      else if (typeof value === "number") {
+        if ((value & 127) === value && value !== 0) memory.u8[at++] = value;
+        else at = writer.number(value, at);
+      }
       else if (value === null) memory.u8[at++] = 0xc0;
       else if (value === true) memory.u8[at++] = 0xc3;
       else if (value === false) memory.u8[at++] = 0xc2;
       else { packer.keys[level] = ${name}; at = packer.other(value, at); }
     }`;
+}
+
+/** Stores of constants at `at`, 8 bytes at a time as the number that has them; up to 7 too many. */
+function storesOf(bytes: readonly number[]): string {
+  const stores: string[] = [];
+  const view = new DataView(new ArrayBuffer(8));
+  for (let index = 0; index < bytes.length; index += 8) {
+    for (let place = 0; place < 8; place++) view.setUint8(place, bytes[index + place] ?? 0);
+    const float = view.getFloat64(0, true);
+    // Not every pattern is that of a number which its literal gives back; ASCII always is.
+    if (Number.isFinite(float) && float !== 0) {
+      stores.push(`view.setFloat64(at + ${index}, ${float}, true);`);
+    } else {
+      stores.push(`view.setUint32(at + ${index}, ${view.getUint32(0)});`);
+      stores.push(`view.setUint32(at + ${index + 4}, ${view.getUint32(4)});`);
+    }
+  }
+  return stores.join(" ");
 }

@@ -1,8 +1,5 @@
 // The kinds of a tape's entries: | kind u32 (low 5 bits) and size << 5 | word u32 |
-// assembly/tape.ts has their meaning.
-export const NIL = 0;
-export const FALSE = 1;
-export const TRUE = 2;
+// assembly/kinds.ts has their meaning.
 export const INT = 3;
 export const FLOAT = 4;
 export const UINT64 = 5;

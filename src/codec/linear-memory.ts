@@ -7,16 +7,53 @@ interface Exports {
   errorOffset(): number;
   parse(offset: number, size: number, depthMax: number): number;
   forget(): void;
-  /** Of the last parse: strings of ASCII on the tape, and units beyond it. */
-  plainCount(): number;
-  wideCount(): number;
+  packNumbers(source: number, count: number, target: number): number;
+  packStrings(units: number, counts: number, count: number, target: number): number;
   wideUnits(): number;
   shapeNodes(): number;
-  shapeEpoch(): number;
-  blockSize(offset: number, size: number, sizeMax: number): number;
-  compress(source: number, size: number, target: number, capacity: number): number;
-  decompress(source: number, size: number, target: number, targetSize: number): number;
+  shapeCount(): number;
+  /** In these three, `history` bytes right before the plain ones may be referred to; 0 if left out. */
+  blockSize(offset: number, size: number, sizeMax: number, history?: number): number;
+  compress(
+    source: number,
+    size: number,
+    target: number,
+    capacity: number,
+    history?: number,
+  ): number;
+  decompress(
+    source: number,
+    size: number,
+    target: number,
+    targetSize: number,
+    history?: number,
+  ): number;
   forgetPositions(first: number): void;
+  indexSize(): number;
+  indexDictionary(dictionary: number, size: number, index: number): void;
+  compressUsing(
+    source: number,
+    size: number,
+    target: number,
+    capacity: number,
+    dictionary: number,
+    dictionarySize: number,
+    index: number,
+  ): number;
+  decompressUsing(
+    source: number,
+    size: number,
+    target: number,
+    targetSize: number,
+    dictionary: number,
+    dictionarySize: number,
+  ): number;
+}
+
+/** What stays in front of the working area, and is put there again in each new instance. */
+interface Resident {
+  size: number;
+  place: (offset: number) => void;
 }
 
 const PAGE_SIZE = 65_536;
@@ -25,6 +62,8 @@ const RETAINED_SIZE_MAX = 32 * 1024 * 1024;
 /** Bytes behind every area that copies by 16 may reach into. */
 export const SLACK_SIZE = 64;
 const WORKING_SIZE_MIN = 256 * 1024;
+/** So few bytes are copied faster by a loop than by a call to the runtime. */
+const LOOP_SIZE_MAX = 32;
 
 /**
  * The WASM module's memory and its views, taken afresh whenever it grew.
@@ -47,6 +86,7 @@ export class LinearMemory {
   readonly #module: WebAssembly.Module;
   #base = 0;
   #userCount = 0;
+  readonly #residents: Resident[] = [];
 
   constructor(module: WebAssembly.Module) {
     this.#module = module;
@@ -60,7 +100,27 @@ export class LinearMemory {
     this.top = this.#base;
     this.generation++;
     this.refresh();
-    this.reserve(this.#base, WORKING_SIZE_MIN);
+    for (const resident of this.#residents) this.#settle(resident);
+    this.reserve(this.top, WORKING_SIZE_MIN);
+  }
+
+  /**
+   * Keeps bytes in front of the working area for good. Only before the first use.
+   *
+   * @param place called with where they go, now and whenever the module is instantiated anew
+   */
+  hold(size: number, place: (offset: number) => void): void {
+    const resident = { size, place };
+    this.#residents.push(resident);
+    this.#settle(resident);
+    this.reserve(this.top, WORKING_SIZE_MIN);
+  }
+
+  #settle({ size, place }: Resident): void {
+    const offset = this.top;
+    this.reserve(offset, size);
+    place(offset);
+    this.top = (offset + size + SLACK_SIZE + 15) & ~15;
   }
 
   /** Takes the views again when the memory grew. */
@@ -93,9 +153,26 @@ export class LinearMemory {
   /** Copies bytes to the top, 8-aligned, unless they are in here, and returns their offset. */
   place(bytes: Uint8Array): number {
     if (bytes.buffer === this.u8.buffer) return bytes.byteOffset;
+    return this.copy(bytes);
+  }
+
+  /** The same for bytes that are not in here. */
+  copy(bytes: Uint8Array): number {
+    const size = bytes.length;
+    const offset = this.room(size);
+    const { u8 } = this;
+    if (size > LOOP_SIZE_MAX) {
+      u8.set(bytes, offset);
+    } else {
+      for (let index = 0; index < size; index++) u8[offset + index] = bytes[index];
+    }
+    return offset;
+  }
+
+  /** Room for `size` bytes at the top, 8-aligned. */
+  room(size: number): number {
     const offset = (this.top + 7) & ~7;
-    this.reserve(offset, bytes.length);
-    this.u8.set(bytes, offset);
+    this.reserve(offset, size);
     return offset;
   }
 

@@ -1,4 +1,5 @@
 import { type BlockCompressor, blockSizeMax, measureBlock } from "./block.js";
+import type { HeldDictionary } from "./dictionary-shelf.js";
 import { CodecError } from "./errors.js";
 import { SLACK_SIZE, type LinearMemory } from "./linear-memory.js";
 import { errorOf } from "./status.js";
@@ -9,7 +10,7 @@ const GROWTH_MAX = 255;
 /**
  * assembly/lz4-*.ts, in the codec's own memory:
  *
- *   | room for a dictionary | plain bytes, at the top | slack | block | slack |
+ *   | dictionaries | ... | plain bytes, at the top | slack | block | slack |
  *
  * Plain bytes that are there already are compressed where they are.
  */
@@ -20,7 +21,7 @@ export class Lz4Assembly implements BlockCompressor {
     this.#memory = memory;
   }
 
-  compress(plain: Uint8Array): Uint8Array {
+  compress(plain: Uint8Array, dictionary?: HeldDictionary): Uint8Array {
     const memory = this.#memory;
     const size = plain.length;
     const capacity = blockSizeMax(size);
@@ -30,36 +31,67 @@ export class Lz4Assembly implements BlockCompressor {
     // May move the memory, and make a `plain` in it void: its offset is what counts from here on.
     memory.reserve(target, capacity);
     if (!isInPlace) memory.u8.set(plain, offset);
-    const blockSize = memory.exports.compress(offset, size, target, capacity);
-    if (blockSize < 0) throw errorOf(blockSize, memory.exports.errorOffset() - offset);
+    const { exports } = memory;
+    const blockSize =
+      dictionary === undefined
+        ? exports.compress(offset, size, target, capacity, 0)
+        : exports.compressUsing(
+            offset,
+            size,
+            target,
+            capacity,
+            dictionary.offset,
+            dictionary.size,
+            dictionary.index,
+          );
+    if (blockSize < 0) throw errorOf(blockSize, exports.errorOffset() - offset);
     return memory.u8.subarray(target, target + blockSize);
   }
 
-  decompress(block: Uint8Array, sizeMax: number, expected?: number): Uint8Array {
+  decompress(
+    block: Uint8Array,
+    sizeMax: number,
+    expected?: number,
+    dictionary?: HeldDictionary,
+  ): Uint8Array {
     const memory = this.#memory;
     // What is claimed is believed as far as a block of these bytes can hold it. Not as much, and
     // the block is walked first, as it is without a claim.
     if (expected === undefined || expected > block.length * GROWTH_MAX) {
       const offset = memory.place(block);
-      return this.#inflate(
-        block,
-        sizeMax,
-        measureBlock(memory, offset, block.length, sizeMax, expected),
-      );
+      const before = dictionary?.size;
+      const size = measureBlock(memory, offset, block.length, sizeMax, expected, before);
+      return this.#inflate(block, sizeMax, size, dictionary);
     }
-    return this.#inflate(block, sizeMax, expected);
+    return this.#inflate(block, sizeMax, expected, dictionary);
   }
 
-  #inflate(block: Uint8Array, sizeMax: number, size: number): Uint8Array {
+  #inflate(
+    block: Uint8Array,
+    sizeMax: number,
+    size: number,
+    dictionary: HeldDictionary | undefined,
+  ): Uint8Array {
     const memory = this.#memory;
     const target = align(memory.top);
     const offset = align(target + size + SLACK_SIZE);
     memory.reserve(offset, block.length);
     memory.u8.set(block, offset);
-    const inflated = memory.exports.decompress(offset, block.length, target, size);
+    const { exports } = memory;
+    const inflated =
+      dictionary === undefined
+        ? exports.decompress(offset, block.length, target, size, 0)
+        : exports.decompressUsing(
+            offset,
+            block.length,
+            target,
+            size,
+            dictionary.offset,
+            dictionary.size,
+          );
     if (inflated !== size) {
       // What is wrong with it is found by a walk, so that every implementation says the same.
-      measureBlock(memory, offset, block.length, sizeMax, size);
+      measureBlock(memory, offset, block.length, sizeMax, size, dictionary?.size);
       throw new CodecError("BAD_BLOCK", "the LZ4 block was refused");
     }
     return memory.u8.subarray(target, target + size);

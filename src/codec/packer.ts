@@ -5,6 +5,10 @@ import type { LinearMemory } from "./linear-memory.js";
 import { ExtData } from "./values.js";
 import { Writer } from "./writer.js";
 
+/** Arrays of fewer are written item by item: the module gains nothing. */
+const NUMBERS_COUNT_MIN = 8;
+const STRINGS_COUNT_MIN = 8;
+
 /**
  * Writes values as MessagePack straight into linear memory. The cursor is handed from method to
  * method, and laid down as the memory's top before code of the value's (getters, proxies, toJSON)
@@ -154,7 +158,19 @@ export class Packer {
     this.#open(items);
     let at = writer.arrayHead(count, from);
     const level = this.depth - 1;
-    for (let index = 0; index < count; index++) {
+    let index = 0;
+    if (count >= NUMBERS_COUNT_MIN && typeof items[0] === "number") {
+      do {
+        at = writer.numbers(items, index, at);
+        index += writer.taken;
+      } while (writer.isFull);
+    } else if (count >= STRINGS_COUNT_MIN && typeof items[0] === "string") {
+      do {
+        at = writer.strings(items, index, at);
+        index += writer.taken;
+      } while (writer.isFull);
+    }
+    for (; index < count; index++) {
       memory.top = at;
       const item = items[index];
       if (at > writer.limit) writer.room(at);

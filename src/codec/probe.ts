@@ -4,6 +4,9 @@ import type { BlockCompressor } from "./block.js";
 const COMPRESSED_SIZE_MIN = 128;
 /** From here on a sample is tried first: compressing in vain would cost more than the rest. */
 const PROBED_SIZE_MIN = 16 * 1024;
+/** With a dictionary: less than its digest and a token would take, and what gains a fifth at most. */
+export const DICTIONARY_PLAIN_MIN = 24;
+export const DICTIONARY_PLAIN_MAX = 16 * 1024;
 const SLICE_COUNT = 4;
 const SLICE_SIZE = 1024;
 

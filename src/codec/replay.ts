@@ -9,23 +9,24 @@ export type Freshness = "FRESH" | "REPLAYED" | "STALE";
  *
  *   counter: | page = counter / 1024 | bit = counter % 1024 |    place in the ring = page % count
  */
-class Window {
+export class ReplayWindow {
   readonly #size: number;
-  readonly #pages: (Uint8Array | undefined)[];
-  readonly #numbers: number[];
+  readonly #pageCount: number;
+  // Grown as they fill: a service has a window for each of its clients, most of which say little.
+  readonly #pages: (Uint8Array | undefined)[] = [];
+  readonly #numbers: number[] = [];
   #newest = -1;
 
   constructor(size: number) {
     this.#size = size;
     // One more than the size has pages: a window that begins within a page ends within another.
-    this.#pages = new Array(size / PAGE_BIT_COUNT + 1).fill(undefined);
-    this.#numbers = new Array(this.#pages.length).fill(-1);
+    this.#pageCount = size / PAGE_BIT_COUNT + 1;
   }
 
   mark(counter: number): Freshness {
     if (counter <= this.#newest - this.#size) return "STALE";
     const number = Math.floor(counter / PAGE_BIT_COUNT);
-    const place = number % this.#pages.length;
+    const place = number % this.#pageCount;
     let page = this.#pages[place];
     if (page === undefined) {
       page = new Uint8Array(PAGE_BIT_COUNT / 8);
@@ -52,9 +53,9 @@ class Window {
 export class ReplayGuard {
   readonly #windowSize: number;
   readonly #sessionCountMax: number;
-  readonly #windows = new Map<string, Window>();
+  readonly #windows = new Map<string, ReplayWindow>();
   #lastSession = "";
-  #lastWindow: Window | undefined;
+  #lastWindow: ReplayWindow | undefined;
 
   /** @param windowSize in messages, a multiple of 1024 */
   constructor(windowSize: number, sessionCountMax: number) {
@@ -71,7 +72,7 @@ export class ReplayGuard {
   mark(session: string, counter: number): Freshness {
     let window = this.#lastWindow;
     if (window === undefined || session !== this.#lastSession) {
-      window = this.#windows.get(session) ?? new Window(this.#windowSize);
+      window = this.#windows.get(session) ?? new ReplayWindow(this.#windowSize);
       // Set again, the session moves to the end: the first of the map is the least recent.
       this.#windows.delete(session);
       this.#windows.set(session, window);

@@ -1,4 +1,4 @@
-import { type Aead, copySecret } from "./aead.js";
+import { type Aead, SECRET_SIZE, copySecret } from "./aead.js";
 import { NonceSequence } from "./envelope.js";
 import { type CodecKey, idTextOf, secretBytes } from "./keys.js";
 
@@ -6,6 +6,19 @@ interface Held<Key> {
   id: number;
   secret: Uint8Array;
   key: Key;
+}
+
+/** What one body is sealed with; the nonce is overwritten by the next of its sequence. */
+export interface Sealing<Key> {
+  id: number;
+  key: Key;
+  nonce: Uint8Array;
+}
+
+/** A key that goes on sealing for who holds on to it, when another has become the first. */
+export interface SealingHold<Key> {
+  /** Undefined once the ring has left the key out. */
+  next(): Sealing<Key> | undefined;
 }
 
 /** The keys that a codec holds: the first seals, all open. */
@@ -23,16 +36,29 @@ export class KeyRing<Key> {
     return [...this.#held.keys()];
   }
 
+  get isEmpty(): boolean {
+    return this.#held.size === 0;
+  }
+
   /** The key to open with, or undefined. */
   find(id: number): Key | undefined {
     return this.#held.get(id)?.key;
   }
 
   /** The key to seal with and its next nonce, or undefined without keys. */
-  next(): { id: number; key: Key; nonce: Uint8Array } | undefined {
+  next(): Sealing<Key> | undefined {
     if (this.#sealing === undefined || this.#nonces === undefined) return undefined;
     const { id, key } = this.#sealing;
     return { id, key, nonce: this.#nonces.next() };
+  }
+
+  /** The key that seals now, for more than one body; undefined without keys. */
+  hold(): SealingHold<Key> | undefined {
+    const [sealing, nonces] = [this.#sealing, this.#nonces];
+    if (sealing === undefined || nonces === undefined) return undefined;
+    const { id, key } = sealing;
+    const isHeld = () => this.#held.get(id) === sealing;
+    return { next: () => (isHeld() ? { id, key, nonce: nonces.next() } : undefined) };
   }
 
   /** Replaces all keys, or, when it throws, none. */
@@ -72,6 +98,18 @@ export class KeyRing<Key> {
   #drop(held: Held<Key>): void {
     this.#aead.dropKey(held.key);
     held.secret.fill(0);
+  }
+
+  /** Ids and secrets of all keys, the one that seals first, in an array to be wiped. */
+  copySecrets(): { ids: number[]; secrets: Uint8Array } {
+    const { ids } = this;
+    const secrets = new Uint8Array(ids.length * SECRET_SIZE);
+    let at = 0;
+    for (const { secret } of this.#held.values()) {
+      secrets.set(secret, at);
+      at += SECRET_SIZE;
+    }
+    return { ids, secrets };
   }
 
   /** Wipes all keys. */

@@ -1,5 +1,5 @@
 import { compile, literalOf } from "./compile.js";
-import { FLOAT, INT, KIND_MASK, KNOWN } from "./kinds.js";
+import { ASCII, FLOAT, INT, KIND_MASK, KNOWN, SIZE_SHIFT } from "./kinds.js";
 import type { LinearMemory } from "./linear-memory.js";
 import type { Unpacker } from "./unpacker.js";
 
@@ -8,18 +8,21 @@ export type ShapeBuilder = (unpacker: Unpacker) => Record<string, unknown>;
 
 /** Maps of a shape before code is made for it. */
 const COMPILED_SIGHTS = 16;
-/** Constructors that are kept; beyond it objects are built key by key until all is forgotten. */
+/** Constructors that are kept; all are dropped for the next one, and made again where met often. */
 const BUILDER_COUNT_MAX = 512;
 /** Of a node of assembly/shapes.ts, in bytes. */
-const NODE_SIZE = 48;
-const KEY_AT = 16;
+const NODE_SIZE = 64;
+const KEY_AT = 33;
 
 // Assigning to these would call a setter (__proto__) or fail where Object.prototype is frozen.
 const inheritedNames = new Set(Object.getOwnPropertyNames(Object.prototype));
+/** Their sizes: a key of another size needs no hash, which is what looking it up costs. */
+let inheritedSizes = 0;
+for (const name of inheritedNames) inheritedSizes |= 1 << Math.min(name.length, 31);
 
 /** Sets a property that is the object's own, whatever its name. */
 export function setOwn(object: Record<string, unknown>, key: string, value: unknown): void {
-  if (inheritedNames.has(key)) {
+  if ((inheritedSizes >>> Math.min(key.length, 31)) & 1 && inheritedNames.has(key)) {
     const own = { value, writable: true, enumerable: true, configurable: true };
     Object.defineProperty(object, key, own);
   } else {
@@ -65,8 +68,9 @@ export class ShapeTable {
 
   #read(node: number): Shape {
     const { exports, view, text } = this.#memory;
-    const at = exports.shapeNodes() + node * NODE_SIZE;
-    const parent = this.of(view.getUint32(at, true));
+    const nodes = exports.shapeNodes();
+    const at = nodes + node * NODE_SIZE;
+    const parent = this.of((view.getUint32(at, true) - nodes) / NODE_SIZE);
     const size = view.getUint16(at + 10, true);
     const key = text.utf8(at + KEY_AT, at + KEY_AT + size);
     const shape = new Shape([...parent.keys, key]);
@@ -75,9 +79,25 @@ export class ShapeTable {
     return shape;
   }
 
+  /** Or whoever came first, hostile or not, would keep their code and all others never get any. */
+  #dropBuilders(): void {
+    this.#builderCount = 0;
+    for (const shape of this.#shapes) {
+      if (shape === undefined) continue;
+      shape.build = undefined;
+      shape.sightCount = 0;
+    }
+  }
+
+  /** Constructors that are kept; for tests. */
+  get builderCount(): number {
+    return this.#builderCount;
+  }
+
   /** Makes code for a shape that is met often. */
   sighted(shape: Shape): void {
-    if (++shape.sightCount !== COMPILED_SIGHTS || this.#builderCount >= BUILDER_COUNT_MAX) return;
+    if (++shape.sightCount !== COMPILED_SIGHTS) return;
+    if (this.#builderCount >= BUILDER_COUNT_MAX) this.#dropBuilders();
     this.#builderCount++;
     shape.build = compile<ShapeBuilder>({}, sourceOf(shape.keys));
   }
@@ -90,19 +110,29 @@ function sourceOf(keys: readonly string[]): string {
     return key === "__proto__" ? `[${name}]: v${index}` : `${name}: v${index}`;
   });
   return `function build(unpacker) {
-    const words = unpacker.words, strings = unpacker.strings;
-    let at = unpacker.at, kind;
+    const words = unpacker.words, constants = unpacker.constants;
+    let at = unpacker.at, head, kind, from;
     ${keys.map((_, index) => takeValue(index)).join("\n")}
     unpacker.at = at;
     return { ${properties.join(", ")} };
   }`;
 }
 
+/** As Unpacker.value() does, the frequent kinds without a call. */
 function takeValue(index: number): string {
   return `let v${index};
-    kind = words[at] & ${KIND_MASK};
-    if (kind === ${KNOWN}) { v${index} = strings[words[at + 1]]; at += 2; }
+    head = words[at];
+    kind = head & ${KIND_MASK};
+    if (kind === ${KNOWN}) { v${index} = constants[words[at + 1]]; at += 2; }
     else if (kind === ${INT}) { v${index} = words[at + 1]; at += 2; }
+    else if (kind === ${ASCII}) {
+      from = words[at + 1] - unpacker.plainAt;
+      head = from + (head >>> ${SIZE_SHIFT});
+      v${index} = from >= 0 && head <= unpacker.plainSize
+        ? unpacker.plain.slice(from, head)
+        : unpacker.ascii(words[at + 1], head - from);
+      at += 2;
+    }
     else if (kind === ${FLOAT}) { v${index} = unpacker.floats[(at + 2) >> 1]; at += 4; }
     else { unpacker.at = at; v${index} = unpacker.value(); at = unpacker.at; }`;
 }

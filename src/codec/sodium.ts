@@ -15,6 +15,23 @@ export interface SodiumExports {
     key: number,
     keySize: number,
   ): number;
+  _crypto_scalarmult_base(publicKey: number, secret: number): number;
+  _crypto_scalarmult(shared: number, secret: number, publicKey: number): number;
+  _crypto_kx_keypair(publicKey: number, secret: number): number;
+  _crypto_kx_client_session_keys(
+    receiving: number,
+    sending: number,
+    clientPublicKey: number,
+    clientSecret: number,
+    serverPublicKey: number,
+  ): number;
+  _crypto_kx_server_session_keys(
+    receiving: number,
+    sending: number,
+    serverPublicKey: number,
+    serverSecret: number,
+    clientPublicKey: number,
+  ): number;
   _crypto_aead_xchacha20poly1305_ietf_encrypt(
     sealed: number,
     sealedSizeAt: number,

@@ -1,3 +1,11 @@
+import {
+  COPIED_SIZE_MAX,
+  type LargeBin,
+  SOUGHT_SIZE_MIN,
+  copyRemaining,
+  findLargeBins,
+  remainingSize,
+} from "./bins.js";
 import { CodecError } from "./errors.js";
 import {
   ARRAY,
@@ -5,7 +13,6 @@ import {
   BIN,
   DATE,
   EXT,
-  FALSE,
   FLOAT,
   FLOATS,
   INT,
@@ -15,9 +22,7 @@ import {
   KNOWN,
   MAP,
   NEW,
-  NIL,
   SIZE_SHIFT,
-  TRUE,
   UINT64,
   UTF8,
   WIDE,
@@ -25,10 +30,9 @@ import {
 import type { LinearMemory } from "./linear-memory.js";
 import { ShapeTable, setOwn } from "./shapes.js";
 import { errorOf } from "./status.js";
+import { CODES_SIZE_MAX, textOfCodes } from "./text.js";
 import { ExtData } from "./values.js";
 
-/** Below this a lone string is made from its codes: cheaper than a call into the runtime. */
-const CODES_SIZE_MAX = 12;
 /**
  * Strings are sliced out of a larger one, made of a region of the bytes at once. A slice that is
  * kept keeps its region, which is why regions are small and long strings stand alone.
@@ -38,26 +42,39 @@ const SLICE_SIZE_MAX = 512;
 /** With fewer strings than this in a message a region does not pay. */
 const SLICE_COUNT_MIN = 3;
 
+/** What stands before a tape's first entry (assembly/tape.ts), in words. */
+const TAPE_HEAD_WORDS = 4;
+/** Larger arrays grow: an engine may give one of a larger size slow elements from the start. */
+const PRESET_COUNT_MAX = 1 << 20;
+
 /** Builds values from the tape that the WASM module made of validated MessagePack. */
 export class Unpacker {
   readonly #memory: LinearMemory;
   readonly #depthMax: number;
   readonly #shapes: ShapeTable;
   #generation: number;
-  /** @internal The strings of the module's slots. */
-  strings: string[] = [];
+  /** @internal What comes by its index: null, false, true, the strings of the module's slots. */
+  constants: unknown[] = [null, false, true];
   /** @internal Index of the next entry in 4-byte words. */
   at = 0;
   /** @internal The tape, as words and as numbers. */
   words: Int32Array;
   /** @internal */
   floats: Float64Array;
+  /** The caller's bytes, and where they were copied to; or which of them were not. */
+  #lent: Uint8Array | undefined = undefined;
+  #lentAt = 0;
+  #bins: LargeBin[] | undefined = undefined;
   /** First byte behind the message. */
   #end = 0;
   #plainCount = 0;
   /** A region of the bytes, or of the units beyond ASCII, as a string, and where it begins. */
-  #plain = "";
-  #plainAt = 0;
+  /** @internal */
+  plain = "";
+  /** @internal */
+  plainAt = 0;
+  /** @internal */
+  plainSize = 0;
   #wide = "";
   #wideAt = 0;
   #wideCount = 0;
@@ -71,6 +88,59 @@ export class Unpacker {
     this.floats = memory.f64;
   }
 
+  /** What is kept of the shapes met; for tests. */
+  get cacheCounts(): { nodes: number; builders: number } {
+    const nodes = this.#memory.exports.shapeCount();
+    return { nodes, builders: this.#shapes.builderCount };
+  }
+
+  /**
+   * The value of bytes of the caller's, which stand outside of linear memory. Bins of more than
+   * COPIED_SIZE_MAX bytes share memory with them.
+   *
+   * @throws CodecError as unpack() does
+   */
+  unpackLent(bytes: Uint8Array): unknown {
+    const memory = this.#memory;
+    const size = bytes.length;
+    if (size > COPIED_SIZE_MAX) {
+      const { buffer } = bytes;
+      // Shared memory could change while it is read, so nothing of it is lent.
+      if (buffer instanceof ArrayBuffer) {
+        this.#lent = bytes;
+        if (size >= SOUGHT_SIZE_MIN) {
+          const bins = findLargeBins(bytes);
+          if (bins !== undefined) return this.#unpackAround(bytes, bins);
+        }
+      }
+    }
+    const offset = memory.copy(bytes);
+    this.#lentAt = offset;
+    try {
+      return this.unpack(offset, size);
+    } finally {
+      this.#lent = undefined;
+    }
+  }
+
+  #unpackAround(bytes: Uint8Array, bins: LargeBin[]): unknown {
+    const memory = this.#memory;
+    const size = remainingSize(bytes, bins);
+    const offset = memory.room(size);
+    copyRemaining(bytes, bins, memory.u8, offset);
+    this.#bins = bins;
+    try {
+      return this.unpack(offset, size);
+    } catch (error) {
+      if (!(error instanceof CodecError) || error.code === "OUT_OF_MEMORY") throw error;
+    } finally {
+      this.#bins = undefined;
+      this.#lent = undefined;
+    }
+    // Once more, for the offset that the error names.
+    return this.unpack(memory.copy(bytes), bytes.length);
+  }
+
   /**
    * The value of `size` bytes at `offset` in linear memory; the tape overwrites what follows them.
    *
@@ -82,20 +152,22 @@ export class Unpacker {
     const isMoved = this.#generation !== memory.generation;
     if (isMoved) {
       this.#generation = memory.generation;
-      this.strings = [];
+      this.constants = [null, false, true];
       this.#shapes.follow(-1);
     }
     const tape = exports.parse(offset, size, this.#depthMax);
     // Memory that grew has left its old views empty.
     if (memory.u8.length === 0) memory.refresh();
     if (tape < 0) throw errorOf(tape, exports.errorOffset() - offset);
-    this.#shapes.follow(exports.shapeEpoch());
-    this.#plainCount = exports.plainCount();
-    this.#wideCount = exports.wideCount();
+    const words = memory.i32;
+    const at = tape >> 2;
+    this.#plainCount = words[at];
+    this.#wideCount = words[at + 1];
+    this.#shapes.follow(words[at + 2]);
     this.#end = offset + size;
-    this.words = memory.i32;
+    this.words = words;
     this.floats = memory.f64;
-    this.at = tape >> 2;
+    this.at = at + TAPE_HEAD_WORDS;
     try {
       return this.value();
     } catch (error) {
@@ -103,7 +175,8 @@ export class Unpacker {
       exports.forget();
       throw new CodecError("OUT_OF_MEMORY", `cannot build the value: ${error}`);
     } finally {
-      this.#plain = "";
+      this.plain = "";
+      this.plainSize = 0;
       this.#wide = "";
     }
   }
@@ -115,24 +188,18 @@ export class Unpacker {
     const head = words[at];
     this.at = at + 2;
     switch (head & KIND_MASK) {
-      case NIL:
-        return null;
-      case FALSE:
-        return false;
-      case TRUE:
-        return true;
       case INT:
         return words[at + 1];
       case FLOAT:
         this.at = at + 4;
         return this.floats[(at + 2) >> 1];
       case KNOWN:
-        return this.strings[words[at + 1]];
+        return this.constants[words[at + 1]];
       case NEW:
         this.at = at + 4;
-        return this.#read(words[at + 1], words[at + 3] >>> 0, head >>> SIZE_SHIFT);
+        return this.#admit(words[at + 1], words[at + 3] >>> 0, head >>> SIZE_SHIFT);
       case ASCII:
-        return this.#ascii(words[at + 1] >>> 0, head >>> SIZE_SHIFT);
+        return this.ascii(words[at + 1], head >>> SIZE_SHIFT);
       case WIDE:
         return this.#widened(words[at + 1], head >>> SIZE_SHIFT);
       case MAP:
@@ -162,9 +229,9 @@ export class Unpacker {
       case UTF8:
         return memory.text.utf8(offset, end);
       case BIN:
-        return memory.u8.slice(offset, end);
+        return this.#bytes(offset, end);
       case EXT:
-        return new ExtData((memory.u8[offset - 1] << 24) >> 24, memory.u8.slice(offset, end));
+        return this.#ext(offset, end);
       case DATE:
         this.at = at + 4;
         return new Date(this.floats[(at + 2) >> 1]);
@@ -173,34 +240,50 @@ export class Unpacker {
     }
   }
 
+  #bytes(offset: number, end: number): Uint8Array {
+    const lent = this.#lent;
+    const size = end - offset;
+    if (lent === undefined || size <= COPIED_SIZE_MAX || this.#bins !== undefined) {
+      return this.#memory.u8.slice(offset, end);
+    }
+    return new Uint8Array(lent.buffer, lent.byteOffset + offset - this.#lentAt, size);
+  }
+
+  #ext(offset: number, end: number): unknown {
+    const { u8 } = this.#memory;
+    if (this.#bins !== undefined && this.#lent !== undefined) {
+      // The only exts are stand-ins: | index u32 |
+      const { from, end: last } = this.#bins[u8[offset + 3]];
+      return new Uint8Array(this.#lent.buffer, this.#lent.byteOffset + from, last - from);
+    }
+    return new ExtData((u8[offset - 1] << 24) >> 24, this.#bytes(offset, end));
+  }
+
   /** A string that the module admitted to a slot. */
-  #read(slot: number, offset: number, size: number): string {
+  #admit(slot: number, offset: number, size: number): string {
     const text = this.#memory.text.utf8(offset, offset + size);
     // In order, for an array with holes would be slower.
-    while (this.strings.length < slot) this.strings.push("");
-    this.strings[slot] = text;
+    while (this.constants.length < slot) this.constants.push("");
+    this.constants[slot] = text;
     return text;
   }
 
-  #ascii(offset: number, size: number): string {
-    const from = offset - this.#plainAt;
-    if (from >= 0 && from + size <= this.#plain.length) return this.#plain.slice(from, from + size);
+  /** @internal A string of ASCII. */
+  ascii(offset: number, size: number): string {
+    const from = offset - this.plainAt;
+    if (from >= 0 && from + size <= this.plainSize) return this.plain.slice(from, from + size);
     if (this.#plainCount < SLICE_COUNT_MIN || size > SLICE_SIZE_MAX) {
       return this.#alone(offset, size);
     }
-    this.#plainAt = offset;
-    this.#plain = this.#memory.text.latin1(offset, Math.min(offset + REGION_SIZE, this.#end));
-    return this.#plain.slice(0, size);
+    this.plainAt = offset;
+    this.plain = this.#memory.text.latin1(offset, Math.min(offset + REGION_SIZE, this.#end));
+    this.plainSize = this.plain.length;
+    return this.plain.slice(0, size);
   }
 
   #alone(offset: number, size: number): string {
     if (size > CODES_SIZE_MAX) return this.#memory.text.latin1(offset, offset + size);
-    const bytes = this.#memory.u8;
-    let text = "";
-    for (let index = offset; index < offset + size; index++) {
-      text += String.fromCharCode(bytes[index]);
-    }
-    return text;
+    return textOfCodes(this.#memory.u8, offset, size);
   }
 
   #widened(first: number, count: number): string {
@@ -217,17 +300,40 @@ export class Unpacker {
   }
 
   #array(count: number): unknown[] {
-    // Pushed, not preset to its length: V8 then keeps the packed kinds of elements.
-    const items: unknown[] = [];
-    for (let index = 0; index < count; index++) items.push(this.value());
+    switch (count) {
+      case 0:
+        return [];
+      case 1:
+        return [this.value()];
+      case 2:
+        return [this.value(), this.value()];
+      case 3:
+        return [this.value(), this.value(), this.value()];
+    }
+    const items = count > PRESET_COUNT_MAX ? [] : new Array<unknown>(count);
+    const words = this.words;
+    for (let index = 0; index < count; index++) {
+      const head = words[this.at];
+      // Strings in a row are the one kind that a call each makes slower by half.
+      if ((head & KIND_MASK) === ASCII) {
+        const from = words[this.at + 1] - this.plainAt;
+        const end = from + (head >>> SIZE_SHIFT);
+        if (from >= 0 && end <= this.plainSize) {
+          items[index] = this.plain.slice(from, end);
+          this.at += 2;
+          continue;
+        }
+      }
+      items[index] = this.value();
+    }
     return items;
   }
 
   #ints(count: number): number[] {
     const words = this.words;
     const first = this.at;
-    const items: number[] = [];
-    for (let index = 0; index < count; index++) items.push(words[first + index]);
+    const items = count > PRESET_COUNT_MAX ? [] : new Array<number>(count);
+    for (let index = 0; index < count; index++) items[index] = words[first + index];
     this.at = first + ((count + 1) & ~1);
     return items;
   }
@@ -235,8 +341,8 @@ export class Unpacker {
   #numbers(count: number): number[] {
     const floats = this.floats;
     const first = this.at >> 1;
-    const items: number[] = [];
-    for (let index = 0; index < count; index++) items.push(floats[first + index]);
+    const items = count > PRESET_COUNT_MAX ? [] : new Array<number>(count);
+    for (let index = 0; index < count; index++) items[index] = floats[first + index];
     this.at += count * 2;
     return items;
   }

@@ -4,6 +4,9 @@ import type { LinearMemory } from "./linear-memory.js";
 /** Up to here a string is written by a loop over its codes: cheaper than a call to the runtime. */
 const CODES_COUNT_MAX = 24;
 const UINT32_COUNT = 4_294_967_296;
+/** Of an array of numbers, or of strings, so many are handed to the module at once. */
+const BLOCK_COUNT = 4096;
+const BLOCK_UNITS = 16_384;
 /** What an item may write without asking: a key of a shape and its head, a short string, a head. */
 const ITEM_SIZE_MAX = 128;
 
@@ -15,6 +18,9 @@ const ITEM_SIZE_MAX = 128;
 export class Writer {
   readonly #memory: LinearMemory;
   readonly #sizeMax: number;
+  /** Items that the last numbers() or strings() wrote. */
+  taken = 0;
+  isFull = false;
   /** Up to here ITEM_SIZE_MAX bytes exist and may be written. */
   limit = 0;
   /** First offset that the value may not reach. */
@@ -145,6 +151,55 @@ export class Writer {
     if (headSize === 1) u8[at] = 0xa0 | size;
     else this.#head(0xd9, headSize, size, at);
     return at + headSize + size;
+  }
+
+  /**
+   * Numbers from an array, a block at most, through the module, up to the first item that is none:
+   * `taken` is their count, and `isFull` whether the block was full.
+   *
+   * The items may have getters that use the codec: what is gathered lies below the memory's top.
+   */
+  numbers(items: ArrayLike<unknown>, from: number, at: number): number {
+    const memory = this.#memory;
+    const countMax = Math.min(items.length - from, BLOCK_COUNT);
+    const source = (at + countMax * 9 + 23) & ~7;
+    memory.top = source + countMax * 8;
+    this.room(at, memory.top - at);
+    const first = source >> 3;
+    let count = 0;
+    for (; count < countMax; count++) {
+      const item = items[from + count];
+      if (typeof item !== "number") break;
+      memory.f64[first + count] = item;
+    }
+    this.taken = count;
+    this.isFull = count === BLOCK_COUNT;
+    return memory.exports.packNumbers(source, count, at);
+  }
+
+  /** The same for strings. */
+  strings(items: ArrayLike<unknown>, from: number, at: number): number {
+    const memory = this.#memory;
+    const countMax = Math.min(items.length - from, BLOCK_COUNT);
+    // | MessagePack, 3 bytes a unit and 5 for a head at most | counts u32 | units u16 |
+    const counts = (at + BLOCK_UNITS * 6 + countMax * 5 + 23) & ~7;
+    const units = counts + countMax * 4;
+    memory.top = units;
+    this.room(at, units + BLOCK_UNITS * 4 - at);
+    const first = counts >> 2;
+    let text = "";
+    let count = 0;
+    for (; count < countMax && text.length < BLOCK_UNITS; count++) {
+      const item = items[from + count];
+      if (typeof item !== "string" || item.length > BLOCK_UNITS) break;
+      memory.i32[first + count] = item.length;
+      text += item;
+    }
+    this.taken = count;
+    this.isFull = count === BLOCK_COUNT || text.length >= BLOCK_UNITS;
+    if (at + text.length + count > this.#end) throw this.#tooLarge();
+    memory.text.writeWide(text, units);
+    return memory.exports.packStrings(units, counts, count, at);
   }
 
   #stringHeadSize(size: number): number {

@@ -103,6 +103,11 @@ export class Core {
     return this.#workers.get(peer);
   }
 
+  /** All workers, for inspection. */
+  workers(): Iterable<Readonly<Worker>> {
+    return this.#workers.values();
+  }
+
   step(command: Command, nowMs: number): void {
     this.#nowMs = nowMs;
     switch (command.kind) {
@@ -231,6 +236,7 @@ export class Core {
 
   #reject(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
     this.counts.refused++;
+    this.registry.meters.onOutcome(this.registry.rowOf(command.service), status);
     this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs, 0);
     return undefined;
   }
@@ -239,8 +245,7 @@ export class Core {
     const slot = this.#index.find(peer, sequence);
     // It may have ended while the cancel was on its way.
     if (slot === NONE) return;
-    this.counts.cancelled++;
-    this.#giveUp(slot, Status.CANCELLED);
+    this.#cancelled(slot);
   }
 
   // --- workers ---
@@ -299,7 +304,7 @@ export class Core {
       this.#effects.reply(this.requests.client[slot], slot);
       this.#detach(slot);
     }
-    this.#finish(slot);
+    this.#finish(service, slot);
   }
 
   #onFailure(command: Failure): void {
@@ -312,6 +317,7 @@ export class Core {
       if (command.untouched) requests.attempt[slot]--;
       if (command.untouched && worker.state === "draining") {
         this.#unlinkWorker(worker, slot);
+        this.registry.meters.onUnanswered(service.row);
         this.#giveBack(service, slot);
         this.#serve(service);
         if (worker.inFlight === 0) this.#effects.drained(worker.peer);
@@ -320,7 +326,7 @@ export class Core {
       this.#failed(slot, command.status, command.reason, command.retryAfterMs);
       this.#detach(slot);
     }
-    this.#finish(slot);
+    this.#finish(service, slot);
   }
 
   /** Whether an answer is that of the attempt which `slot` stands for now. */
@@ -336,12 +342,13 @@ export class Core {
   }
 
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
-  #finish(slot: number): void {
+  #finish(service: Service, slot: number): void {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
     this.#unlinkWorker(worker, slot);
     this.requests.free(slot);
     worker.idleSince = ++this.#idleClock;
     const tookMs = this.#nowMs - this.requests.sinceMs[slot];
+    this.registry.meters.onAnswered(service.row, tookMs);
     worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     if (worker.state === "ready") {
       worker.pool.place(worker);
@@ -359,8 +366,7 @@ export class Core {
     const client = this.#clients.get(peer);
     if (client === undefined) return;
     while (client.head !== NONE) {
-      this.counts.cancelled++;
-      this.#giveUp(client.head, Status.CANCELLED);
+      this.#cancelled(client.head);
     }
     this.#clients.delete(peer);
   }
@@ -377,6 +383,7 @@ export class Core {
       const service = this.registry.at(requests.service[slot]);
       services.add(service);
       this.#unlinkWorker(worker, slot);
+      this.registry.meters.onUnanswered(service.row);
       if (requests.state[slot] === ABANDONED) {
         requests.free(slot);
       } else if (requests.attempt[slot] < requests.attemptsMax[slot]) {
@@ -436,6 +443,7 @@ export class Core {
       this.requests.free(slot);
       return;
     }
+    this.registry.meters.onWaited(service.row, this.#nowMs - this.requests.sinceMs[slot]);
     this.#dispatch(service, worker, slot);
   }
 
@@ -496,6 +504,12 @@ export class Core {
 
   // --- the ends of a request ---
 
+  #cancelled(slot: number): void {
+    this.counts.cancelled++;
+    this.#countOutcome(slot, Status.CANCELLED);
+    this.#giveUp(slot, Status.CANCELLED);
+  }
+
   #expired(slot: number, when: string): void {
     this.counts.expired++;
     this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${when}`, 0);
@@ -504,6 +518,7 @@ export class Core {
   #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
     const { requests } = this;
     this.counts.failures++;
+    this.#countOutcome(slot, status);
     this.#effects.fail(
       requests.client[slot],
       requests.sequence[slot],
@@ -541,13 +556,20 @@ export class Core {
     this.#effects.release(slot);
   }
 
+  /** Counts the end of a request for those who watch; a reply is counted by its service. */
+  #countOutcome(slot: number, status: StatusCode): void {
+    const { row } = this.registry.at(this.requests.service[slot]);
+    this.registry.meters.onOutcome(row, status);
+  }
+
   #countReply(service: Service): void {
     service.replyCount++;
     const elapsedMs = this.#nowMs - service.rateSinceMs;
     if (elapsedMs < RATE_WINDOW_MS) return;
     // A window with a long idle stretch in it says nothing of the rate: it begins anew.
-    if (elapsedMs < RATE_WINDOW_MS * 10) service.ratePerMs = service.replyCount / elapsedMs;
-    service.replyCount = 0;
+    const count = service.replyCount - service.rateSinceCount;
+    if (elapsedMs < RATE_WINDOW_MS * 10) service.ratePerMs = count / elapsedMs;
+    service.rateSinceCount = service.replyCount;
     service.rateSinceMs = this.#nowMs;
   }
 

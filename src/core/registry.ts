@@ -1,3 +1,5 @@
+import { Status } from "../base/status.js";
+import { Meters, OTHER_ROW } from "./meters.js";
 import { Pool } from "./pool.js";
 import type { Requests } from "./requests.js";
 import { Service } from "./services.js";
@@ -6,6 +8,7 @@ import type { Worker } from "./workers.js";
 /** The services that are known and the pools of workers that serve them. */
 export class Registry {
   readonly services = new Map<string, Service>();
+  readonly meters = new Meters();
   readonly #byIndex: (Service | undefined)[] = [];
   readonly #freeIndexes: number[] = [];
   readonly #pools = new Map<string, Pool>();
@@ -21,6 +24,11 @@ export class Registry {
 
   at(index: number): Service {
     return this.#byIndex[index] as Service;
+  }
+
+  /** Where what happens to this name is counted. */
+  rowOf(name: string): number {
+    return this.services.get(name)?.row ?? OTHER_ROW;
   }
 
   /**
@@ -82,7 +90,11 @@ export class Registry {
     if (pool.workerCount++ > 0) return;
     for (const service of pool.services) {
       service.pools.push(pool);
-      if (!service.wasServed) this.#strayCount--;
+      if (!service.wasServed) {
+        this.#strayCount--;
+        service.row = service.index + 1;
+        this.meters.require(service.row);
+      }
       service.wasServed = true;
       this.#absent.delete(service);
       pool.setHungry(service, service.queue.count > 0);
@@ -117,7 +129,12 @@ export class Registry {
 
   #forget(service: Service): void {
     this.services.delete(service.name);
-    if (!service.wasServed) this.#strayCount--;
+    if (service.wasServed) {
+      this.meters.onOutcome(service.row, Status.OK, service.replyCount);
+      this.meters.fold(service.row);
+    } else {
+      this.#strayCount--;
+    }
     this.#absent.delete(service);
     this.#byIndex[service.index] = undefined;
     this.#freeIndexes.push(service.index);

@@ -1,3 +1,4 @@
+import { OTHER_ROW } from "./meters.js";
 import type { Pool } from "./pool.js";
 import { Queue } from "./queue.js";
 import type { Requests } from "./requests.js";
@@ -11,8 +12,12 @@ export class Service {
   wasServed = false;
   /** Requests of it that workers have. */
   inFlight = 0;
-  /** Replies since `rateSinceMs`, for retry-after. */
+  /** Where it is counted (meters.ts): among the others until a worker serves it. */
+  row = OTHER_ROW;
+  /** Replies ever. */
   replyCount = 0;
+  /** How many that were at `rateSinceMs`, for retry-after. */
+  rateSinceCount = 0;
   rateSinceMs = 0;
   /** Replies per millisecond over the last full window; 0 before the first. */
   ratePerMs = 0;

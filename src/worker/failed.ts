@@ -1,4 +1,4 @@
-import { RequestError } from "../base/errors.js";
+import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, type StatusName } from "../base/status.js";
 import { CodecError, type CodecErrorCode } from "../codec/index.js";
 
@@ -17,6 +17,7 @@ const forged = new Set<CodecErrorCode>([
   "UNKNOWN_KEY",
   "UNSEALED",
   "BAD_COUNTER",
+  "BAD_AGREEMENT",
 ]);
 
 /** Why a body was not opened. One that comes too late or twice may be asked anew. */
@@ -39,7 +40,7 @@ export function explain(error: unknown, isSealed: boolean): Failed {
     // Thrown on purpose: its words are for the client.
     return {
       status: code in Status && code !== "OK" ? code : "INTERNAL",
-      reason: textOf(reason),
+      reason: wordsOfHandler(textOf(reason)),
       retryAfterMs: typeof retryAfterMs === "number" && retryAfterMs > 0 ? retryAfterMs : 0,
     };
   }
@@ -48,6 +49,11 @@ export function explain(error: unknown, isSealed: boolean): Failed {
   }
   const message = error instanceof Error ? error.message : error;
   return { status: "INTERNAL", reason: `handler failed: ${textOf(message)}` };
+}
+
+/** A handler that passes on what it was told must not say that it never ran. */
+function wordsOfHandler(reason: string): string {
+  return reason.startsWith(DICTIONARY_REFUSED) ? `handler failed: ${reason}` : reason;
 }
 
 function textOf(value: unknown): string {

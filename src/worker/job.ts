@@ -1,4 +1,4 @@
-import { type Codec, CodecError } from "../codec/index.js";
+import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { FRAME_BYTES_MIN, Flag } from "../wire/layout.js";
@@ -73,6 +73,7 @@ export class Job implements RequestContext, ExchangeId {
   readonly #deadlineMs: number;
   readonly #startedMs: number;
   #headers: Headers | undefined;
+  #opened: OpenedRequest | undefined;
   #abortion: AbortController | undefined;
   #abortReason: string | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -128,6 +129,13 @@ export class Job implements RequestContext, ExchangeId {
     return this.#abortReason !== undefined;
   }
 
+  /** Why it need not begin any more, or undefined. */
+  get over(): Failed | undefined {
+    if (!this.isAborted && this.timeLeftMs > 0) return undefined;
+    const status = this.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
+    return { status, reason: "over before it began" };
+  }
+
   get serviceTimeUs(): number {
     return Math.min(Math.round((this.endedMs - this.#startedMs) * 1000), 0xffffffff);
   }
@@ -170,8 +178,8 @@ export class Job implements RequestContext, ExchangeId {
     return frames.length === 1 ? frames[0] : Buffer.concat(frames);
   }
 
-  /** Reads the body; returns why it is refused, or undefined. */
-  open(codec: Codec): Failed | undefined {
+  /** Reads the body; says why it is refused, or undefined; at once, or later for a large one. */
+  open(codec: Codec): Failed | undefined | Promise<Failed | undefined> {
     const isRawService = this.options.raw === true;
     if (this.#isRaw !== isRawService) {
       return {
@@ -190,22 +198,38 @@ export class Job implements RequestContext, ExchangeId {
       return undefined;
     }
     try {
-      this.body = codec.open(this.#body, {
+      const opened = codec.openRequestSoon(this.#body, {
         service: this.service,
         direction: "request",
         requestId: requestIdBytes(this),
         headers: this.#headerBytes,
       });
+      if (opened instanceof Promise) return this.#openLarge(opened);
+      this.#opened = opened;
+      this.body = opened.value;
       return undefined;
     } catch (error) {
-      if (!(error instanceof CodecError)) throw error;
-      return refusedBody("body", error);
+      return refusal(error);
     }
   }
 
-  /** Makes the reply of what the handler returned; throws where that is no reply. */
-  seal(codec: Codec, result: unknown): void {
-    if (this.options.raw === true) {
+  async #openLarge(opening: Promise<OpenedRequest>): Promise<Failed | undefined> {
+    try {
+      this.#opened = await opening;
+      this.body = this.#opened.value;
+      return undefined;
+    } catch (error) {
+      return refusal(error);
+    }
+  }
+
+  /**
+   * Makes the reply of what the handler returned, at once, or later for a large one; throws, or
+   * rejects, where that is no reply.
+   */
+  seal(result: unknown): Promise<void> | undefined {
+    const opened = this.#opened;
+    if (opened === undefined) {
       if (typeof result !== "string" && !(result instanceof Uint8Array)) {
         throw new TypeError(`a raw reply must be bytes or text, got ${typeof result}`);
       }
@@ -213,12 +237,31 @@ export class Job implements RequestContext, ExchangeId {
       // What goes as a frame is sent from where it is, some time later; what is small is copied now.
       else this.reply = result.length < FRAME_BYTES_MIN ? result : copyOf(result);
       this.replyFlags = Flag.RAW;
-    } else {
-      this.reply = codec.seal(result, {
-        service: this.service,
-        direction: "reply",
-        requestId: requestIdBytes(this),
-      });
+      return undefined;
+    }
+    const reply = opened.sealSoon(result);
+    if (reply instanceof Promise) return this.#sealLarge(opened, result, reply);
+    this.reply = reply;
+    return undefined;
+  }
+
+  async #sealLarge(
+    opened: OpenedRequest,
+    result: unknown,
+    sealing: Promise<Uint8Array>,
+  ): Promise<void> {
+    try {
+      this.reply = await sealing;
+    } catch (error) {
+      if (!(error instanceof CodecError) || error.code !== "THREAD_LOST") throw error;
+      // The handler has run, and may not run again; its result is here still.
+      this.reply = opened.seal(result);
     }
   }
+}
+
+/** Why a body was not opened; what is not of its own making is thrown on. */
+function refusal(error: unknown): Failed {
+  if (!(error instanceof CodecError)) throw error;
+  return refusedBody("body", error);
 }

@@ -1,7 +1,13 @@
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import { type Codec, type CodecKey, createCodec } from "../codec/index.js";
+import {
+  type Codec,
+  type CodecKey,
+  createCodec,
+  type Dictionary,
+  type ServiceKey,
+} from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
 import { type ConnectionEvent, Membership } from "../link/membership.js";
 import {
@@ -41,9 +47,16 @@ export interface WorkerOptions {
   concurrency?: number | "auto";
   /** The most that "auto" may come to, 1..65535. Default 256. */
   concurrencyMax?: number;
-  /** Opens requests and seals replies. The first key seals, all open. None: bodies in clear. */
+  /** Opens requests and seals replies. The first key seals, all open. */
   keys?: readonly CodecKey[];
-  /** A codec to share instead of one made from `keys`; the caller closes it. */
+  /** Opens requests of clients that know a public key of these, and seals the replies to them. */
+  serviceKeys?: readonly ServiceKey[];
+  /**
+   * For small bodies. Requests are opened with any; a reply is compressed with the one that its request
+   * named.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
   codec?: Codec;
   /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
   connectTimeoutMs?: number;
@@ -147,7 +160,8 @@ export class Worker {
       0,
       86_400_000,
     );
-    const codec = options.codec ?? (await createCodec({ keys: options.keys }));
+    const { keys, serviceKeys, dictionaries } = options;
+    const codec = options.codec ?? (await createCodec({ keys, serviceKeys, dictionaries }));
     let worker: Worker;
     try {
       worker = new Worker(options, codec);
@@ -323,16 +337,15 @@ export class Worker {
     let failed: Failed | undefined;
     try {
       // Opened when it begins: what never began here may still be opened elsewhere or later.
-      failed = job.open(this.#codec);
+      const opened = job.open(this.#codec);
+      if (opened instanceof Promise) return void this.#runOpened(job, opened);
+      failed = opened;
       if (failed !== undefined) {
         this.#stats.refused++;
       } else {
-        job.hasBegun = true;
-        if (this.#auto !== undefined) this.#begin(this.#auto, job);
-        const result = job.options.handler(job.body as never, job);
+        const rest = this.#handle(job);
         // Only what has to wait is waited for: a promise costs as much as a small request.
-        if (isThenable(result)) return void this.#settle(job, result);
-        job.seal(this.#codec, result);
+        if (rest !== undefined) return void this.#settle(job, rest);
       }
     } catch (error) {
       failed = this.#explain(job, error);
@@ -340,10 +353,32 @@ export class Worker {
     this.#ran(job, failed);
   }
 
-  async #settle(job: Job, result: PromiseLike<unknown>): Promise<void> {
+  /** Calls the handler and seals its reply; a promise where either takes time. */
+  #handle(job: Job): Promise<void> | undefined {
+    job.hasBegun = true;
+    if (this.#auto !== undefined) this.#begin(this.#auto, job);
+    const result = job.options.handler(job.body as never, job);
+    return isThenable(result) ? sealLater(job, result) : job.seal(result);
+  }
+
+  async #settle(job: Job, rest: Promise<void>): Promise<void> {
     let failed: Failed | undefined;
     try {
-      job.seal(this.#codec, await result);
+      await rest;
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#ran(job, failed);
+  }
+
+  async #runOpened(job: Job, opening: Promise<Failed | undefined>): Promise<void> {
+    let failed: Failed | undefined;
+    try {
+      failed = await opening;
+      if (failed !== undefined) this.#stats.refused++;
+      // It may have ended while its large body was being opened.
+      else failed = job.over;
+      if (failed === undefined) await this.#handle(job);
     } catch (error) {
       failed = this.#explain(job, error);
     }
@@ -383,9 +418,9 @@ export class Worker {
         this.#waiting = this.#waiting.slice(this.#waitingHead);
         this.#waitingHead = 0;
       }
-      if (job.isAborted || job.timeLeftMs <= 0) {
-        const status = job.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
-        this.#answer(job, { status, reason: "over before it began" });
+      const { over } = job;
+      if (over !== undefined) {
+        this.#answer(job, over);
         continue;
       }
       this.#run(job);
@@ -444,6 +479,10 @@ export class Worker {
     const isLate = record.status === Status.DEADLINE_EXCEEDED;
     job.abort(isLate ? "deadline passed" : "cancelled by the client");
   }
+}
+
+async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> {
+  await job.seal(await result);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Stage } from "./processes.js";
@@ -19,11 +19,18 @@ beforeEach(() => {
 });
 afterEach(() => stage.clear());
 
+interface SceneOptions {
+  keys?: string;
+  serviceKey?: string;
+  config?: object;
+}
+
 /** A broker, a worker of SERVICES, and `call`, which gives how a call ended. */
-async function scene({ keys, config }: { keys?: string; config?: object } = {}) {
+async function scene({ keys, serviceKey, config }: SceneOptions = {}) {
   const { frontend, backend } = await stage.broker(config);
   const module = stage.file("services.mjs", SERVICES);
   const sealed = keys === undefined ? [] : ["--keys", keys];
+  if (serviceKey !== undefined) sealed.push("--service-key", serviceKey);
   const worker = stage.wasmq(["worker", module, "--broker", backend, ...sealed]);
   await worker.logged("ready");
   const call = (args: string[], env: Record<string, string> = {}, input?: string) =>
@@ -140,6 +147,46 @@ describe("keys", () => {
     // What a handler threw stays with the worker when bodies are sealed.
     const failed = await call(["fail", "1", "--keys", right]);
     expect(failed).toMatchObject({ code: 13, stderr: expect.not.stringContaining("out of stock") });
+  });
+
+  it("of a service: a call needs the public half alone", async () => {
+    const path = join(stage.folder, "service");
+    const made = await stage.wasmq(["keys", "new", "--service", "--out", path]).ended;
+    expect(made).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^service key [0-9a-f]{8} /),
+    });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    const secret = readFileSync(path, "utf8");
+    expect(secret).toMatch(/^wasmq-service-key-1\.[0-9a-f]{8}\.[\w-]{43}\n$/);
+    const publicText = readFileSync(`${path}.pub`, "utf8");
+    expect(publicText).toMatch(/^wasmq-public-key-1\.[0-9a-f]{8}\.[\w-]{43}\n$/);
+    // Neither half is ever written over, and no half is left behind alone.
+    const other = stage.file("other", "mine");
+    for (const taken of [path, other]) {
+      const again = await stage.wasmq(["keys", "new", "--service", "--out", taken]).ended;
+      expect(again).toMatchObject({ code: 2, stdout: "" });
+      expect(again.stderr).toMatch(/ exists and is not overwritten\n$/);
+    }
+    expect(readFileSync(path, "utf8")).toBe(secret);
+    expect(readFileSync(`${path}.pub`, "utf8")).toBe(publicText);
+    expect(readFileSync(other, "utf8")).toBe("mine");
+    expect(existsSync(`${other}.pub`)).toBe(false);
+    const printed = await stage.wasmq(["keys", "new", "--service"]).ended;
+    expect(printed.stdout).toMatch(/^wasmq-service-key-1\.[^\n]+\nwasmq-public-key-1\.[^\n]+\n$/);
+
+    const { call } = await scene({ serviceKey: path });
+    const add = ["add", '{"a":1,"b":2}'];
+    const right = await call([...add, "--service-key", `${path}.pub`]);
+    expect(right).toMatchObject({ code: 0, stdout: '{"sum":3}\n' });
+    expect(await call(add)).toMatchObject({ code: 16 });
+    const stranger = stage.file("stranger.pub", printed.stdout.split("\n")[1]);
+    const wrong = await call([...add, "--service-key", stranger]);
+    expect(wrong).toMatchObject({ code: 16, stderr: expect.stringContaining("UNKNOWN_KEY") });
+    // The secret half where the public one belongs is refused, and not repeated.
+    const mistaken = await call([...add, "--service-key", path]);
+    expect(mistaken).toMatchObject({ code: 2, stdout: "" });
+    expect(mistaken.stderr).not.toContain(secret.split(".")[2].slice(0, 8));
   });
 
   it("are refused when a file holds none or a broken one, without repeating it", async () => {

@@ -22,7 +22,7 @@ const blocksOf: Record<string, BlockCompressor> = {
 
 /** The validator alone: a size, or a negative status. */
 function validate(block: Uint8Array, sizeMax: number): number {
-  return memory.exports.blockSize(memory.place(block), block.length, sizeMax);
+  return memory.exports.blockSize(memory.place(block), block.length, sizeMax, 0);
 }
 
 function noise(size: number): Uint8Array {

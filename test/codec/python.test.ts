@@ -65,6 +65,7 @@ interface Answer {
 
 /** What the example answers to each of the jobs. */
 function ask(keyTexts: string[], jobs: Job[]): Answer[] {
+  const dictionary = vectors.dictionary.bytes;
   const lines = jobs.map(({ op, context, bytes }) => {
     const { service, direction, requestId, headers = new Uint8Array() } = context;
     const id = toHex(requestId);
@@ -75,6 +76,7 @@ function ask(keyTexts: string[], jobs: Job[]): Answer[] {
       id,
       headers: toHex(headers),
       bytes: toHex(bytes),
+      dictionary,
     });
   });
   const args = [driver, join(root, "examples/python"), ...keyTexts];

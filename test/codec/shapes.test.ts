@@ -5,6 +5,7 @@ import { loadCodecModule } from "../../build/codec/assets.js";
 import { createCodec } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
 import { Packer } from "../../build/codec/packer.js";
+import { Unpacker } from "../../build/codec/unpacker.js";
 import { expectCode, hex, order, toHex } from "./support.js";
 
 // Code is made for a shape after it was met a while; each of these runs well into that.
@@ -212,6 +213,57 @@ describe("reading", () => {
     expect(codec.unpack(codec.pack(long))).toStrictEqual(long);
     const ascii = Array.from({ length: 300 }, (_, i) => `${"plain ".repeat(i)}é`.slice(0, i * 6));
     expect(codec.unpack(codec.pack(ascii))).toStrictEqual(ascii);
+  });
+
+  test("after a flood of shapes, random or met again and again, others get their code", async () => {
+    const module = await loadCodecModule();
+    let memory = new LinearMemory(module);
+    let unpacker = new Unpacker(memory, 64);
+    const read = (value: unknown) => {
+      const bytes = codec.pack(value);
+      expect(unpacker.unpack(memory.copy(bytes), bytes.length)).toStrictEqual(value);
+      const { nodes, builders } = unpacker.cacheCounts;
+      expect(nodes).toBeLessThanOrEqual(2048);
+      expect(builders).toBeLessThanOrEqual(512);
+      return builders;
+    };
+    let seed = 11;
+    const next = () => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return `k${seed.toString(36)}`;
+    };
+    // Random ones: the trie fills and is emptied; nothing hostile gets code, what is met often does.
+    for (let round = 0; round < 20_000; round++) {
+      read({ [next()]: 1, [next()]: { [next()]: 2 } });
+    }
+    for (let round = 0; round < 100; round++) read({ normal: round, afterFlood: true });
+    expect(unpacker.cacheCounts.builders).toBeGreaterThan(0);
+    // More shapes that deserve code than it is kept for, in a trie that does not fill.
+    memory = new LinearMemory(module);
+    unpacker = new Unpacker(memory, 64);
+    for (let shape = 0; shape < 520; shape++) {
+      for (let round = 0; round < 40; round++) read({ [`shape${shape}`]: round });
+    }
+    const before = unpacker.cacheCounts;
+    expect(before.nodes).toBeLessThan(2048);
+    let isLearned = false;
+    for (let round = 0; round < 100; round++) {
+      const count = read({ late: round, comer: round });
+      isLearned ||= count !== before.builders;
+    }
+    expect(isLearned).toBe(true);
+  });
+
+  test("keys and strings of each size round 16 and 32, alike but for their last byte", () => {
+    for (let round = 0; round < 40; round++) {
+      for (const size of [1, 7, 8, 15, 16, 17, 30, 31, 32, 33, 40]) {
+        const keys = ["x", "y", "\0", "é"].map((last) => "k".repeat(size - 1) + last);
+        for (const key of keys) {
+          const value = { [key]: key, [`${key}2`]: [key, round], z: { [key]: null } };
+          expect(codec.unpack(codec.pack(value))).toStrictEqual(value);
+        }
+      }
+    }
   });
 
   test("a long flood of keys, whole and cut off, confuses nothing and is forgotten", async () => {

@@ -43,9 +43,17 @@ export function* damaged(bytes: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** A slow LZ4 block decoder, by the letter of lz4_Block_format.md; undefined for a bad block. */
-export function referenceLz4(block: Uint8Array, sizeMax: number): number[] | undefined {
-  const plain: number[] = [];
+/**
+ * A slow LZ4 block decoder, by the letter of lz4_Block_format.md; undefined for a bad block. The
+ * dictionary is what was decoded before.
+ */
+export function referenceLz4(
+  block: Uint8Array,
+  sizeMax: number,
+  dictionary: Uint8Array = new Uint8Array(),
+): number[] | undefined {
+  const plain: number[] = [...dictionary];
+  const most = dictionary.length + sizeMax;
   let at = 0;
   const length = (nibble: number): number => {
     let total = nibble;
@@ -62,14 +70,16 @@ export function referenceLz4(block: Uint8Array, sizeMax: number): number[] | und
     const literalCount = length(token >> 4);
     if (!(at + literalCount <= block.length)) return undefined;
     for (let index = 0; index < literalCount; index++) plain.push(block[at++]);
-    if (plain.length > sizeMax) return undefined;
-    if (at === block.length) return (token & 15) === 0 ? plain : undefined;
+    if (plain.length > most) return undefined;
+    if (at === block.length) {
+      return (token & 15) === 0 ? plain.slice(dictionary.length) : undefined;
+    }
     if (at + 2 > block.length) return undefined;
     const offset = block[at] | (block[at + 1] << 8);
     at += 2;
     const matchCount = length(token & 15) + 4;
     if (Number.isNaN(matchCount) || offset === 0 || offset > plain.length) return undefined;
-    if (plain.length + matchCount > sizeMax) return undefined;
+    if (plain.length + matchCount > most) return undefined;
     for (let index = 0; index < matchCount; index++) plain.push(plain[plain.length - offset]);
   }
   return undefined;

@@ -1,5 +1,6 @@
 // A model of what the core must do: its own books, kept from the commands and the effects
 // alone, with plain lists and scans, and compared with the core's after each step.
+import { OTHER_ROW } from "../../build/core/meters.js";
 import type { Command, Effects, Request as Ask } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import type { Limits } from "../../build/core/limits.js";
@@ -573,6 +574,7 @@ export class Model implements Effects {
     const { counts } = core;
     const ended = counts.replies + counts.failures + counts.cancelled;
     must(counts.requests === ended + live.length, "requests counted and ended");
+    must(meteredOutcomes(core) === ended + counts.refused, "an outcome of no status, or of two");
     for (const client of this.clients) {
       const count = live.filter((request) => request.client === client).length;
       must(count <= limits.clientInFlightMax, `${client} has ${count} in flight`);
@@ -689,4 +691,19 @@ export class Model implements Effects {
 
 function sum(requests: readonly ModelRequest[]): number {
   return requests.reduce((bytes, request) => bytes + request.bytes, 0);
+}
+
+/** All outcomes by status, of services known, forgotten and never served. */
+function meteredOutcomes({ registry }: Core): number {
+  const rows = new Set([OTHER_ROW]);
+  let total = 0;
+  for (const { row, replyCount, inFlight } of registry.services.values()) {
+    rows.add(row);
+    total += replyCount;
+    for (const [, count] of registry.meters.waited(row, inFlight).buckets) {
+      must(count >= 0, `${count} requests waited for so long`);
+    }
+  }
+  for (const row of rows) total += registry.meters.outcomes(row).reduce((sum, n) => sum + n, 0);
+  return total;
 }

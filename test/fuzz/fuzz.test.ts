@@ -87,7 +87,7 @@ describe("a planted bug is found", () => {
       "a byte written far away, once in a while",
       planted("decompress", (memory, decompress) => (...areas) => {
         const size = decompress(...areas);
-        if (size === 300) memory.u8[memory.u8.length - 5] = 0x77;
+        if (size > 0 && size % 50 === 0) memory.u8[memory.u8.length - 5] = 0x77;
         return size;
       }),
       /wrote 0x77 at \d+, far from the areas[\s\S]*input \d+, target/,
@@ -105,10 +105,9 @@ describe("a planted bug is found", () => {
       "a byte read from behind the message",
       planted("parse", (memory, parse) => (offset, size, depthMax) => {
         const result = parse(offset, size, depthMax);
-        // The kind INT, and one is made of what follows.
-        if (result > 0 && memory.i32[result >> 2] === 3) {
-          memory.i32[(result >> 2) + 1] = memory.u8[offset + size];
-        }
+        // Behind the tape's head: the kind INT, and one is made of what follows.
+        const at = (result >> 2) + 4;
+        if (result > 0 && memory.i32[at] === 3) memory.i32[at + 1] = memory.u8[offset + size];
         return result;
       }),
       /codec 1 gives another outcome than codec 0/,

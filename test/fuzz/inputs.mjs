@@ -1,4 +1,4 @@
-import { VALUE_KINDS, makeValues } from "../../bench/lib/values.mjs";
+import { FAMILY_NAMES, makeFamily } from "../../bench/codec/families.mjs";
 import { createCodec } from "../../build/codec/index.js";
 import { Random } from "../random.mjs";
 import { writeBlock } from "./blocks.mjs";
@@ -24,8 +24,8 @@ const BODY_SIZE_MAX = INPUT_SIZE_MAX - 64;
 async function examples() {
   const codec = await createCodec();
   const found = [];
-  for (const kind of VALUE_KINDS) {
-    for (const value of makeValues(kind, 12)) {
+  for (const kind of FAMILY_NAMES) {
+    for (const value of makeFamily(kind, 12)) {
       const message = codec.pack(value);
       // A part of a larger one is no message, but still makes a block.
       const part = message.subarray(0, BODY_SIZE_MAX / 2);

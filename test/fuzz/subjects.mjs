@@ -15,10 +15,10 @@ import { INPUT_SIZE_MAX } from "./inputs.mjs";
 const PLAIN_SIZE_MAX = 64 * 1024;
 /** Working memory of a call: plain bytes, block, and the tape of at most 16 bytes a byte. */
 const AREA_SIZE_MAX = PLAIN_SIZE_MAX * 17 + INPUT_SIZE_MAX + 4096;
-/** Looked at after every call, on both sides; all the rest now and then. */
+/** Looked at after every call, behind the areas; all the rest now and then. */
 const WINDOW_SIZE = 512;
-/** The room for a dictionary in front of the working area. */
-const ROOM_SIZE = 64 * 1024;
+/** What the compressor reads of before the working area, never writes. */
+const ROOM_SIZE = 64;
 const SLACK_SIZE = 64;
 
 /** What each target may refuse an input with. All else that is thrown is a finding. */
@@ -132,9 +132,8 @@ export class Subject {
       this.#checkSlack(target === "decompress-sized" ? bytes.length - 4 : bytes.length);
     }
     const areaEnd = this.#areaEnd(target, bytes);
-    const seen = isThorough ? ROOM_SIZE : WINDOW_SIZE;
     const canary = this.#canary;
-    canary.check(base - seen, base, "before the areas");
+    canary.check(base - ROOM_SIZE, base, "before the areas");
     canary.check(areaEnd, isThorough ? end : areaEnd + WINDOW_SIZE, "behind the areas");
     if (target.startsWith("open")) this.#heap.check();
     if (isThorough && this.code === undefined) this.#repack();

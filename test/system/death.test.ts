@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterEach, expect, test } from "vitest";
-import { generateKey } from "../../build/codec/index.js";
+import { formatServiceKey, generateKey, generateServiceKey } from "../../build/codec/index.js";
 import { Broker, Client, type RequestContext, RequestError, Worker } from "../../build/index.js";
 import { endAll, eventually, Party } from "./processes.js";
 
@@ -46,6 +46,35 @@ test("kill -9 of one of 3 workers under load: every request answered, none twice
   expect(broker.stats.requests).toBe(0);
   // Some 5 ms; by heartbeat alone it would be 1000.
   expect(noticedMs).toBeLessThan(500);
+});
+
+test("kill -9 under load, with keys agreed on: the retry opens on a worker that never heard of us", async () => {
+  const serviceKey = await generateServiceKey();
+  await using broker = await Broker.start(loopback);
+  const options = {
+    brokers: broker.backend,
+    delayMs: 2,
+    concurrency: 8,
+    serviceKey: formatServiceKey(serviceKey),
+  };
+  const first = await Party.start("worker", { ...options, name: "first" });
+  // All that it knows: the public key.
+  await using client = await Client.connect({
+    brokers: broker.frontend,
+    servicePublicKeys: { work: serviceKey.publicKey },
+  });
+  expect(client.isSealed).toBe(true);
+  const asking = askAll(client, 1000, 64);
+  await first.until("running", (count) => (count as number) >= 50);
+  first.signal("SIGKILL");
+  await first.exit();
+  // What it had begun goes to those that come up now.
+  await Promise.all(["second", "third"].map((name) => Party.start("worker", { ...options, name })));
+  const others = (await asking).filter((name) => name !== "first");
+  expect(others.length).toBeGreaterThan(0);
+  expect(others.filter((name) => name !== "second" && name !== "third")).toEqual([]);
+  expect(client.stats.replies).toBe(1000);
+  expect(broker.stats.counts.redelivered).toBeGreaterThan(0);
 });
 
 test("SIGSTOP of a worker: its work goes elsewhere, and it may come back", async () => {

@@ -1,13 +1,26 @@
 import { Router } from "zeromq";
 import { expect, test } from "vitest";
-import { type CodecKey, generateKey } from "../../build/codec/index.js";
-import { Broker, Client, type RequestError, Worker } from "../../build/index.js";
+import {
+  type CodecKey,
+  createCodec,
+  generateKey,
+  generateServiceKey,
+} from "../../build/codec/index.js";
+import {
+  Broker,
+  Client,
+  type ClientOptions,
+  type RequestError,
+  Worker,
+  type WorkerOptions,
+} from "../../build/index.js";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
 import { Kind } from "../../build/wire/layout.js";
 import {
   type ExchangeId,
   ReplyRecord,
   RequestRecord,
+  requestIdBytes,
   writeReply,
   writeRequest,
 } from "../../build/wire/request-record.js";
@@ -127,7 +140,28 @@ class LyingBroker {
   }
 }
 
-async function lyingTrio(clientKeys: CodecKey[], workerKeys: CodecKey[]) {
+type WaySides = [Omit<ClientOptions, "brokers">, Omit<WorkerOptions, "brokers" | "services">];
+
+/** The keys of client and worker, shared or agreed on. */
+const ways: [string, () => Promise<WaySides>][] = [
+  [
+    "a shared key",
+    async () => {
+      const keys = [await generateKey()];
+      return [{ keys }, { keys }];
+    },
+  ],
+  [
+    "key agreement",
+    async () => {
+      const serviceKey = await generateServiceKey();
+      const servicePublicKeys = { "*": serviceKey.publicKey };
+      return [{ servicePublicKeys }, { serviceKeys: [serviceKey] }];
+    },
+  ],
+];
+
+async function lyingTrio(...[clientOptions, workerOptions]: WaySides) {
   const broker = await LyingBroker.start();
   const ran: string[] = [];
   const handler = (name: string) => (request: unknown) => {
@@ -136,10 +170,10 @@ async function lyingTrio(clientKeys: CodecKey[], workerKeys: CodecKey[]) {
   };
   const worker = await Worker.start({
     brokers: broker.backend,
-    keys: workerKeys,
+    ...workerOptions,
     services: { pay: handler("pay"), refund: handler("refund") },
   });
-  const client = await Client.connect({ brokers: broker.frontend, keys: clientKeys });
+  const client = await Client.connect({ brokers: broker.frontend, ...clientOptions });
   return {
     broker,
     worker,
@@ -159,42 +193,44 @@ const flipped = (bytes: Uint8Array) => {
   return copy;
 };
 
-test("what a lying broker does to a request is refused, each with its own reason", async () => {
-  const key = await generateKey();
-  await using all = await lyingTrio([key], [key]);
-  const { broker, client, ran, worker } = all;
+test.each(ways)(
+  "%s: what a lying broker does to a request is refused, each with its own reason",
+  async (_, sides) => {
+    await using all = await lyingTrio(...(await sides()));
+    const { broker, client, ran, worker } = all;
 
-  broker.onRequest = (passing) => [{ ...passing, body: flipped(passing.body) }];
-  const tampered = await failure(client.request("pay", { sum: 1 }));
-  expect(tampered).toMatchObject({ code: "UNAUTHENTICATED" });
-  expect(tampered.reason).toMatch(/^body refused: TAMPERED/);
+    broker.onRequest = (passing) => [{ ...passing, body: flipped(passing.body) }];
+    const tampered = await failure(client.request("pay", { sum: 1 }));
+    expect(tampered).toMatchObject({ code: "UNAUTHENTICATED" });
+    expect(tampered.reason).toMatch(/^body refused: TAMPERED/);
 
-  broker.onRequest = (passing) => [{ ...passing, service: "refund" }];
-  expect((await failure(client.request("pay", { sum: 1 }))).reason).toMatch(/REDIRECTED/);
+    broker.onRequest = (passing) => [{ ...passing, service: "refund" }];
+    expect((await failure(client.request("pay", { sum: 1 }))).reason).toMatch(/REDIRECTED/);
 
-  broker.onRequest = (passing) => [
-    { ...passing, id: { ...passing.id, sequence: passing.id.sequence + 1 } },
-  ];
-  const swapped = failure(client.request("pay", { sum: 1 }, { timeoutMs: 300 }));
-  await eventually("it is refused", () => worker.stats.refused === 3);
-  expect((await swapped).code).toBe("DEADLINE_EXCEEDED");
-  expect(ran).toEqual([]);
+    broker.onRequest = (passing) => [
+      { ...passing, id: { ...passing.id, sequence: passing.id.sequence + 1 } },
+    ];
+    const swapped = failure(client.request("pay", { sum: 1 }, { timeoutMs: 300 }));
+    await eventually("it is refused", () => worker.stats.refused === 3);
+    expect((await swapped).code).toBe("DEADLINE_EXCEEDED");
+    expect(ran).toEqual([]);
 
-  // The same request again, as it was: answered from memory, not run again.
-  let first: Passing | undefined;
-  broker.onRequest = (passing) => {
-    first ??= { ...passing, body: Uint8Array.from(passing.body) };
-    return [passing, passing];
-  };
-  expect(await client.request("pay", { sum: 2 })).toMatchObject({ request: { sum: 2 } });
-  await eventually("the second came", () => worker.stats.repeated === 1);
-  expect(ran).toEqual(["pay"]);
+    // The same request again, as it was: answered from memory, not run again.
+    let first: Passing | undefined;
+    broker.onRequest = (passing) => {
+      first ??= { ...passing, body: Uint8Array.from(passing.body) };
+      return [passing, passing];
+    };
+    expect(await client.request("pay", { sum: 2 })).toMatchObject({ request: { sum: 2 } });
+    await eventually("the second came", () => worker.stats.repeated === 1);
+    expect(ran).toEqual(["pay"]);
 
-  // Its bytes under the id of another.
-  broker.onRequest = (passing) => [{ ...passing, body: (first as Passing).body }];
-  expect((await failure(client.request("pay", { sum: 3 }))).reason).toMatch(/SWAPPED/);
-  expect(ran).toEqual(["pay"]);
-});
+    // Its bytes under the id of another.
+    broker.onRequest = (passing) => [{ ...passing, body: (first as Passing).body }];
+    expect((await failure(client.request("pay", { sum: 3 }))).reason).toMatch(/SWAPPED/);
+    expect(ran).toEqual(["pay"]);
+  },
+);
 
 test("a replay that the worker no longer remembers is refused as REPLAYED", async () => {
   const key = await generateKey();
@@ -222,40 +258,74 @@ test("a replay that the worker no longer remembers is refused as REPLAYED", asyn
   broker.close();
 });
 
-test("what a lying broker does to a reply is refused, each with its own reason", async () => {
-  const key = await generateKey();
-  await using all = await lyingTrio([key], [key]);
-  const { broker, client } = all;
-  broker.onReply = (passing) => [{ ...passing, body: flipped(passing.body) }];
-  const tampered = await failure(client.request("pay", 1));
-  expect(tampered).toMatchObject({ code: "UNAUTHENTICATED" });
-  expect(tampered.reason).toMatch(/^reply refused: TAMPERED/);
+test.each(ways)(
+  "%s: what a lying broker does to a reply is refused, each with its own reason",
+  async (_, sides) => {
+    await using all = await lyingTrio(...(await sides()));
+    const { broker, client } = all;
+    broker.onReply = (passing) => [{ ...passing, body: flipped(passing.body) }];
+    const tampered = await failure(client.request("pay", 1));
+    expect(tampered).toMatchObject({ code: "UNAUTHENTICATED" });
+    expect(tampered.reason).toMatch(/^reply refused: TAMPERED/);
 
-  // Two replies, each given to the other's request.
-  const held: Passing[] = [];
-  broker.onReply = (passing) => {
-    held.push({ ...passing, body: Uint8Array.from(passing.body) });
-    if (held.length < 2) return [];
-    const [one, other] = held;
-    return [
-      { ...one, body: other.body },
-      { ...other, body: one.body },
-    ];
-  };
-  const both = await Promise.all([
-    failure(client.request("pay", 1)),
-    failure(client.request("pay", 2)),
-  ]);
-  for (const { reason } of both) expect(reason).toMatch(/^reply refused: SWAPPED/);
+    // Two replies, each given to the other's request.
+    const held: Passing[] = [];
+    broker.onReply = (passing) => {
+      held.push({ ...passing, body: Uint8Array.from(passing.body) });
+      if (held.length < 2) return [];
+      const [one, other] = held;
+      return [
+        { ...one, body: other.body },
+        { ...other, body: one.body },
+      ];
+    };
+    const both = await Promise.all([
+      failure(client.request("pay", 1)),
+      failure(client.request("pay", 2)),
+    ]);
+    for (const { reason } of both) expect(reason).toMatch(/^reply refused: SWAPPED/);
 
-  // A request's own bytes sent back as its reply.
-  let asked = new Uint8Array(0);
-  broker.onRequest = (passing) => {
-    asked = Uint8Array.from(passing.body);
-    return [passing];
+    // A request's own bytes sent back as its reply.
+    let asked = new Uint8Array(0);
+    broker.onRequest = (passing) => {
+      asked = Uint8Array.from(passing.body);
+      return [passing];
+    };
+    broker.onReply = (passing) => [{ ...passing, body: asked }];
+    // An agreed one says of itself that it is no reply.
+    expect((await failure(client.request("pay", 1))).reason).toMatch(/REDIRECTED|BAD_FLAGS/);
+  },
+);
+
+test("a broker that asks in the client's place cannot pass the answer on as the client's", async () => {
+  const serviceKey = await generateServiceKey();
+  const servicePublicKeys = { "*": serviceKey.publicKey };
+  await using all = await lyingTrio({ servicePublicKeys }, { serviceKeys: [serviceKey] });
+  // Anyone may have a public key: the broker has, and the worker answers whom it does not know.
+  const own = await createCodec({ servicePublicKeys });
+  all.broker.onRequest = (passing) => {
+    const context = {
+      service: passing.service,
+      direction: "request",
+      requestId: requestIdBytes(passing.id),
+    } as const;
+    return [{ ...passing, body: own.seal({ sum: 1e6 }, context) }];
   };
-  broker.onReply = (passing) => [{ ...passing, body: asked }];
-  expect((await failure(client.request("pay", 1))).reason).toMatch(/REDIRECTED/);
+  const error = await failure(all.client.request("pay", { sum: 1 }));
+  expect(error).toMatchObject({ code: "UNAUTHENTICATED" });
+  expect(error.reason).toMatch(/^reply refused: UNKNOWN_KEY/);
+  expect(all.ran).toEqual(["pay"]);
+});
+
+test("a client sends nothing to a service that it has no key for", async () => {
+  const serviceKey = await generateServiceKey();
+  const servicePublicKeys = { pay: serviceKey.publicKey };
+  await using all = await lyingTrio({ servicePublicKeys }, { serviceKeys: [serviceKey] });
+  const error = await failure(all.client.request("refund", { sum: 1 }));
+  expect(error).toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect(error.reason).toMatch(/^NO_KEY/);
+  expect(all.client.stats.sent).toBe(0);
+  expect(await all.client.request("pay", 1)).toMatchObject({ request: 1 });
 });
 
 test("bodies that are wrongly keyed, or in clear where keys are held, are refused", async () => {
@@ -281,9 +351,8 @@ test("bodies that are wrongly keyed, or in clear where keys are held, are refuse
   await client.close();
 });
 
-test("the broker sees no word of a sealed body", async () => {
-  const key = await generateKey();
-  await using all = await lyingTrio([key], [key]);
+test.each(ways)("%s: the broker sees no word of a sealed body", async (_, sides) => {
+  await using all = await lyingTrio(...(await sides()));
   const seen: Uint8Array[] = [];
   all.broker.onRequest = (passing) => [seen.push(passing.body) ? passing : passing];
   all.broker.onReply = (passing) => [seen.push(passing.body) ? passing : passing];
@@ -310,7 +379,7 @@ test("a handler's words stay with it when bodies are sealed", async () => {
 
 test("an answer for another session, or a second one, is dropped", async () => {
   const key = await generateKey();
-  await using all = await lyingTrio([key], [key]);
+  await using all = await lyingTrio({ keys: [key] }, { keys: [key] });
   all.broker.onReply = (passing) => [
     { ...passing, id: { ...passing.id, sessionLow: (passing.id.sessionLow ^ 1) >>> 0 } },
     passing,
@@ -342,7 +411,7 @@ test("a body that asks on its own while it is packed takes nothing from the requ
 
 test("a PING hides no reply behind it, one with a frame of its own neither", async () => {
   const key = await generateKey();
-  await using all = await lyingTrio([key], [key]);
+  await using all = await lyingTrio({ keys: [key] }, { keys: [key] });
   all.broker.isPinging = true;
   const noise = new Uint8Array(50_000).map((_, i) => Math.imul(i, 2654435761) >>> 24);
   expect(await all.client.request("pay", noise)).toMatchObject({ request: noise });

@@ -1,6 +1,7 @@
 """Runs the example for the suite: a JSON object a line in, one a line out.
 
-{"op": "open" | "seal", "service", "direction", "id": hex, "headers": hex, "bytes": hex}: for open
+{"op": "open" | "seal", "service", "direction", "id": hex, "headers": hex, "bytes": hex,
+"dictionary": hex}: for open
 the bytes are an envelope, for seal MessagePack. The answer is {"bytes": hex}, the value packed again
 or the envelope, or {"code": ...}. argv: the example's folder, then keys.
 """
@@ -27,7 +28,10 @@ def answer(job):
     given = bytes.fromhex(job["bytes"])
     if job["op"] == "seal":
         return sealer.seal(msgpack.unpackb(given, timestamp=3), *context)
-    return msgpack.packb(wasmq_codec.open_body(given, dict(keys), *context), datetime=True)
+    dictionary = bytes.fromhex(job["dictionary"])
+    dictionaries = {wasmq_codec.digest_of(dictionary): dictionary}
+    value = wasmq_codec.open_body(given, dict(keys), *context, dictionaries)
+    return msgpack.packb(value, datetime=True)
 
 
 for line in sys.stdin:

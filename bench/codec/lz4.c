@@ -1,4 +1,4 @@
-// C's row of bench/lz4.mjs:  lz4 ROUNDS FILE   with FILE as | size u32 | bytes | of each input.
+// The row of C, for liblz4.mjs:  lz4 ROUNDS FILE   with FILE as | size u32 | bytes | of each input.
 // Prints the medians in us a call, and the mean block size: `compress decompress size`.
 #include <stdint.h>
 #include <stdio.h>

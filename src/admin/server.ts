@@ -1,0 +1,158 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { hostOf, isLoopback, parseAdminAddress } from "./address.js";
+import { Metrics } from "./metrics.js";
+import type { BrokerState } from "./state.js";
+
+/** What the admin port shows. */
+export interface Watched {
+  state(): BrokerState;
+  /** Why no request should be sent here now; undefined when all is well. */
+  unready(): string | undefined;
+}
+
+/** Bounds of the port. It is for a scraper and a few people, not for the public. */
+export interface AdminLimits {
+  connectionsMax: number;
+  /** A request's line and headers. */
+  headerSizeMax: number;
+  /** How long a request may take to come in; also how long a connection may idle. */
+  requestMs: number;
+}
+
+const LIMITS: AdminLimits = { connectionsMax: 16, headerSizeMax: 8 * 1024, requestMs: 5_000 };
+
+interface Answer {
+  status: number;
+  type: string;
+  body: string;
+  allow?: string;
+}
+
+const TEXT = "text/plain; charset=utf-8";
+const HELP = "there are /metrics, /healthz, /readyz and /v1/state\n";
+
+/** The broker's HTTP port for those who watch it. Changes nothing, answers GET and HEAD alone. */
+export class AdminServer {
+  readonly #server: Server;
+  readonly #watched: Watched;
+  readonly #metrics: Metrics;
+
+  private constructor(watched: Watched, limits: AdminLimits) {
+    this.#watched = watched;
+    this.#metrics = new Metrics();
+    const { connectionsMax, headerSizeMax, requestMs } = limits;
+    this.#server = createServer(
+      {
+        maxHeaderSize: headerSizeMax,
+        headersTimeout: requestMs,
+        requestTimeout: requestMs,
+        keepAliveTimeout: requestMs,
+        // How late the limits above may be noticed; Node's 30 s would make them 35.
+        connectionsCheckingInterval: Math.min(1_000, requestMs),
+      },
+      (request, response) => void this.#onRequest(request, response),
+    );
+    this.#server.maxConnections = connectionsMax;
+    // Also one that does not read its answer.
+    this.#server.setTimeout(requestMs * 2, (socket) => socket.destroy());
+    // The broker's own sockets keep the process alive, not this.
+    this.#server.unref();
+  }
+
+  /** Listens at `address`, `host:port`. Rejects with an Error of one line when it cannot. */
+  static async listen(
+    address: string,
+    watched: Watched,
+    limits: Partial<AdminLimits> = {},
+  ): Promise<AdminServer> {
+    const { host, port } = parseAdminAddress("admin", address);
+    const admin = new AdminServer(watched, { ...LIMITS, ...limits });
+    await new Promise<void>((resolve, reject) => {
+      admin.#server.once("error", (error: NodeJS.ErrnoException) => {
+        const why = error.code === "EADDRINUSE" ? "the address is already in use" : error.message;
+        reject(new Error(`cannot listen on admin ${address}: ${why} (${error.code})`));
+      });
+      admin.#server.listen({ host, port }, resolve);
+    });
+    // Out of file descriptors, say: a reason not to be watched, none to end the broker.
+    admin.#server.on("error", () => {});
+    return admin;
+  }
+
+  /** Where it listens, with the real port: `http://127.0.0.1:9100`. */
+  get url(): string {
+    const { address, family, port } = this.#server.address() as AddressInfo;
+    return `http://${family === "IPv6" ? `[${address}]` : address}:${port}`;
+  }
+
+  /** Ends every connection, answered or not. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let answer: Answer;
+    try {
+      answer = refusal(request) ?? (await this.#answer(request.url ?? ""));
+    } catch (error) {
+      answer = { status: 500, type: TEXT, body: `bug: ${(error as Error).message}\n` };
+    }
+    const { status, type, body, allow } = answer;
+    response.writeHead(status, {
+      "content-type": type,
+      "content-length": Buffer.byteLength(body),
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      ...(allow === undefined ? {} : { allow }),
+      // A body that nobody asked for is not read to its end.
+      ...(hasBody(request) ? { connection: "close" } : {}),
+    });
+    response.end(request.method === "HEAD" ? undefined : body);
+  }
+
+  async #answer(url: string): Promise<Answer> {
+    const [path] = url.split("?", 1);
+    switch (path) {
+      case "/healthz":
+        // Whoever gets this knows that the event loop turns.
+        return { status: 200, type: TEXT, body: "ok\n" };
+      case "/readyz": {
+        const reason = this.#watched.unready();
+        if (reason === undefined) return { status: 200, type: TEXT, body: "ready\n" };
+        return { status: 503, type: TEXT, body: `${reason}\n` };
+      }
+      case "/v1/state": {
+        const body = `${JSON.stringify(this.#watched.state())}\n`;
+        return { status: 200, type: "application/json", body };
+      }
+      case "/metrics": {
+        const body = await this.#metrics.text(this.#watched.state());
+        return { status: 200, type: this.#metrics.contentType, body };
+      }
+      default:
+        return { status: 404, type: TEXT, body: `no such page: ${HELP}` };
+    }
+  }
+}
+
+/** Why a request is not answered; whoever may ask is decided here and nowhere else. */
+function refusal({ method, headers }: IncomingMessage): Answer | undefined {
+  // A page of a browser can have its own name resolve to 127.0.0.1; then it says that name here.
+  // HTTP/1.0 may come without: no browser does.
+  if (headers.host !== undefined && !isLoopback(hostOf(headers.host))) {
+    const body = "the Host header must name loopback: 127.0.0.1, [::1] or localhost\n";
+    return { status: 403, type: TEXT, body };
+  }
+  if (method !== "GET" && method !== "HEAD") {
+    return { status: 405, type: TEXT, body: `only GET and HEAD; ${HELP}`, allow: "GET, HEAD" };
+  }
+  return undefined;
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
+}

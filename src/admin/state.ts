@@ -1,0 +1,89 @@
+import type { Bucket } from "../base/histogram.js";
+import type { StatusName } from "../base/status.js";
+
+/**
+ * What `GET /v1/state` answers: all that a broker knows of itself at one moment. Counters only grow
+ * while `startedAt` stays the same. Keys may be added within v1, never removed or changed.
+ */
+export interface BrokerState {
+  version: string;
+  /** When this broker started, ISO 8601: another time, another broker. */
+  startedAt: string;
+  uptimeMs: number;
+  isReady: boolean;
+  isDraining: boolean;
+  /** Requests held, waiting and in flight, and their bytes. */
+  requests: number;
+  requestBytes: number;
+  peers: PeerCounts;
+  /** Those that a worker serves or served, by name. */
+  services: ServiceState[];
+  /** Outcomes and times for all names that no worker ever served, and for services forgotten. */
+  other: ServiceCounts;
+  /** What the core counted; see CoreCounts in docs/operations.md. */
+  counts: Record<string, number>;
+  /** Messages and records that were not taken, by PROTOCOL 5. */
+  faults: Record<string, number>;
+  /** Connections at the backend that were refused or dropped, by reason. */
+  refusals: Record<string, number>;
+  limits: Record<string, number>;
+  process: ProcessState;
+}
+
+export interface PeerCounts {
+  clients: number;
+  plainClients: number;
+  workers: number;
+  plainWorkers: number;
+}
+
+export interface ServiceCounts {
+  /** How requests ended, by status; statuses that none ended in are left out. */
+  outcomes: Partial<Record<StatusName, number>>;
+  /** From being taken, or given back by a worker, to being handed to one. */
+  wait: Times;
+  /** From being handed to a worker to its answer. */
+  service: Times;
+}
+
+export interface ServiceState extends ServiceCounts {
+  name: string;
+  isServed: boolean;
+  queued: number;
+  queuedBytes: number;
+  inFlight: number;
+  /** Workers that serve it and take new work. */
+  workers: number;
+  /** Requests that these may still be handed, look-ahead included; shared with their other services. */
+  credits: number;
+  /** How long the one that waits longest has waited; 0 where none waits. */
+  oldestWaitMs: number;
+}
+
+/** Times since the start. Past the last bound, 67 s, a quantile is that bound. */
+export interface Times {
+  count: number;
+  sumMs: number;
+  p50Ms: number;
+  p99Ms: number;
+  /** What is not empty, lowest first: below `upToMs` (null: no bound), so many. Not cumulative. */
+  buckets: (readonly [upToMs: number | null, count: number])[];
+}
+
+export interface ProcessState {
+  pid: number;
+  node: string;
+  /** Resident set, and what of it V8 and Buffers hold; of these, cells for bodies that wait. */
+  rssBytes: number;
+  heapUsedBytes: number;
+  externalBytes: number;
+  cellBytes: number;
+  /** Since the start of the process: time that the event loop worked, and time that it waited. */
+  loopActiveMs: number;
+  loopIdleMs: number;
+}
+
+/** A bucket of `Times` as histograms have it: JSON has no Infinity. */
+export function bucketOf([upToMs, count]: Times["buckets"][number]): Bucket {
+  return [upToMs ?? Infinity, count];
+}

@@ -1,0 +1,139 @@
+import type {
+  BrokerState,
+  PeerCounts,
+  ServiceCounts,
+  ServiceState,
+  Times,
+} from "../admin/state.js";
+import { quantileMs } from "../base/histogram.js";
+import { Status, type StatusName, statusName } from "../base/status.js";
+import type { Core } from "../core/core.js";
+import { type Times as MeteredTimes, OTHER_ROW } from "../core/meters.js";
+import type { Pool } from "../core/pool.js";
+import type { Registry } from "../core/registry.js";
+import { type Requests, RequestState } from "../core/requests.js";
+import type { Service } from "../core/services.js";
+import type { Exchange } from "./exchange.js";
+import type { Peers } from "./peers.js";
+
+/** What the broker around the exchange has to say for its state. */
+export type StateFrame = Pick<
+  BrokerState,
+  "version" | "startedAt" | "uptimeMs" | "isReady" | "isDraining" | "refusals" | "limits"
+>;
+
+/** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */
+export function brokerState(exchange: Exchange, frame: StateFrame): BrokerState {
+  const { core, faults, peers, cellBytes } = exchange;
+  return {
+    ...frame,
+    requests: core.requests.count,
+    requestBytes: core.requests.bytesHeld,
+    peers: peerCounts(peers),
+    services: serviceStates(core, performance.now()),
+    other: serviceCounts(core.registry),
+    counts: { ...core.counts },
+    faults: { ...faults },
+    process: processState(cellBytes),
+  };
+}
+
+function peerCounts(peers: Peers): PeerCounts {
+  const counts = { client: 0, "plain-client": 0, worker: 0, "plain-worker": 0 };
+  for (const { role } of peers) counts[role]++;
+  return {
+    clients: counts.client,
+    plainClients: counts["plain-client"],
+    workers: counts.worker,
+    plainWorkers: counts["plain-worker"],
+  };
+}
+
+function serviceStates(core: Core, nowMs: number): ServiceState[] {
+  const oldest = oldestSinceMs(core.requests);
+  const credits = creditsByPool(core);
+  const states: ServiceState[] = [];
+  for (const service of core.registry.services.values()) {
+    const { index, name, isServed, queue, inFlight, pools } = service;
+    // Anyone can ask for a name: those that none served are in `other` alone.
+    if (!service.wasServed) continue;
+    states.push({
+      name,
+      isServed,
+      queued: queue.count,
+      queuedBytes: queue.bytes,
+      inFlight,
+      workers: pools.reduce((sum, pool) => sum + pool.workerCount, 0),
+      credits: pools.reduce((sum, pool) => sum + (credits.get(pool) ?? 0), 0),
+      oldestWaitMs: queue.count === 0 ? 0 : rounded(nowMs - (oldest.get(index) ?? nowMs)),
+      ...serviceCounts(core.registry, service),
+    });
+  }
+  return states;
+}
+
+/** Since when the oldest request waits, by service: one walk over the slots, whatever the queues are. */
+function oldestSinceMs({ capacity, state, service, sinceMs }: Requests): Map<number, number> {
+  const oldest = new Map<number, number>();
+  for (let slot = 0; slot < capacity; slot++) {
+    if (state[slot] !== RequestState.QUEUED) continue;
+    const known = oldest.get(service[slot]);
+    if (known === undefined || sinceMs[slot] < known) oldest.set(service[slot], sinceMs[slot]);
+  }
+  return oldest;
+}
+
+function creditsByPool(core: Core): Map<Pool, number> {
+  const credits = new Map<Pool, number>();
+  for (const { pool, room } of core.workers()) {
+    if (room > 0) credits.set(pool, (credits.get(pool) ?? 0) + room);
+  }
+  return credits;
+}
+
+/** Of one service, or of the others. */
+function serviceCounts({ meters }: Registry, service?: Service): ServiceCounts {
+  const { row, replyCount, inFlight } = service ?? NO_SERVICE;
+  const named: Partial<Record<StatusName, number>> = {};
+  meters.outcomes(row).forEach((count, status) => {
+    const total = status === Status.OK ? count + replyCount : count;
+    if (total > 0) named[statusName(status)] = total;
+  });
+  return {
+    outcomes: named,
+    wait: shown(meters.waited(row, inFlight)),
+    service: shown(meters.served(row)),
+  };
+}
+
+const NO_SERVICE = { row: OTHER_ROW, replyCount: 0, inFlight: 0 };
+
+function shown({ count, sumMs, buckets }: MeteredTimes): Times {
+  return {
+    count,
+    sumMs: rounded(sumMs),
+    p50Ms: rounded(quantileMs(buckets, 0.5)),
+    p99Ms: rounded(quantileMs(buckets, 0.99)),
+    buckets: buckets.map(([upToMs, count]) => [upToMs === Infinity ? null : upToMs, count]),
+  };
+}
+
+/** To the microsecond: what is finer was not measured. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+function processState(cellBytes: number): BrokerState["process"] {
+  const { rss, heapUsed, external } = process.memoryUsage();
+  const loop = performance.eventLoopUtilization();
+  return {
+    pid: process.pid,
+    node: process.version,
+    rssBytes: rss,
+    heapUsedBytes: heapUsed,
+    externalBytes: external,
+    cellBytes,
+    loopActiveMs: rounded(loop.active),
+    loopIdleMs: rounded(loop.idle),
+  };
+}

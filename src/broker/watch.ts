@@ -1,0 +1,58 @@
+import type { AdminServer, Watched } from "../admin/server.js";
+import type { BrokerState } from "../admin/state.js";
+import { packageVersion } from "../admin/version.js";
+import type { Limits } from "../core/limits.js";
+import type { Acceptor } from "./acceptor.js";
+import type { Exchange } from "./exchange.js";
+import { brokerState } from "./state.js";
+
+const UNREADY = { starting: "starting", ready: undefined, draining: "draining" } as const;
+
+/** What a broker shows of itself. */
+export class Watch implements Watched {
+  phase: keyof typeof UNREADY = "starting";
+  readonly #version = packageVersion();
+  readonly #startedAt = new Date().toISOString();
+  readonly #startMs = performance.now();
+
+  constructor(
+    private readonly exchange: Exchange,
+    /** Those of the backend, more as they come. */
+    private readonly acceptors: readonly Acceptor[],
+    private readonly limits: Limits,
+  ) {}
+
+  unready(): string | undefined {
+    return UNREADY[this.phase];
+  }
+
+  state(): BrokerState {
+    return brokerState(this.exchange, {
+      version: this.#version,
+      startedAt: this.#startedAt,
+      uptimeMs: Math.round(performance.now() - this.#startMs),
+      isReady: this.phase === "ready",
+      isDraining: this.phase === "draining",
+      refusals: this.refusals(),
+      limits: { ...this.limits },
+    });
+  }
+
+  /** Connections at the backend that were refused or dropped, by reason. */
+  refusals(): Record<string, number> {
+    const refusals: Record<string, number> = {};
+    for (const acceptor of this.acceptors) {
+      for (const [reason, count] of acceptor.refusalCounts) {
+        refusals[reason] = (refusals[reason] ?? 0) + count;
+      }
+    }
+    return refusals;
+  }
+
+  /** Lets it be watched at `address`. */
+  async listen(address: string): Promise<AdminServer> {
+    // Loaded where it is asked for: prom-client is half as large as all the rest.
+    const { AdminServer } = await import("../admin/server.js");
+    return AdminServer.listen(address, this);
+  }
+}

@@ -1,0 +1,206 @@
+// What `wasmq top` shows: two states of a broker -> lines. Pure.
+import type { BrokerState, ServiceCounts, ServiceState, Times } from "../admin/state.js";
+import { bucketOf } from "../admin/state.js";
+import { type Bucket, quantileMs } from "../base/histogram.js";
+import type { StatusName } from "../base/status.js";
+
+export interface View {
+  /** A character more would wrap. */
+  columns: number;
+  /** How many lines there is room for. */
+  rows: number;
+}
+
+interface Row {
+  name: string;
+  cells: string[];
+  /** Ends in this interval, a second. */
+  rate: number;
+  failures: [StatusName, number][];
+}
+
+const TITLES = ["RATE/S", "QUEUE", "FLIGHT", "WORK", "CREDIT", "W50", "W99", "S50", "S99"];
+const WIDTHS = [6, 5, 6, 4, 6, 5, 5, 5, 5];
+const NAME_WIDTH_MIN = 8;
+const OTHER_NAME = "(never served)";
+
+/**
+ * Lines of a table for `now`, with rates and times since `before`; since the start of the broker where
+ * there is none, or where that was another broker.
+ */
+export function topLines(now: BrokerState, before: BrokerState | undefined, view: View): string[] {
+  const base = before?.startedAt === now.startedAt ? before : undefined;
+  const elapsedMs = Math.max(1, now.uptimeMs - (base?.uptimeMs ?? 0));
+  const rows = serviceRows(now, base, elapsedMs);
+  const head = headLines(now, base, elapsedMs);
+  const failures = failureLines(rows);
+  // The services matter most, but one line says that something fails.
+  const room = view.rows - head.length - (failures.length === 0 ? 1 : 2);
+  const failureRoom = Math.min(failures.length, Math.max(1, Math.floor(room / 3)));
+  const lines = [
+    ...head,
+    "",
+    ...tableLines(rows, view.columns, room - failureRoom),
+    ...(failures.length === 0 ? [] : [""]),
+    ...shortened(failures, failureRoom),
+  ];
+  return lines.map((line) => clipped(line, view.columns));
+}
+
+function headLines(now: BrokerState, base: BrokerState | undefined, elapsedMs: number): string[] {
+  const { process, peers, limits } = now;
+  const activeMs = process.loopActiveMs - (base?.process.loopActiveMs ?? 0);
+  const idleMs = process.loopIdleMs - (base?.process.loopIdleMs ?? 0);
+  const loop = Math.round((100 * activeMs) / Math.max(1, activeMs + idleMs));
+  const state = now.isDraining ? "DRAINING" : now.isReady ? "ready" : "starting";
+  const span = base === undefined ? "since start" : `last ${span3(elapsedMs)}`;
+  const plain = (count: number) => (count === 0 ? "" : `+${count} plain`);
+  return [
+    `wasmq ${now.version}  ${state}  up ${uptime(now.uptimeMs)}  ` +
+      `rss ${bytes(process.rssBytes)}  loop ${loop}%  ${span}`,
+    `clients ${peers.clients}${plain(peers.plainClients)}  ` +
+      `workers ${peers.workers}${plain(peers.plainWorkers)}  ` +
+      `held ${count(now.requests)} of ${count(limits.requestsMax)}, ` +
+      `${bytes(now.requestBytes)} of ${bytes(limits.requestBytesMax)}`,
+    ...troubles(now, base),
+  ];
+}
+
+/** What came in that was not taken. */
+function troubles(now: BrokerState, base: BrokerState | undefined): string[] {
+  const sum = (values: Record<string, number> = {}) =>
+    Object.values(values).reduce((total, value) => total + value, 0);
+  const faults = sum(now.faults) - sum(base?.faults);
+  const refusals = sum(now.refusals) - sum(base?.refusals);
+  if (faults + refusals === 0) return [];
+  return [`not taken: faults ${count(faults)}, connections refused ${count(refusals)}`];
+}
+
+function serviceRows(now: BrokerState, base: BrokerState | undefined, elapsedMs: number): Row[] {
+  const earlier = new Map(base?.services.map((service) => [service.name, service]));
+  const rows = now.services.map((service) => {
+    const row = countsRow(service, earlier.get(service.name), elapsedMs);
+    return {
+      ...row,
+      name: service.name,
+      cells: [row.cells[0], ...gauges(service), ...row.cells.slice(1)],
+    };
+  });
+  rows.sort((one, other) => other.rate - one.rate || (one.name < other.name ? -1 : 1));
+  const others = countsRow(now.other, base?.other, elapsedMs);
+  if (others.rate === 0) return rows;
+  const cells = [others.cells[0], "", "", "", "", ...others.cells.slice(1)];
+  return [...rows, { ...others, name: OTHER_NAME, cells }];
+}
+
+function gauges({ queued, inFlight, workers, credits, isServed }: ServiceState): string[] {
+  return [count(queued), count(inFlight), isServed ? count(workers) : "none", count(credits)];
+}
+
+function countsRow(
+  now: ServiceCounts,
+  before: ServiceCounts | undefined,
+  elapsedMs: number,
+): Omit<Row, "name"> {
+  const perSecond: [StatusName, number][] = [];
+  for (const [status, total] of Object.entries(now.outcomes) as [StatusName, number][]) {
+    const grown = total - (before?.outcomes[status] ?? 0);
+    if (grown > 0) perSecond.push([status, (grown * 1000) / elapsedMs]);
+  }
+  const rate = perSecond.reduce((sum, [, value]) => sum + value, 0);
+  const wait = since(now.wait, before?.wait);
+  const served = since(now.service, before?.service);
+  const times = [wait, served].flatMap((buckets) => [0.5, 0.99].map((q) => timeAt(buckets, q)));
+  return { rate, cells: [count(rate), ...times], failures: perSecond.filter(([s]) => s !== "OK") };
+}
+
+/** What was counted after `before`. */
+function since(now: Times, before: Times | undefined): Bucket[] {
+  const earlier = new Map(before?.buckets);
+  return now.buckets
+    .map((bucket): Bucket => {
+      const [upToMs, total] = bucketOf(bucket);
+      return [upToMs, total - (earlier.get(bucket[0]) ?? 0)];
+    })
+    .filter(([, grown]) => grown > 0);
+}
+
+function timeAt(buckets: readonly Bucket[], q: number): string {
+  return buckets.length === 0 ? "-" : span3(quantileMs(buckets, q));
+}
+
+function tableLines(rows: readonly Row[], columns: number, room: number): string[] {
+  const fixed = WIDTHS.reduce((sum, width) => sum + width + 1, 0);
+  const names = rows.map(({ name }) => printable(name));
+  const longest = Math.max(NAME_WIDTH_MIN, ...names.map((name) => [...name].length));
+  const nameWidth = Math.max(NAME_WIDTH_MIN, Math.min(longest, columns - fixed));
+  const line = (name: string, cells: readonly string[]) =>
+    [
+      clipped(name, nameWidth).padEnd(nameWidth),
+      ...cells.map((c, i) => c.padStart(WIDTHS[i])),
+    ].join(" ");
+  const body = rows.map(({ cells }, index) => line(names[index], cells));
+  if (body.length === 0) body.push("no worker serves anything yet");
+  return [line("SERVICE", TITLES), ...shortened(body, room - 1)];
+}
+
+/** Which requests ended without a reply, of which service. */
+function failureLines(rows: readonly Row[]): string[] {
+  const failing = rows.filter(({ failures }) => failures.length > 0);
+  return failing.map(({ name, failures }) => {
+    const each = failures.map(([status, rate]) => `${status} ${count(rate)}/s`);
+    return `no reply from ${printable(name)}: ${each.join(", ")}`;
+  });
+}
+
+/** At most `room` lines; the last says how many there are more. */
+function shortened(lines: readonly string[], room: number): string[] {
+  if (lines.length <= room) return [...lines];
+  const kept = Math.max(0, room - 1);
+  return [...lines.slice(0, kept), `and ${lines.length - kept} more`];
+}
+
+/** A name that cannot tell the terminal what to do. */
+function printable(name: string): string {
+  return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
+}
+
+function clipped(text: string, width: number): string {
+  const characters = [...text];
+  return characters.length <= width ? text : `${characters.slice(0, width - 1).join("")}~`;
+}
+
+/** A number in 5 characters: 0.25, 7.5, 312, 12.3k, 4.5M. */
+export function count(value: number): string {
+  if (value >= 999_950_000) return `${short(value / 1e9)}G`;
+  if (value >= 999_950) return `${short(value / 1e6)}M`;
+  if (value >= 9_999.5) return `${short(value / 1000)}k`;
+  if (value >= 99.5 || Number.isInteger(value)) return String(Math.round(value));
+  return value >= 9.95 ? String(Math.round(value)) : value.toFixed(value < 0.995 ? 2 : 1);
+}
+
+function short(value: number): string {
+  return value.toFixed(value < 99.95 ? 1 : 0);
+}
+
+function bytes(value: number): string {
+  if (value < 1024) return `${value}B`;
+  if (value < 1024 ** 2) return `${short(value / 1024)}K`;
+  return value < 1024 ** 3 ? `${short(value / 1024 ** 2)}M` : `${short(value / 1024 ** 3)}G`;
+}
+
+/** A time in 5 characters: 16us, 1.2ms, 250ms, 9.5s, 67s, 12m. */
+export function span3(ms: number): string {
+  if (ms < 0.9995) return `${Math.round(ms * 1000)}us`;
+  if (ms < 999.5) return `${ms < 9.95 ? ms.toFixed(1) : Math.round(ms)}ms`;
+  if (ms < 119_500) return `${ms < 9_950 ? (ms / 1000).toFixed(1) : Math.round(ms / 1000)}s`;
+  return `${Math.round(ms / 60_000)}m`;
+}
+
+function uptime(ms: number): string {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return `${Math.floor(ms / 1000)}s`;
+  if (minutes < 60) return `${minutes}m`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours}h${minutes % 60}m` : `${Math.floor(hours / 24)}d${hours % 24}h`;
+}

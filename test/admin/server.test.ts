@@ -1,0 +1,174 @@
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { type AdminLimits, AdminServer } from "../../build/admin/server.js";
+import { Broker } from "../../build/index.js";
+import { stateOf } from "./states.ts";
+
+const opened: { close(): unknown }[] = [];
+afterEach(async () => {
+  for (const each of opened.splice(0)) await each.close();
+});
+
+let unready: string | undefined;
+
+async function serve(limits: Partial<AdminLimits> = {}, address = "127.0.0.1:0") {
+  unready = undefined;
+  const watched = { state: () => stateOf({}), unready: () => unready };
+  const admin = await AdminServer.listen(address, watched, limits);
+  opened.push(admin);
+  return admin;
+}
+
+/** What comes back for these bytes, until the server closes. */
+async function raw(url: string, text: string): Promise<string> {
+  const socket = await dial(url);
+  socket.end(text);
+  return everything(socket);
+}
+
+async function dial(url: string): Promise<Socket> {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  socket.on("error", () => {});
+  opened.push({ close: () => socket.destroy() });
+  await once(socket, "connect");
+  return socket;
+}
+
+async function everything(socket: Socket): Promise<string> {
+  let text = "";
+  socket.on("data", (chunk) => {
+    text += chunk;
+  });
+  await new Promise((resolve) => socket.on("close", resolve));
+  return text;
+}
+
+describe("what it answers", () => {
+  it("health, readiness, state and metrics", async () => {
+    const { url } = await serve();
+    const health = await fetch(`${url}/healthz`);
+    expect([health.status, await health.text()]).toEqual([200, "ok\n"]);
+    const ready = await fetch(`${url}/readyz?verbose`);
+    expect([ready.status, await ready.text()]).toEqual([200, "ready\n"]);
+    unready = "draining";
+    const draining = await fetch(`${url}/readyz`);
+    expect([draining.status, await draining.text()]).toEqual([503, "draining\n"]);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    const state = await fetch(`${url}/v1/state`);
+    expect(state.headers.get("content-type")).toBe("application/json");
+    expect(await state.json()).toEqual(stateOf({}));
+    const metrics = await fetch(`${url}/metrics`);
+    expect(metrics.headers.get("content-type")).toContain("text/plain; version=0.0.4");
+    expect(await metrics.text()).toContain("\nwasmq_ready 1\n");
+  });
+
+  it("HEAD as GET, without the body", async () => {
+    const { url } = await serve();
+    const response = await fetch(`${url}/healthz`, { method: "HEAD" });
+    expect([response.status, response.headers.get("content-length")]).toEqual([200, "3"]);
+    expect(await response.text()).toBe("");
+  });
+
+  it.each(["POST", "PUT", "DELETE", "OPTIONS"])("405 to %s", async (method) => {
+    const { url } = await serve();
+    const body = method === "POST" ? "x".repeat(100_000) : undefined;
+    const response = await fetch(`${url}/metrics`, { method, body });
+    expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+    await response.text();
+  });
+
+  it.each(["/", "/metrics/", "/v1", "/v1/state/x", "//healthz", "/__proto__"])(
+    "404 to %s, and what there is",
+    async (path) => {
+      const response = await fetch((await serve()).url + path);
+      expect(response.status).toBe(404);
+      expect(await response.text()).toMatch(/^[^\n]*\/metrics, \/healthz, \/readyz[^\n]*\n$/);
+    },
+  );
+
+  it("on IPv6 loopback too", async () => {
+    const { url } = await serve({}, "[::1]:0");
+    expect(url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+});
+
+describe("whom it does not answer", () => {
+  it("a page whose name was made to resolve to loopback", async () => {
+    const { url } = await serve();
+    const evil = await raw(url, "GET /v1/state HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    expect(evil).toMatch(/^HTTP\/1\.1 403 /);
+    expect(evil).not.toContain("uptimeMs");
+    const none = await raw(url, "GET /healthz HTTP/1.1\r\n\r\n");
+    expect(none).toMatch(/^HTTP\/1\.1 400 /);
+    // As old health checks do.
+    expect(await raw(url, "GET /healthz HTTP/1.0\r\n\r\n")).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  it("headers too large, and what is no HTTP", async () => {
+    const { url } = await serve();
+    const large = `GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(9000)}\r\n\r\n`;
+    expect(await raw(url, large)).toMatch(/^HTTP\/1\.1 431 /);
+    expect(await raw(url, "\x00\xff\x00nonsense\r\n\r\n")).toMatch(/^HTTP\/1\.1 400 /);
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+
+  it("one that does not come to the end of its request", async () => {
+    const { url } = await serve({ requestMs: 50 });
+    const socket = await dial(url);
+    socket.write("GET /healthz HTTP/1.1\r\nHost: local");
+    expect(await everything(socket)).toMatch(/^(HTTP\/1\.1 408 |$)/);
+    const silent = await dial(url);
+    expect(await everything(silent)).toMatch(/^(HTTP\/1\.1 408 |$)/);
+  });
+
+  it("more at once than it may", async () => {
+    const { url } = await serve({ connectionsMax: 2 });
+    const held = [await dial(url), await dial(url)];
+    expect(await everything(await dial(url))).toBe("");
+    const gone = once(held[0], "close");
+    held[0].end();
+    await gone;
+    // Where there is room again, it answers.
+    expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+});
+
+it("says why it cannot listen", async () => {
+  const { url } = await serve();
+  const taken = new URL(url).host;
+  const watched = { state: () => stateOf({}), unready: () => undefined };
+  await expect(AdminServer.listen(taken, watched)).rejects.toThrow(
+    `cannot listen on admin ${taken}: the address is already in use (EADDRINUSE)`,
+  );
+});
+
+describe("a broker's", () => {
+  const any = { frontend: "tcp://127.0.0.1:0", backend: "tcp://127.0.0.1:0" };
+
+  it("is not there unless asked for, and only on loopback", async () => {
+    const broker = await Broker.start(any);
+    opened.push(broker);
+    expect(broker.admin).toBeUndefined();
+    const wrong = Broker.start({ ...any, admin: "0.0.0.0:0" });
+    await expect(wrong).rejects.toThrow(/^admin must be host:port, got "0\.0\.0\.0:0": only loop/);
+  });
+
+  it("is gone with it, whoever is connected; so when it cannot start", async () => {
+    const broker = await Broker.start({ ...any, admin: "127.0.0.1:0" });
+    const url = broker.admin as string;
+    const idle = await dial(url);
+    const ended = everything(idle);
+    await broker.close();
+    await ended;
+    const { host } = new URL(url);
+    const taken = await Broker.start({ ...any, admin: host });
+    opened.push(taken);
+    const frontend = taken.frontend[0];
+    await expect(Broker.start({ ...any, frontend, admin: "127.0.0.1:0" })).rejects.toThrow(
+      frontend,
+    );
+    await expect(Broker.start({ ...any, admin: host })).rejects.toThrow(/already in use/);
+  });
+});
