@@ -8,6 +8,12 @@ const ZMQ_NOTIFY_DISCONNECT = 2;
 /** Messages in a row from one socket before timers and other sockets get a turn. */
 const MESSAGES_PER_TURN = 16;
 const MESSAGES_QUEUED_MAX = 64;
+/**
+ * What of one peer may wait to be read: more than one can have sent that keeps to its credit, each message
+ * being a request or a cancel at least. At the mark libzmq 4.3.5 stops to read, and if the peer is
+ * gone then, a heartbeat, ours or its own, makes libzmq abort the process (`!_io_error`).
+ */
+const MESSAGES_UNREAD_MAX = 131_072;
 /** How soon to try a peer again whose pipe was full; later and later while it stays so. */
 const RETRY_MS = 5;
 const RETRY_TURNS_MAX = 16;
@@ -66,7 +72,7 @@ export class RouterPort {
       sendTimeout: 0,
       linger: 0,
       sendHighWaterMark: MESSAGES_QUEUED_MAX,
-      receiveHighWaterMark: MESSAGES_QUEUED_MAX,
+      receiveHighWaterMark: MESSAGES_UNREAD_MAX,
       heartbeatInterval: options.heartbeatIntervalMs,
       heartbeatTimeout: options.heartbeatTimeoutMs,
       handshakeInterval: options.handshakeTimeoutMs,

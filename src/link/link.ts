@@ -166,7 +166,9 @@ export class Link {
       // Reconnecting is ours, see above. Not -1: libzmq then drops what has come in at a disconnect.
       reconnectInterval: 3_600_000,
       sendHighWaterMark: BATCHES_QUEUED_MAX,
-      receiveHighWaterMark: BATCHES_QUEUED_MAX,
+      // None: what comes is bounded by what was asked for, or by the credits given. At a mark libzmq
+      // 4.3.5 stops to read, and if the broker is gone then, a heartbeat makes it abort the process.
+      receiveHighWaterMark: 0,
       heartbeatInterval: heartbeatIntervalMs,
       heartbeatTimeout: heartbeatTimeoutMs,
       heartbeatTimeToLive: heartbeatTimeoutMs,

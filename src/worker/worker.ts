@@ -296,6 +296,7 @@ export class Worker {
     const known = this.#jobs.find(record);
     if (known !== undefined) {
       this.#stats.repeated++;
+      this.#supersede(known);
       known.rejoin(record, link);
       return;
     }
@@ -315,6 +316,14 @@ export class Worker {
     this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) this.#run(job);
     else this.#waiting.push(job);
+  }
+
+  /** Nobody waits for this attempt of `job` any more, but its credit is spent until it is answered. */
+  #supersede(job: Job): void {
+    const { link } = job;
+    if (link?.isOpen !== true) return;
+    writeFailure(link.writer, job, 0, Status.ABORTED, "asked again over another connection", 0);
+    link.flushSoon(true);
   }
 
   /** A request that ran already: what came of it. */
@@ -435,7 +444,8 @@ export class Worker {
     if (failed === undefined) {
       this.#stats.replied++;
       this.#remember(job, job.replyFlags, job.reply);
-    } else if (job.hasBegun) {
+    } else if (job.hasBegun && !job.isAborted) {
+      // One that was stopped is not done: its client may only have lost its connection, and asks again.
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {

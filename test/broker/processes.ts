@@ -85,6 +85,11 @@ export class BrokerProcess extends Child {
     return this.ask("gc");
   }
 
+  /** Resolves when it is about to hold its event loop for a second. */
+  block(): Promise<unknown> {
+    return this.ask("block");
+  }
+
   /** Closes and ends; the process must end by itself. */
   async close(): Promise<void> {
     if (this.ended !== undefined) return;

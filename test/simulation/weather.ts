@@ -1,0 +1,171 @@
+// What happens, and how often, as the seed says. Each seed has its own mixture, some without one thing or
+// another: what an average mixture never reaches, one of them does.
+import { Status } from "../../build/base/status.js";
+import { forge, strangers } from "./hostile.ts";
+import type { Random } from "../random.mjs";
+import { SERVICES, type World } from "./world.ts";
+
+export class Weather {
+  readonly #world: World;
+  readonly #random: Random;
+  /** How fast time goes by beside what happens. */
+  readonly #pace: number;
+  readonly #mixture: [number, () => void][];
+  readonly #total: number;
+
+  constructor(world: World, random: Random) {
+    this.#world = world;
+    this.#random = random;
+    this.#pace = random.pick([1 / 32, 1 / 4, 1]);
+    this.#mixture = this.#mix();
+    this.#total = this.#mixture.reduce((sum, [weight]) => sum + weight, 0);
+  }
+
+  step(): void {
+    const random = this.#random;
+    // Most steps come some microseconds after each other, some in the same turn.
+    if (random.chance(60)) this.#world.nowMs += (random.below(16) / 16) * this.#pace;
+    let dice = random.below(this.#total);
+    for (const [weight, act] of this.#mixture) {
+      dice -= weight;
+      if (dice < 0) return act();
+    }
+  }
+
+  #mix(): [number, () => void][] {
+    const random = this.#random;
+    const world = this.#world;
+    const some = (weight: number) => weight * random.pick([0, 1, 1, 4]);
+    const rare = (weight: number) => weight * random.pick([0, 0, 1, 3]);
+    return [
+      [random.pick([700, 1000, 1400]), () => world.deliver()],
+      [random.pick([200, 400, 600]), () => this.#ask()],
+      [random.pick([50, 200, 400]), () => this.#finish()],
+      [random.pick([50, 150]), () => this.#pass((random.below(80) / 8) * this.#pace)],
+      [40, () => world.connect()],
+      [some(30), () => forge(world, random)],
+      [15, () => strangers(world, random)],
+      [some(30), () => this.#cancel()],
+      [some(10), () => this.#repeat()],
+      [some(15), () => this.#credit()],
+      // Without a tick in between: the event loop was busy.
+      [some(10), () => this.#sleep(random.below(60) * this.#pace)],
+      // A laptop lid, or a clock set.
+      [rare(3), () => this.#pass(random.below(3) * 3_600_000 + random.below(200))],
+      [some(8), () => random.pick(world.workers).drain()],
+      [some(8), () => world.replaceDrainedWorkers()],
+      [some(6), () => world.replaceWorker(random.below(world.workers.length))],
+      [some(3), () => world.replaceClient(random.below(world.clients.length))],
+      [some(10), () => this.#cut()],
+      [some(10), () => this.#stop()],
+      [some(20), () => this.#resume()],
+      [some(10), () => world.missHeartbeats()],
+      [10, () => this.#probe()],
+      [rare(2), () => world.killBroker(random.below(world.brokers.length))],
+      [rare(2), () => this.#shutdown()],
+      [10, () => this.#startBrokers()],
+    ];
+  }
+
+  #pass(ms: number): void {
+    this.#world.nowMs += ms;
+    this.#world.tick();
+  }
+
+  #sleep(ms: number): void {
+    this.#world.nowMs += ms;
+  }
+
+  #ask(): void {
+    const random = this.#random;
+    const { clients, limits, nowMs } = this.#world;
+    const client = random.pick(clients);
+    if (client.isStopped) return;
+    const ask = {
+      service: random.chance(90) ? random.pick(SERVICES.slice(0, 3)) : "typo",
+      timeoutMs: random.pick([0, 1, 3, 8, 20.5, 60, 9_999]),
+      attempts: random.below(4),
+      priority: random.chance(97) ? random.below(8) : 8,
+      bytes: random.chance(97) ? random.below(60) : 61,
+    };
+    client.ask(ask, limits.attemptsDefault, nowMs);
+  }
+
+  #finish(): void {
+    const random = this.#random;
+    const world = this.#world;
+    const ready = world.workers.flatMap((worker) =>
+      worker.isStopped ? [] : worker.finishable(world.isHealing).map((job) => ({ worker, job })),
+    );
+    if (ready.length === 0) return;
+    const { worker, job } = random.pick(ready);
+    const status = random.chance(75)
+      ? Status.OK
+      : random.pick([Status.INTERNAL, Status.UNAVAILABLE, Status.ABORTED]);
+    // A lie of one that does not drain changes nothing.
+    const untouched = random.chance(30) && !worker.isDraining;
+    worker.finish(job, status, untouched, world.nowMs);
+  }
+
+  #pending() {
+    return this.#world.clients.flatMap((client) =>
+      client.isStopped ? [] : [...client.pending.keys()].map((sequence) => ({ client, sequence })),
+    );
+  }
+
+  #cancel(): void {
+    const pending = this.#pending();
+    if (pending.length === 0) return;
+    const { client, sequence } = this.#random.pick(pending);
+    client.cancel(sequence, this.#world.nowMs);
+  }
+
+  #repeat(): void {
+    const pending = this.#pending();
+    if (pending.length === 0) return;
+    const { client, sequence } = this.#random.pick(pending);
+    client.repeat(sequence);
+  }
+
+  #credit(): void {
+    const random = this.#random;
+    const { connection } = random.pick(random.pick(this.#world.workers).links);
+    const concurrency = random.chance(90) ? 1 + random.below(4) : random.pick([0, 17]);
+    connection?.up({ kind: "credit", concurrency });
+  }
+
+  #cut(): void {
+    const { lines } = this.#world;
+    if (lines.length > 0) this.#random.pick(lines).connection.cut(this.#random);
+  }
+
+  #parties() {
+    const { brokers, clients, workers } = this.#world;
+    return [...brokers.filter((broker) => broker !== undefined), ...clients, ...workers];
+  }
+
+  #stop(): void {
+    this.#random.pick(this.#parties()).isStopped = true;
+  }
+
+  #resume(): void {
+    for (const party of this.#parties()) if (this.#random.chance(60)) party.isStopped = false;
+  }
+
+  #probe(): void {
+    for (const broker of this.#world.brokers) if (broker?.isStopped === false) broker.probe();
+  }
+
+  #shutdown(): void {
+    const broker = this.#random.pick(this.#world.brokers);
+    if (broker?.isStopped === false) broker.shutdown(this.#world.nowMs);
+  }
+
+  #startBrokers(): void {
+    const world = this.#world;
+    world.endDrainedBrokers();
+    for (const [number, broker] of world.brokers.entries()) {
+      if (broker === undefined && this.#random.chance(50)) world.startBroker(number);
+    }
+  }
+}
