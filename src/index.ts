@@ -8,6 +8,7 @@ export {
   type ClientStats,
   type RequestOptions,
 } from "./client/client.js";
+export type { BackoffOptions, RetryOptions } from "./client/retry.js";
 export type { ConnectionEvent } from "./link/membership.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { Headers } from "./wire/headers.js";

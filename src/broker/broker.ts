@@ -221,7 +221,7 @@ export class Broker {
 
   /**
    * Takes no more requests, waits until those it holds have ended, at most `timeoutMs` (default
-   * 10000), then closes. Resolves with whether none was left.
+   * 10000), and clients have left, then closes. Resolves with whether none was left.
    */
   close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
     this.#closing ??= this.#close(timeoutMs);

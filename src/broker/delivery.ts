@@ -12,6 +12,7 @@ import {
   writeCancel,
   writeFailure,
 } from "../wire/request-record.js";
+import { Flag } from "../wire/layout.js";
 import { writeBye } from "../wire/session-record.js";
 import { Bodies } from "./bodies.js";
 import type { Peer, Peers } from "./peers.js";
@@ -113,13 +114,15 @@ export class Delivery implements Effects {
     status: StatusCode,
     reason: string,
     retryAfterMs: number,
+    attempts: number,
   ): void {
     const peer = this.#peers.at(client) as Peer;
     if (peer.role === "plain-client") {
       peer.outbox.push(plainFailure(status, reason));
     } else {
       const id = this.#exchangeId(peer, sequence, 0, 0);
-      writeFailure(peer.outbox.writer, id, 0, status, reason, retryAfterMs);
+      const flags = attempts === 0 ? Flag.UNTOUCHED : 0;
+      writeFailure(peer.outbox.writer, id, flags, status, reason, retryAfterMs, attempts);
     }
     this.#wrote(peer);
   }

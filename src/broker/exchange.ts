@@ -45,6 +45,8 @@ export interface FaultCounts {
   unread: number;
 }
 
+/** How long clients that heed DRAIN may take to leave a broker that has nothing of theirs left. */
+const LEAVE_MS_MAX = 500;
 /** How often deadlines are looked at while there are any. */
 const TICK_MS = 5;
 const PLAIN_FRAMES_MAX = 255;
@@ -88,7 +90,9 @@ export class Exchange {
   #isSettling = false;
   #tick: NodeJS.Timeout | undefined;
   #isClosed = false;
-  #onEmpty: (() => void) | undefined;
+  #isShuttingDown = false;
+  /** Asked after each turn of a shutdown. */
+  #onShutdownTurn: (() => void) | undefined;
 
   constructor(limits: Limits, brokerId: { brokerLow: number; brokerHigh: number }) {
     this.#limits = limits;
@@ -111,8 +115,13 @@ export class Exchange {
     return this.#delivery.bodies.cellBytes;
   }
 
-  /** Takes no more requests; resolves with true when those held have ended, false after a while. */
+  /**
+   * Takes no more requests; resolves with true when those held have ended, false after `timeoutMs`.
+   * Clients that heed DRAIN are waited for a while too: what they sent before they heard of it is
+   * still refused then, and not lost with its connection.
+   */
   async shutdown(timeoutMs: number): Promise<boolean> {
+    this.#isShuttingDown = true;
     this.core.step({ kind: "shutdown" }, this.#now());
     for (const peer of this.peers) {
       if (peer.role !== "client" && peer.role !== "worker") continue;
@@ -121,15 +130,24 @@ export class Exchange {
     }
     this.onTurn();
     const isEmpty = () => this.core.requests.count === 0;
-    if (!isEmpty()) {
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        this.#onEmpty = resolve;
-        timer = setTimeout(resolve, timeoutMs);
-      });
-      clearTimeout(timer);
-    }
+    await this.#untilTurn(isEmpty, timeoutMs);
+    const areClientsGone = () => ![...this.peers].some(({ role }) => role === "client");
+    await this.#untilTurn(() => isEmpty() && areClientsGone(), Math.min(timeoutMs, LEAVE_MS_MAX));
     return isEmpty();
+  }
+
+  /** Resolves after the turn that makes `isDone` true, or after `timeoutMs`. */
+  async #untilTurn(isDone: () => boolean, timeoutMs: number): Promise<void> {
+    if (isDone() || timeoutMs === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#onShutdownTurn = () => {
+        if (isDone()) resolve();
+      };
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    this.#onShutdownTurn = undefined;
+    clearTimeout(timer);
   }
 
   close(): void {
@@ -245,6 +263,10 @@ export class Exchange {
       return known;
     }
     if (known !== undefined) this.#leave(known);
+    if (role === "client" && this.#isShuttingDown) {
+      this.#refuse(Status.UNAVAILABLE, "broker is shutting down");
+      return undefined;
+    }
     if (hello.canMove && this.#direct?.from === port) {
       // Nothing is kept of it here: it says HELLO again there, or here without that flag.
       const writer = new BatchWriter();
@@ -326,7 +348,7 @@ export class Exchange {
     }
     if (fault !== undefined) {
       this.#countMalformed();
-      this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0);
+      this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
       return;
     }
     record.peer = peer.index;
@@ -527,7 +549,7 @@ export class Exchange {
       for (const peer of gone) if (this.peers.at(peer.index) === peer) this.#leave(peer);
     }
     for (const port of this.#ports) port.flush();
-    if (this.core.requests.count === 0) this.#onEmpty?.();
+    this.#onShutdownTurn?.();
     if (this.core.needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
   }
 

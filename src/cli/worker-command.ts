@@ -44,7 +44,7 @@ type Services = WorkerOptions["services"];
 interface WorkerFlags {
   service?: string;
   broker?: string[];
-  concurrency?: number;
+  concurrency?: number | "auto";
   keys?: string;
   serviceKey?: string;
   dictionary?: string[];
@@ -61,10 +61,8 @@ export function workerCommand(title: string): Command {
       `a broker's backend; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
       collect,
     )
-    .option(
-      "--concurrency <n>",
-      "requests worked on at once (default 8)",
-      wholeNumberFlag("--concurrency", 1, 65_535),
+    .option("--concurrency <n>", "requests worked on at once, or auto (default 8)", (text) =>
+      text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535)(text),
     )
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")
     .option(

@@ -10,14 +10,8 @@ import {
   type PublicKey,
   readEnvelope,
 } from "../codec/index.js";
-import type { LinkOptions } from "../link/link.js";
-import { type ConnectionEvent, Membership } from "../link/membership.js";
-import {
-  connectEndpoints,
-  connectionDefaults,
-  randomSession,
-  type Session,
-} from "../link/session.js";
+import type { ConnectionEvent } from "../link/membership.js";
+import { connectEndpoints, randomSession, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
@@ -31,10 +25,11 @@ import {
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
-import { readCredit } from "../wire/session-record.js";
 import { isServiceName } from "../wire/text.js";
+import { type Broker, Brokers } from "./brokers.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
+import { type BackoffOptions, type RetryOptions, RetryPolicy } from "./retry.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
 export interface ClientOptions {
@@ -58,6 +53,8 @@ export interface ClientOptions {
   timeoutMs?: number;
   /** How often the broker may hand a request to a worker, 1..255. Default 3. */
   attempts?: number;
+  /** How what was refused before it ran is sent again; false: not at all. */
+  retry?: false | RetryOptions;
   /** Requests pending at once, sent and waiting to be sent, 1..65536. Default 65536. */
   pendingMax?: number;
   /** How long `connect` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
@@ -77,6 +74,13 @@ export interface RequestOptions {
   signal?: AbortSignal;
   /** How often it may be handed to a worker: 1 is never run twice. */
   attempts?: number;
+  /** Its own back-off in place of the client's; false: what is refused is not sent again. */
+  retry?: false | BackoffOptions;
+  /**
+   * Running it again does no harm: it is also retried when it may have run, after UNAVAILABLE,
+   * RESOURCE_EXHAUSTED, ABORTED and INTERNAL, within its `attempts`. Its body is read again then.
+   */
+  idempotent?: boolean;
   /** 0 (first) to 7 (last). Default 4. */
   priority?: number;
   /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
@@ -91,10 +95,14 @@ export interface RequestOptions {
 /** What a client has counted since it was made. */
 export interface ClientStats {
   sent: number;
+  /** ZeroMQ messages that these went in. */
+  messages: number;
   replies: number;
   failures: number;
   /** Requests sent again because their connection was lost. */
   resent: number;
+  /** Requests sent again because they were refused. */
+  retries: number;
   pending: number;
   /** Replies to requests that were over already. */
   late: number;
@@ -102,13 +110,6 @@ export interface ClientStats {
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
-
-/** A broker and what it lets us have in flight. */
-class Broker extends Membership {
-  isDraining = false;
-  inFlight = 0;
-  inFlightMax = 0;
-}
 
 /** Sends requests to services and gets each one's reply, or why there is none. */
 export class Client {
@@ -118,16 +119,19 @@ export class Client {
   readonly #session: Session = randomSession();
   // Written over for each use: to make it anew three times a request took a quarter of its time.
   readonly #exchangeId: ExchangeId = { ...this.#session, sequence: 0, slot: 0, generation: 0 };
-  readonly #brokers: Broker[] = [];
+  readonly #brokers: Brokers;
   readonly #pending = new PendingTable();
   readonly #unsent = new UnsentLine();
   readonly #hasDictionary: boolean;
   readonly #refused = new RefusedDictionaries();
   readonly #deadlines = new Deadlines(performance.now());
+  readonly #retries: RetryPolicy;
+  /** When those that were refused are to be sent again. */
+  readonly #backoffs = new Deadlines(performance.now());
   readonly #serviceBytes = new Map<string, Uint8Array>();
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
-  readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, late: 0 };
+  readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, retries: 0, late: 0 };
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
   #isShut: Promise<void> | undefined;
@@ -142,15 +146,16 @@ export class Client {
       attempts: wholeNumber("attempts", options.attempts ?? 3, 1, 255),
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
-    for (const endpoint of new Set(options.brokers)) {
-      const isReadToEnd = true;
-      this.#brokers.push(
-        this.#connectTo(
-          { ...connectionDefaults(options), endpoint, isReadToEnd },
-          options.onConnection,
-        ),
-      );
-    }
+    this.#retries = new RetryPolicy(options.retry, performance.now());
+    const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
+    this.#brokers = new Brokers(options.brokers, options, {
+      hello: () => ({ ...hello, canMove: false }),
+      onWelcome: () => this.#waiters.notify(),
+      onRecord: (broker, reader) => this.#onRecord(broker, reader),
+      onTurn: () => this.#sendWaiting(),
+      onDown: (broker, reason) => this.#onDown(broker, reason),
+      onConnection: options.onConnection,
+    });
   }
 
   /**
@@ -174,17 +179,18 @@ export class Client {
       if (options.codec === undefined) codec.close();
       throw error;
     }
-    const isWelcome = () => client.#brokers.some((broker) => broker.isWelcome);
+    const isWelcome = () => client.#brokers.isWelcome;
     if (connectTimeoutMs > 0 && !(await client.#waiters.until(isWelcome, connectTimeoutMs))) {
-      const tried = client.#brokers.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
+      const tried = client.#brokers.failures;
       await client.close({ timeoutMs: 0 });
-      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried.join(", ")}`);
+      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried}`);
     }
     return client;
   }
 
   get stats(): ClientStats {
-    return { ...this.#stats, pending: this.#pending.count };
+    const { messageCount } = this.#brokers;
+    return { ...this.#stats, messages: messageCount, pending: this.#pending.count };
   }
 
   /** Whether bodies are sealed. */
@@ -227,7 +233,7 @@ export class Client {
       this.#fail(pending, new RequestError("CANCELLED", "client closed"));
     }
     clearTimeout(this.#tick);
-    for (const broker of this.#brokers) await broker.leave();
+    await this.#brokers.leave();
     if (this.#ownsCodec) this.#codec.close();
   }
 
@@ -258,6 +264,8 @@ export class Client {
     if (attempts !== this.#options.attempts) wholeNumber("attempts", attempts, 1, 255);
     const priority = wholeNumber("priority", options.priority ?? 4, 0, 7);
     const isRaw = options.raw === true;
+    const isIdempotent = options.idempotent === true;
+    const backoff = this.#retries.backoffFor(options.retry);
 
     const sequence = this.#pending.reserve();
     let bytes: Uint8Array | Promise<Uint8Array>;
@@ -296,11 +304,15 @@ export class Client {
       priority,
       attempts,
       deadlineMs,
+      backoff,
+      isIdempotent,
+      retryCount: 0,
       serviceBytes,
       headers,
       body: bytes instanceof Promise ? NO_BYTES : bytes,
+      reseal: undefined,
       packed,
-      link: undefined,
+      broker: undefined,
       isUnsent: false,
       next: undefined,
       previous: undefined,
@@ -309,6 +321,9 @@ export class Client {
       resolve,
       reject,
     };
+    if (isIdempotent && !isRaw) {
+      pending.reseal = () => this.#sealAgain(service, body, headers, pending.sequence);
+    }
     this.#pending.add(pending);
     this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
     this.#tick ??= setTimeout(this.#onTick, TICK_MS);
@@ -322,9 +337,16 @@ export class Client {
 
   #sendNow(pending: Pending, nowMs: number): void {
     // In line behind those that wait already.
-    const broker = this.#unsent.head === undefined ? this.#pick() : undefined;
+    const broker = this.#unsent.head === undefined ? this.#brokers.pick() : undefined;
     if (broker !== undefined) this.#send(pending, broker, nowMs);
     else this.#unsent.push(pending);
+  }
+
+  /** Seals a body once more, without a dictionary. */
+  #sealAgain(service: string, body: unknown, headers: Uint8Array, sequence: number): Uint8Array {
+    const requestId = requestIdBytes(this.#id(sequence));
+    const context = { service, direction: "request", requestId, headers } as const;
+    return this.#codec.seal(body, { ...context, dictionary: null });
   }
 
   /** Sends a large body once it is sealed, unless the request is over by then. */
@@ -351,16 +373,6 @@ export class Client {
     return this.#exchangeId;
   }
 
-  /** The broker with the fewest of our requests that may have another. */
-  #pick(): Broker | undefined {
-    let best: Broker | undefined;
-    for (const broker of this.#brokers) {
-      if (!broker.isWelcome || broker.isDraining || broker.inFlight >= broker.inFlightMax) continue;
-      if (best === undefined || broker.inFlight < best.inFlight) best = broker;
-    }
-    return best;
-  }
-
   #send(pending: Pending, broker: Broker, nowMs: number): void {
     const { link } = broker;
     const bytes = requestBytes(pending);
@@ -370,7 +382,7 @@ export class Client {
       this.#fail(pending, new RequestError("INVALID_ARGUMENT", reason));
       return;
     }
-    pending.link = link;
+    pending.broker = broker;
     broker.inFlight++;
     this.#stats.sent++;
     const timeoutMs = Math.max(1, Math.ceil(pending.deadlineMs - nowMs));
@@ -393,7 +405,7 @@ export class Client {
   /** Sends what waits, as far as the brokers take it. */
   #sendWaiting(): void {
     for (let pending = this.#unsent.head; pending !== undefined; pending = this.#unsent.head) {
-      const broker = this.#pick();
+      const broker = this.#brokers.pick();
       if (broker === undefined) return;
       this.#unsent.remove(pending);
       this.#send(pending, broker, performance.now());
@@ -402,38 +414,12 @@ export class Client {
 
   // --- connections ---
 
-  #connectTo(
-    options: LinkOptions,
-    onConnection: ((event: ConnectionEvent) => void) | undefined,
-  ): Broker {
-    const broker: Broker = new Broker(options, {
-      hello: () => ({
-        role: Role.CLIENT,
-        ...this.#session,
-        concurrency: 0,
-        services: [],
-        canMove: false,
-      }),
-      onWelcome: ({ inFlightMax }) => {
-        broker.inFlightMax = Math.max(1, inFlightMax);
-        this.#waiters.notify();
-      },
-      onRecord: (reader) => this.#onRecord(broker, reader),
-      onTurn: () => this.#sendWaiting(),
-      onDown: (reason) => this.#onDown(broker, reason),
-      onConnection,
-    });
-    return broker;
-  }
-
   #onDown(broker: Broker, reason: string): void {
-    broker.isDraining = false;
-    broker.inFlight = 0;
     for (const pending of this.#pending) {
-      if (pending.link !== broker.link) continue;
-      pending.link = undefined;
-      if (pending.attempts === 1) {
-        // It may have run: whoever allowed one attempt does not want another.
+      if (pending.broker !== broker) continue;
+      pending.broker = undefined;
+      // It may have run, so one attempt is counted. There were more if that broker lost workers.
+      if (--pending.attempts === 0) {
         this.#fail(pending, new RequestError("UNAVAILABLE", `broker lost: ${reason}`));
         continue;
       }
@@ -452,14 +438,6 @@ export class Client {
         return;
       case Kind.FAILURE:
         if (this.#failure.read(reader) === undefined) this.#onFailure(broker, this.#failure);
-        return;
-      case Kind.CREDIT: {
-        const credit = readCredit(reader);
-        if (typeof credit === "number") broker.inFlightMax = Math.max(1, credit);
-        return;
-      }
-      case Kind.DRAIN:
-        broker.isDraining = true;
         return;
       default: // A kind of a later version, which this client did not ask for.
         reader.skip();
@@ -483,6 +461,7 @@ export class Client {
 
   #resolve(pending: Pending, value: unknown): void {
     this.#stats.replies++;
+    this.#retries.onReply();
     this.#end(pending);
     pending.resolve(value as never);
   }
@@ -490,7 +469,7 @@ export class Client {
   /** Ends a request with a large reply once that is opened, unless it is over by then. */
   #resolveOpened(pending: Pending, opening: Promise<unknown>): void {
     // Answered: the connection owes it nothing more, and its loss is no loss of this one.
-    this.#leaveLink(pending);
+    this.#leaveBroker(pending);
     opening.then(
       (value) => {
         if (this.#isPending(pending)) this.#resolve(pending, value);
@@ -501,9 +480,10 @@ export class Client {
     );
   }
 
-  #leaveLink(pending: Pending): void {
-    for (const broker of this.#brokers) if (broker.link === pending.link) broker.inFlight--;
-    pending.link = undefined;
+  #leaveBroker(pending: Pending): void {
+    const { broker } = pending;
+    pending.broker = undefined;
+    if (broker !== undefined) this.#brokers.release(broker);
   }
 
   #readReply(pending: Pending, reply: ReplyRecord): unknown {
@@ -524,14 +504,47 @@ export class Client {
     if (pending === undefined) return;
     const { status, reason, retryAfterMs } = failure;
     if (pending.packed !== undefined && reason.startsWith(DICTIONARY_REFUSED)) {
-      this.#sendWithoutDictionary(pending, pending.packed, broker);
+      this.#sendWithoutDictionary(pending, pending.packed);
       return;
     }
+    if (this.#isRetried(pending, broker, failure)) return;
     this.#fail(pending, new RequestError(statusName(status), reason, retryAfterMs));
   }
 
+  /** Whether a request that failed is sent again: then it is taken from its broker. */
+  #isRetried(pending: Pending, broker: Broker, failure: FailureRecord): boolean {
+    const nowMs = performance.now();
+    const { untouched, status } = failure;
+    // A broker that drains refuses what had not heard of it: that goes elsewhere at once and out of
+    // no budget, as gRPC's transparent retries do (its proposal A6). It can happen but once a drain.
+    const isMoved = untouched && broker.isDraining && status === Status.UNAVAILABLE;
+    const waitMs = isMoved ? 0 : this.#retries.waitMs(pending, failure, nowMs);
+    if (waitMs === undefined) return false;
+    // What no worker began keeps its id and its body: no reply to it can be under way. What ran
+    // must have another, or those that remember it would answer the same again.
+    if (!untouched && !this.#renew(pending)) return true;
+    this.#stats.retries++;
+    this.#leaveBroker(pending);
+    if (isMoved) this.#unsent.push(pending);
+    else this.#backoffs.set(placeOf(pending.sequence), nowMs + waitMs, nowMs);
+    return true;
+  }
+
+  /** Makes a request anew under another id; false where its body is none any more, and it ended. */
+  #renew(pending: Pending): boolean {
+    this.#pending.renew(pending);
+    pending.packed = undefined;
+    try {
+      pending.body = pending.reseal?.() ?? pending.body;
+      return true;
+    } catch (error) {
+      this.#fail(pending, asRequestError(error));
+      return false;
+    }
+  }
+
   /** A worker lacked its dictionary, and never ran it: it goes again, within the same deadline. */
-  #sendWithoutDictionary(pending: Pending, packed: Uint8Array, broker: Broker): void {
+  #sendWithoutDictionary(pending: Pending, packed: Uint8Array): void {
     const { service, headers } = pending;
     this.#refused.note(service, performance.now());
     pending.packed = undefined;
@@ -549,8 +562,7 @@ export class Client {
       this.#fail(pending, asRequestError(error));
       return;
     }
-    broker.inFlight--;
-    pending.link = undefined;
+    this.#leaveBroker(pending);
     this.#unsent.push(pending);
     this.#sendWaiting();
   }
@@ -560,7 +572,7 @@ export class Client {
     const { sessionLow, sessionHigh } = this.#session;
     const isOurs = answer.sessionLow === sessionLow && answer.sessionHigh === sessionHigh;
     const pending = isOurs ? this.#pending.find(answer.sequence) : undefined;
-    if (pending === undefined || pending.link !== broker.link) {
+    if (pending === undefined || pending.broker !== broker) {
       this.#stats.late++;
       return undefined;
     }
@@ -570,7 +582,7 @@ export class Client {
   // --- the ends of a request ---
 
   #cancel(pending: Pending, reason: string): void {
-    const link = pending.link;
+    const link = pending.broker?.link;
     if (link?.isOpen) {
       writeCancel(link.writer, this.#id(pending.sequence), Status.CANCELLED);
       link.flushSoon(true);
@@ -581,15 +593,24 @@ export class Client {
 
   #onTick = (): void => {
     this.#tick = undefined;
-    this.#deadlines.advance(performance.now(), this.#onDue);
+    const nowMs = performance.now();
+    this.#deadlines.advance(nowMs, this.#onDue);
+    if (this.#backoffs.count > 0) {
+      this.#backoffs.advance(nowMs, this.#onBackoffOver);
+      this.#sendWaiting();
+    }
     if (this.#pending.count > 0) this.#tick = setTimeout(this.#onTick, TICK_MS);
   };
 
   #onDue = (place: number): void => {
     const pending = this.#pending.at(place) as Pending;
-    const where = pending.link === undefined ? "before it could be sent" : "without an answer";
+    const where = pending.broker === undefined ? "before it could be sent" : "without an answer";
     // The broker has the same deadline, so there is nothing to tell it.
     this.#fail(pending, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`));
+  };
+
+  #onBackoffOver = (place: number): void => {
+    this.#unsent.push(this.#pending.at(place) as Pending);
   };
 
   #fail(pending: Pending, error: Error): void {
@@ -599,10 +620,12 @@ export class Client {
   }
 
   #end(pending: Pending): void {
-    this.#deadlines.clear(placeOf(pending.sequence));
+    const place = placeOf(pending.sequence);
+    this.#deadlines.clear(place);
+    this.#backoffs.clear(place);
     this.#pending.delete(pending);
     if (pending.isUnsent) this.#unsent.remove(pending);
-    this.#leaveLink(pending);
+    this.#leaveBroker(pending);
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }

@@ -1,25 +1,26 @@
-import type { Link } from "../link/link.js";
+import type { Broker } from "./brokers.js";
+import type { Retried } from "./retry.js";
 
 /** A request that its caller still waits for. */
-export interface Pending {
+export interface Pending extends Retried {
   /** Its number on the wire. */
   sequence: number;
   service: string;
   flags: number;
   priority: number;
-  attempts: number;
-  deadlineMs: number;
   serviceBytes: Uint8Array;
   headers: Uint8Array;
   /** Empty while a large one is being sealed. */
   body: Uint8Array;
+  /** Of one that may run twice: its body anew, under the id that it has by then. */
+  reseal: (() => Uint8Array) | undefined;
   /** The value as it was packed, while a worker may yet refuse the dictionary of `body`. */
   packed: Uint8Array | undefined;
   /**
-   * The connection it was sent over; undefined while it waits to be sent, and again while a large
-   * reply is being opened.
+   * The broker that has it; undefined while it waits to be sent, and again while a large reply is
+   * being opened.
    */
-  link: Link | undefined;
+  broker: Broker | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */
   isUnsent: boolean;
   next: Pending | undefined;
@@ -58,6 +59,12 @@ export class PendingTable {
     this.#entries[placeOf(sequence)] = undefined;
     this.#free.push(placeOf(sequence));
     this.count--;
+  }
+
+  /** Gives `pending` a new number in its place; answers to the old one are late from here on. */
+  renew(pending: Pending): void {
+    const place = placeOf(pending.sequence);
+    pending.sequence = ++this.#uses[place] * PENDING_MAX + place;
   }
 
   add(pending: Pending): void {

@@ -75,8 +75,8 @@ export interface Failure {
   reason: string;
   retryAfterMs: number;
   /**
-   * The worker never started on it: from one that drains, it goes to another and this attempt does
-   * not count; from any other it is a failure like the rest.
+   * The worker never started on it, so this attempt does not count: from one that drains, it goes to
+   * another; from any other it is a failure like the rest.
    */
   untouched: boolean;
 }
@@ -122,13 +122,17 @@ export interface Effects {
   release(slot: number): void;
   /** Pass the reply of this step on to `client`, for the request in `slot`. */
   reply(client: number, slot: number): void;
-  /** Tell `client` that its request ended without a reply. */
+  /**
+   * Tell `client` that its request ended without a reply, after so many attempts: 0 says that no
+   * worker has begun on it.
+   */
   fail(
     client: number,
     sequence: number,
     status: StatusCode,
     reason: string,
     retryAfterMs: number,
+    attempts: number,
   ): void;
   /** Tell `worker` that nobody waits for `slot` any more; it still answers for it once. */
   abort(worker: number, slot: number, status: StatusCode): void;

@@ -237,7 +237,7 @@ export class Core {
   #reject(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
     this.counts.refused++;
     this.registry.meters.onOutcome(this.registry.rowOf(command.service), status);
-    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs);
+    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs, 0);
     return undefined;
   }
 
@@ -314,8 +314,8 @@ export class Core {
     const service = this.registry.at(requests.service[slot]);
     const worker = this.#workers.get(command.peer) as Worker;
     if (requests.state[slot] === DISPATCHED) {
+      if (command.untouched) requests.attempt[slot]--;
       if (command.untouched && worker.state === "draining") {
-        requests.attempt[slot]--;
         this.#unlinkWorker(worker, slot);
         this.registry.meters.onUnanswered(service.row);
         this.#giveBack(service, slot);
@@ -525,6 +525,7 @@ export class Core {
       status,
       reason,
       retryAfterMs,
+      requests.attempt[slot],
     );
   }
 

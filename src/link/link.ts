@@ -40,6 +40,8 @@ const REDIRECT_TIMEOUT_MS = 1000;
 export class Link {
   /** What the owner writes; `flush` or `flushSoon` sends it. */
   readonly writer = new BatchWriter();
+  /** Messages sent since it was made. */
+  messageCount = 0;
   /** The largest record with its frames that the broker takes, in bytes. */
   recordMax = 0;
   readonly #options: LinkOptions;
@@ -109,6 +111,7 @@ export class Link {
   async #send(socket: Dealer): Promise<void> {
     try {
       while (this.#socket === socket && !this.writer.isEmpty) {
+        this.messageCount++;
         await socket.send(this.writer.finish());
       }
     } catch (error) {

@@ -160,6 +160,8 @@ export class FailureRecord extends ExchangeRecord implements Failure {
   reason = "";
   retryAfterMs = 0;
   untouched = false;
+  /** How often the request was handed to a worker, in what the broker tells a client. */
+  attempts = 0;
 
   read(reader: BatchReader): string | undefined {
     this.hasId = false;
@@ -172,6 +174,7 @@ export class FailureRecord extends ExchangeRecord implements Failure {
     this.status = status;
     this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
     this.untouched = (this.flags & Flag.UNTOUCHED) !== 0;
+    this.attempts = bytes[start + at.AT_B];
     const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
     if (at.FAILURE_SIZE + reasonSize > reader.size) return "reason longer than the record";
     const reason = readText(bytes, start + at.FAILURE_SIZE, reasonSize);
@@ -271,6 +274,7 @@ export function writeFailure(
   status: number,
   reason: string,
   retryAfterMs: number,
+  attempts = 0,
 ): void {
   const reasonBytes = reasonOf(reason);
   const size = at.FAILURE_SIZE + reasonBytes.length;
@@ -278,6 +282,7 @@ export function writeFailure(
   writeCommon(writer, start, Kind.FAILURE, flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = status;
+  bytes[start + at.AT_B] = Math.min(attempts, 255);
   const retryAfter = Math.min(Math.max(Math.ceil(retryAfterMs), 0), 0xffffffff);
   view.setUint32(start + at.AT_RETRY_AFTER, retryAfter, true);
   view.setUint16(start + at.AT_REASON_SIZE, reasonBytes.length, true);

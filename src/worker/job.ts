@@ -52,6 +52,7 @@ export class Job implements RequestContext, ExchangeId {
   body: unknown;
   reply: Uint8Array = NO_BYTES;
   replyFlags = 0;
+  beganMs = 0;
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;

@@ -26,8 +26,9 @@ import {
   writeFailure,
   writeReply,
 } from "../wire/request-record.js";
-import { type Hello, writeDrain } from "../wire/session-record.js";
+import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
 import { isServiceName, NameCache } from "../wire/text.js";
+import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
 import { type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
 import { JobTable } from "./job-table.js";
@@ -39,8 +40,13 @@ export interface WorkerOptions {
   brokers: readonly string[];
   /** The handlers by service name; an object with `handler` to say more about one. */
   services: Readonly<Record<string, Handler | ServiceOptions>>;
-  /** Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. */
-  concurrency?: number;
+  /**
+   * Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. "auto": found out
+   * by how long they take, from 8 on, for handlers that wait for something else.
+   */
+  concurrency?: number | "auto";
+  /** The most that "auto" may come to, 1..65535. Default 256. */
+  concurrencyMax?: number;
   /** Opens requests and seals replies. The first key seals, all open. */
   keys?: readonly CodecKey[];
   /** Opens requests of clients that know a public key of these, and seals the replies to them. */
@@ -80,11 +86,13 @@ export interface WorkerStats {
   refused: number;
   running: number;
   waiting: number;
+  /** Requests worked on at once at most, now. */
+  concurrency: number;
 }
 
 class Broker extends Membership {
-  /** Said after DRAIN: nothing of ours is in flight there. */
-  isDrained = false;
+  /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
+  isDraining = false;
 }
 
 const URGENT_JOBS_MAX = 4;
@@ -93,7 +101,9 @@ const WAITING_MAX = 65_536;
 /** Serves requests that brokers hand to it. */
 export class Worker {
   readonly #services: ReadonlyMap<string, ServiceOptions>;
-  readonly #concurrency: number;
+  #concurrency: number;
+  /** Finds `#concurrency` out, where it is not given. */
+  readonly #auto: AutoConcurrency | undefined;
   readonly #codec: Codec;
   readonly #ownsCodec: boolean;
   readonly #options: WorkerOptions;
@@ -119,7 +129,14 @@ export class Worker {
     this.#codec = codec;
     this.#ownsCodec = options.codec === undefined;
     this.#services = readServices(options.services);
-    this.#concurrency = wholeNumber("concurrency", options.concurrency ?? 8, 1, 65_535);
+    const { concurrency = 8, concurrencyMax = 256 } = options;
+    wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
+    if (concurrency === "auto") {
+      this.#auto = new AutoConcurrency(concurrencyMax, performance.now());
+      this.#concurrency = this.#auto.limit;
+    } else {
+      this.#concurrency = wholeNumber("concurrency", concurrency, 1, 65_535);
+    }
     const recentBytesMax = options.recentBytesMax ?? 16 * 1024 * 1024;
     wholeNumber("recentBytesMax", recentBytesMax, 1024, 2 ** 30);
     const recentAgeMsMax = options.recentAgeMsMax ?? 60_000;
@@ -163,7 +180,8 @@ export class Worker {
 
   get stats(): WorkerStats {
     const waiting = this.#waiting.length - this.#waitingHead;
-    return { ...this.#stats, running: this.#runningCount, waiting };
+    const concurrency = this.#concurrency;
+    return { ...this.#stats, running: this.#runningCount, waiting, concurrency };
   }
 
   /** Takes no more requests, finishes those it has (at most `timeoutMs`), and leaves. */
@@ -191,14 +209,17 @@ export class Worker {
   }
 
   async #drain(timeoutMs: number): Promise<void> {
-    for (const { link } of this.#brokers) {
+    for (const broker of this.#brokers) {
+      const { link } = broker;
       if (!link.isOpen) continue;
+      // Also to one whose WELCOME is still on its way: it may have handed out something already.
+      broker.isDraining = true;
       writeDrain(link.writer);
       link.flush();
     }
     const isDone = () =>
       this.#isClosed ||
-      (this.#jobs.size === 0 && this.#brokers.every((b) => b.isDrained || !b.isWelcome));
+      (this.#jobs.size === 0 && this.#brokers.every(({ isDraining }) => !isDraining));
     await this.#waiters.until(isDone, timeoutMs);
     await this.close();
   }
@@ -208,7 +229,11 @@ export class Worker {
   #connectTo(options: LinkOptions): Broker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
-      onWelcome: () => this.#waiters.notify(),
+      onWelcome: () => {
+        // It may have changed since HELLO.
+        if (this.#auto !== undefined) this.#tellCredit(broker);
+        this.#waiters.notify();
+      },
       onRecord: (reader) => this.#onRecord(broker, reader),
       onTurn: () => {},
       onDown: () => this.#onDown(broker),
@@ -226,6 +251,7 @@ export class Worker {
   }
 
   #onDown(broker: Broker): void {
+    broker.isDraining = false;
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
     // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
     // has not begun is dropped: nobody waits for it here.
@@ -248,7 +274,7 @@ export class Worker {
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
         return;
       case Kind.BYE:
-        broker.isDrained = true;
+        broker.isDraining = false;
         this.#waiters.notify();
         return;
       case Kind.DRAIN: // It still ends what it has, and our answers with it.
@@ -339,6 +365,7 @@ export class Worker {
   /** Calls the handler and seals its reply; a promise where either takes time. */
   #handle(job: Job): Promise<void> | undefined {
     job.hasBegun = true;
+    if (this.#auto !== undefined) this.#begin(this.#auto, job);
     const result = job.options.handler(job.body as never, job);
     return isThenable(result) ? sealLater(job, result) : job.seal(result);
   }
@@ -370,8 +397,27 @@ export class Worker {
   #ran(job: Job, failed: Failed | undefined): void {
     this.#runningCount--;
     this.#answer(job, failed);
+    if (this.#auto !== undefined && failed === undefined) this.#adapt(this.#auto, job);
     this.#runNext();
     this.#closeCodec();
+  }
+
+  #begin(auto: AutoConcurrency, job: Job): void {
+    job.beganMs = performance.now();
+    auto.onBegin(this.#runningCount);
+  }
+
+  /** What a handler took, which may change how many are to run at once, here and at the brokers. */
+  #adapt(auto: AutoConcurrency, job: Job): void {
+    auto.onEnd(job.beganMs, job.endedMs, this.#runningCount);
+    if (auto.limit === this.#concurrency) return;
+    this.#concurrency = auto.limit;
+    for (const broker of this.#brokers) if (broker.isWelcome) this.#tellCredit(broker);
+  }
+
+  #tellCredit({ link }: Broker): void {
+    writeCredit(link.writer, this.#concurrency);
+    link.flushSoon(false);
   }
 
   #runNext(): void {

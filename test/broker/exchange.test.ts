@@ -210,3 +210,56 @@ describe("requests", () => {
     ]);
   });
 });
+
+describe("shutdown", () => {
+  it("ends when what it holds is answered and the clients have left", async () => {
+    greet();
+    stage.send("frontend", "c", request(1));
+    const [taken] = stage.take("backend", "w");
+    let isEmpty: boolean | undefined;
+    const shutdown = stage.exchange.shutdown(3_600_000).then((result) => {
+      isEmpty = result;
+    });
+    expect(stage.take("frontend", "c")).toEqual([{ kind: "DRAIN" }]);
+    expect(stage.take("backend", "w")).toEqual([{ kind: "DRAIN" }]);
+    // Sent before DRAIN was read.
+    stage.send("frontend", "c", request(2));
+    expect(stage.take("frontend", "c")).toMatchObject([
+      { kind: "FAILURE", sequence: "2", status: 14, flags: 4, attempts: 0 },
+    ]);
+    stage.send("backend", "w", reply(taken));
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "REPLY", sequence: "1" }]);
+    await new Promise((resolve) => setImmediate(resolve));
+    stage.send("frontend", "c", request(3));
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "FAILURE", sequence: "3" }]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isEmpty).toBeUndefined();
+    stage.send("frontend", "c", { kind: "BYE" });
+    await shutdown;
+    expect(isEmpty).toBe(true);
+  });
+
+  it("takes on no client any more, but workers for what it holds", async () => {
+    stage.send("frontend", "c", clientHello(), request(1));
+    stage.take("frontend", "c");
+    const shutdown = stage.exchange.shutdown(3_600_000);
+    stage.send("frontend", "new", clientHello("00000000000000aa"), request(1));
+    expect(stage.take("frontend", "new")).toMatchObject([
+      { kind: "ERROR", status: 14, reason: "broker is shutting down", record: 0 },
+    ]);
+    stage.send("backend", "w", workerHello());
+    const [, taken] = stage.take("backend", "w");
+    stage.send("backend", "w", reply(taken));
+    stage.send("frontend", "c", { kind: "BYE" });
+    expect(await shutdown).toBe(true);
+    expect(stage.exchange.core.clientCount).toBe(0);
+  });
+
+  it("does not wait for long for clients that do not leave, nor at all when told so", async () => {
+    greet();
+    expect(await stage.exchange.shutdown(0)).toBe(true);
+    expect(await stage.exchange.shutdown(3_600_000)).toBe(true);
+    stage.send("frontend", "d", clientHello("00000000000000aa"), request(1));
+    expect(stage.exchange.core.clientCount).toBe(1);
+  });
+});

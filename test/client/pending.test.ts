@@ -39,6 +39,26 @@ test("a place that was reserved for nothing is free again", () => {
   expect(table.reserve() % PENDING_MAX).toBe(first % PENDING_MAX);
 });
 
+test("a request renewed keeps its place under a number that never was", () => {
+  const table = new PendingTable();
+  const entry = pending(table.reserve());
+  table.add(entry);
+  const seen = new Set<number>();
+  for (let i = 0; i < 5; i++) {
+    seen.add(entry.sequence);
+    const before = entry.sequence;
+    table.renew(entry);
+    expect(seen.has(entry.sequence)).toBe(false);
+    expect(entry.sequence % PENDING_MAX).toBe(before % PENDING_MAX);
+    expect(table.find(before)).toBeUndefined();
+    expect(table.find(entry.sequence)).toBe(entry);
+  }
+  seen.add(entry.sequence);
+  table.delete(entry);
+  expect(table.count).toBe(0);
+  expect(seen.has(table.reserve())).toBe(false);
+});
+
 test("the unsent stand in line, and leave it from anywhere", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: -1, max: 9 }), { maxLength: 200 }), (steps) => {

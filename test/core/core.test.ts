@@ -566,7 +566,28 @@ describe("drain", () => {
       "fail c1#1 UNAVAILABLE",
       "release c1#1",
     ]);
+    expect(scene.lastAttempts).toBe(0);
   });
+});
+
+test("a failure says how many attempts were made: none unless a worker may have begun", () => {
+  const scene = newScene({ queueCountMax: 1 });
+  scene.worker(10);
+  scene.ask(1, 1);
+  expect(scene.failure(1, 1, Status.INTERNAL)).toEqual(["fail c1#1 INTERNAL", "release c1#1"]);
+  expect(scene.lastAttempts).toBe(1);
+  scene.ask(1, 2, { attempts: 2 });
+  scene.ask(1, 3);
+  expect(scene.ask(1, 4)).toEqual(["fail c1#4 RESOURCE_EXHAUSTED"]);
+  expect(scene.lastAttempts).toBe(0);
+  // Two workers die of the second; the third never had one.
+  scene.leave(10);
+  scene.worker(11);
+  expect(scene.leave(11)).toContain("fail c1#2 UNAVAILABLE");
+  expect(scene.lastAttempts).toBe(2);
+  const ended = scene.pass(10_000);
+  expect(ended).toContain("fail c1#3 UNAVAILABLE");
+  expect(scene.lastAttempts).toBe(0);
 });
 
 describe("credit", () => {

@@ -25,6 +25,7 @@ export class Scene {
   nowMs = 0;
   /** retryAfterMs and reason of the latest `fail`. */
   lastRetryAfterMs = 0;
+  lastAttempts = -1;
   lastReason = "";
   readonly #names = new Map<number, string>();
   readonly #attempts = new Map<string, Attempt>();
@@ -131,8 +132,9 @@ export class Scene {
         if (!this.#name(slot).startsWith(`c${client}#`)) throw new Error("to the wrong client");
         add(`reply ${this.#name(slot)}`);
       },
-      fail: (client, sequence, status, reason, retryAfterMs) => {
+      fail: (client, sequence, status, reason, retryAfterMs, attempts) => {
         this.lastRetryAfterMs = retryAfterMs;
+        this.lastAttempts = attempts;
         this.lastReason = reason;
         add(`fail c${client}#${sequence} ${statusName(status)}`);
       },

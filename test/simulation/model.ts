@@ -346,10 +346,11 @@ export class Model implements Effects {
     status: StatusCode,
     reason: string,
     retryAfterMs: number,
+    attempts: number,
   ): void {
     const name = `${client}#${sequence}`;
     this.#effect(`fail ${name} ${statusName(status)} ${retryAfterMs}`);
-    this.sink.fail(client, sequence, status, reason, retryAfterMs);
+    this.sink.fail(client, sequence, status, reason, retryAfterMs, attempts);
     must(status !== Status.OK, "a failure of status OK");
     must(retryAfterMs >= 0 && Number.isFinite(retryAfterMs), `retry after ${retryAfterMs}`);
     const request = this.books.live.get(name);
@@ -359,8 +360,14 @@ export class Model implements Effects {
         `${name} failed out of turn`,
       );
       if (status === Status.RESOURCE_EXHAUSTED) must(retryAfterMs > 0, "no retry-after");
+      must(attempts === 0, `${name} was refused after ${attempts} attempts`);
       return;
     }
+    const command = this.#command;
+    const isUntouched = command?.kind === "failure" && command.untouched;
+    // What its worker gives up untouched does not count as an attempt.
+    const made = request.attempts - (this.#answered === request && isUntouched ? 1 : 0);
+    must(attempts === made, `${name} failed after ${made} attempts, said to be ${attempts}`);
     must(this.#isDue(request, status), `${name} failed with ${statusName(status)} for no reason`);
     this.#outcome(request);
   }

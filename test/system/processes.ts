@@ -54,6 +54,10 @@ export class Party {
     return (await reply)[0];
   }
 
+  send(message: string): void {
+    this.#process.send(message);
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#process.kill(signal);
   }

@@ -250,6 +250,35 @@ test("requests beyond the broker's credit wait in the client, and all are answer
   await broker.close();
 });
 
+test('concurrency "auto" grows while handlers wait, and the broker hands out as much', async () => {
+  let runningCount = 0;
+  let peak = 0;
+  const options = { concurrency: "auto", concurrencyMax: 24 } as const;
+  const work = async () => {
+    peak = Math.max(peak, ++runningCount);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    runningCount--;
+  };
+  await using all = await trio({ work }, options);
+  expect(all.worker.stats.concurrency).toBe(8);
+  let isDone = false;
+  const asking = Array.from({ length: 100 }, async () => {
+    while (!isDone) await all.client.request("work", 0);
+  });
+  await eventually("all that is allowed run", () => peak === 24);
+  isDone = true;
+  await Promise.all(asking);
+  expect(peak).toBe(24);
+});
+
+test("concurrency out of range is refused by name", async () => {
+  const options = { brokers: ["tcp://127.0.0.1:1"], services: { a: () => 1 } };
+  await expect(Worker.start({ ...options, concurrency: 0 })).rejects.toThrow("concurrency must");
+  await expect(
+    Worker.start({ ...options, concurrency: "auto", concurrencyMax: 65_536 }),
+  ).rejects.toThrow("concurrencyMax must be a whole number 1..65535, got 65536");
+});
+
 test("close finishes what is in flight, then rejects", async () => {
   let release = () => {};
   await using all = await trio({

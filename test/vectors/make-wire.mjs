@@ -89,7 +89,7 @@ function reply(r) {
 
 function failure(r) {
   const reason = r.reasonBytes ?? bytesOf(r.reason);
-  return record(18, r.flags, r.status, 0, [
+  return record(18, r.flags, r.status, r.attempts ?? 0, [
     ...id(r), u32(r.retryAfterMs), u16(r.reasonSize ?? reason.length), u16(0), reason,
   ]);
 }
@@ -160,9 +160,10 @@ const records = [
   valid("REPLY to a client", "broker -> client", [["REPLY", answer]]),
   valid("REPLY with headers and its body as a frame", "broker -> client", [["REPLY", { ...answer, headers: unicode, body: [large] }]], false),
   valid("REPLY of a plain worker, multipart", "broker -> client", [["REPLY", { ...answer, flags: 1, body: [Buffer.alloc(0), bytesOf("b")] }]]),
-  valid("FAILURE", "broker -> client", [["FAILURE", { ...plain, session, sequence: 9n, status: 8, retryAfterMs: 250, reason: "queue is full" }]]),
+  valid("FAILURE", "broker -> client", [["FAILURE", { ...plain, flags: 4, session, sequence: 9n, status: 8, attempts: 0, retryAfterMs: 250, reason: "queue is full" }]]),
+  valid("FAILURE after three attempts", "broker -> client", [["FAILURE", { ...plain, session, sequence: 9n, status: 14, attempts: 3, retryAfterMs: 0, reason: "worker lost" }]]),
   valid("FAILURE of a request that never began", "worker -> broker", [
-    ["FAILURE", { ...plain, flags: 4, session, sequence: 9n, slot: 1, generation: 2, status: 14, retryAfterMs: 0, reason: "ухожу" }]]),
+    ["FAILURE", { ...plain, flags: 4, session, sequence: 9n, slot: 1, generation: 2, status: 14, attempts: 0, retryAfterMs: 0, reason: "ухожу" }]]),
   valid("CANCEL of a client", "client -> broker", [["CANCEL", { ...plain, session, sequence: 2n ** 32n, status: 1 }]]),
   valid("CANCEL to a worker", "broker -> worker", [["CANCEL", { ...plain, session, sequence: 1n, slot: 8, generation: 9, status: 4 }]]),
   valid("several records, two of them with frames", "client -> broker", [

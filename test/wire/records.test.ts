@@ -74,7 +74,14 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
     headers: fc.constant([]),
     body,
   }),
-  fc.record({ kind: fc.constant("FAILURE"), ...common, status, retryAfterMs: u32, reason: text }),
+  fc.record({
+    kind: fc.constant("FAILURE"),
+    ...common,
+    status,
+    attempts: u8,
+    retryAfterMs: u32,
+    reason: text,
+  }),
   fc.record({ kind: fc.constant("CANCEL"), ...common, flags: fc.constant(0), status }),
 ) as fc.Arbitrary<Shown>;
 

@@ -172,8 +172,8 @@ export function readRecord(reader: BatchReader): Shown | string {
       const record = new FailureRecord();
       const fault = record.read(reader);
       if (fault !== undefined) return fault;
-      const { status, retryAfterMs, reason } = record;
-      return { kind, ...shownCommon(record), status, retryAfterMs, reason };
+      const { status, attempts, retryAfterMs, reason } = record;
+      return { kind, ...shownCommon(record), status, attempts, retryAfterMs, reason };
     }
     case Kind.CANCEL: {
       const record = new CancelRecord();
@@ -235,7 +235,7 @@ export function writeRecord(writer: BatchWriter, shown: Shown): void {
     case "REPLY":
       return writeReply(writer, id, r.flags, r.serviceTimeUs, body);
     case "FAILURE":
-      return writeFailure(writer, id, r.flags, r.status, r.reason, r.retryAfterMs);
+      return writeFailure(writer, id, r.flags, r.status, r.reason, r.retryAfterMs, r.attempts);
     case "CANCEL":
       return writeCancel(writer, id, r.status);
     default:

@@ -1,0 +1,120 @@
+import { type ConnectionEvent, Membership, type MembershipEvents } from "../link/membership.js";
+import { connectionDefaults, type ConnectionOptions } from "../link/session.js";
+import type { BatchReader } from "../wire/batch.js";
+import { Kind } from "../wire/layout.js";
+import { type Hello, readCredit } from "../wire/session-record.js";
+import { type Choosable, TwoChoices } from "./two-choices.js";
+
+/** A broker and what it lets us have in flight. */
+export class Broker extends Membership implements Choosable {
+  isDraining = false;
+  inFlight = 0;
+  inFlightMax = 0;
+
+  get hasRoom(): boolean {
+    // Open: one that is gone is read to its end, and still welcome until then.
+    const isThere = this.isWelcome && this.link.isOpen && !this.isDraining;
+    return isThere && this.inFlight < this.inFlightMax;
+  }
+
+  get isWriting(): boolean {
+    return !this.link.writer.isEmpty;
+  }
+}
+
+/** What the client makes of its brokers. */
+export interface BrokersEvents {
+  hello(): Hello;
+  onWelcome(): void;
+  /** An answer, or a kind that this client does not know. */
+  onRecord(broker: Broker, reader: BatchReader): void;
+  onTurn(): void;
+  /** The connection is lost, and what was in flight there; `broker.inFlight` is 0 again. */
+  onDown(broker: Broker, reason: string): void;
+  onConnection: ((event: ConnectionEvent) => void) | undefined;
+}
+
+/** The brokers of a client: connects to all of them and says which gets the next request. */
+export class Brokers {
+  readonly #list: Broker[] = [];
+  readonly #choices = new TwoChoices(this.#list);
+
+  constructor(endpoints: readonly string[], options: ConnectionOptions, events: BrokersEvents) {
+    const defaults = connectionDefaults(options);
+    for (const endpoint of new Set(endpoints)) {
+      const made: Broker = new Broker(
+        { ...defaults, endpoint, isReadToEnd: true },
+        this.#membership(() => made, events),
+      );
+      this.#list.push(made);
+    }
+  }
+
+  get isWelcome(): boolean {
+    return this.#list.some((broker) => broker.isWelcome);
+  }
+
+  /** The endpoints, each with why it is not connected. */
+  get failures(): string {
+    return this.#list.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`).join(", ");
+  }
+
+  /** Messages that the requests went in. */
+  get messageCount(): number {
+    return this.#list.reduce((sum, { link }) => sum + link.messageCount, 0);
+  }
+
+  async leave(): Promise<void> {
+    for (const broker of this.#list) await broker.leave();
+  }
+
+  /** The broker that is to get the next request; undefined while none may have one. */
+  pick(): Broker | undefined {
+    return this.#choices.pick();
+  }
+
+  /** A request is no longer in flight at `broker`, which we leave if it waits for that. */
+  release(broker: Broker): void {
+    broker.inFlight--;
+    this.#leaveIfDone(broker);
+  }
+
+  #membership(of: () => Broker, events: BrokersEvents): MembershipEvents {
+    return {
+      hello: events.hello,
+      onWelcome: ({ inFlightMax }) => {
+        of().inFlightMax = Math.max(1, inFlightMax);
+        events.onWelcome();
+      },
+      onRecord: (reader) => {
+        const broker = of();
+        if (reader.kind === Kind.CREDIT) {
+          const credit = readCredit(reader);
+          if (typeof credit === "number") broker.inFlightMax = Math.max(1, credit);
+        } else if (reader.kind === Kind.DRAIN) {
+          broker.isDraining = true;
+          this.#leaveIfDone(broker);
+        } else {
+          events.onRecord(broker, reader);
+        }
+      },
+      onTurn: events.onTurn,
+      onDown: (reason) => {
+        const broker = of();
+        broker.isDraining = false;
+        broker.inFlight = 0;
+        events.onDown(broker, reason);
+      },
+      onConnection: events.onConnection,
+    };
+  }
+
+  /** A broker that drains waits until its clients are gone, so that nothing of theirs is lost. */
+  #leaveIfDone(broker: Broker): void {
+    if (!broker.isDraining || broker.inFlight > 0) return;
+    // Later: what else stands in the message that is being read is still for us.
+    queueMicrotask(() => {
+      if (broker.isDraining && broker.inFlight === 0) broker.link.reset("broker drains");
+    });
+  }
+}
