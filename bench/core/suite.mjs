@@ -76,6 +76,7 @@ class Traffic {
       hold() {},
       release() {},
       abort() {},
+      credit() {},
       drained() {},
     };
     this.#core = new Core(effects, limits);

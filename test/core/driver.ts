@@ -16,6 +16,7 @@ class Simulation {
   readonly #random: Random;
   /** How fast time goes by beside what happens. */
   readonly #pace: number;
+  readonly #priorities: readonly number[];
   readonly #weights: [number, () => void][];
   #sequence = 0;
 
@@ -24,6 +25,8 @@ class Simulation {
     this.#random = random;
     const nowMs = random.pick([0, 0.5, 250, 65_530.25, 1_790_000_000_000]);
     this.model = new Model(smallLimits(random), SERVICES, nowMs);
+    // All the levels, or a few at which queues stand.
+    this.#priorities = random.pick([[0, 1, 2, 3, 4, 5, 6, 7], [4], [4, 5]]);
     this.#pace = random.pick([1 / 32, 1 / 4, 1]);
     this.#weights = this.#mixture();
   }
@@ -89,7 +92,7 @@ class Simulation {
       service: random.chance(90) ? random.pick(SERVICES.slice(0, 3)) : "typo",
       timeoutMs: random.pick([0, 1, 3, 8, 20.5, 60, 9_999]),
       attempts: random.below(4),
-      priority: random.chance(97) ? random.below(8) : 8,
+      priority: random.chance(97) ? random.pick(this.#priorities) : 8,
       bytes: random.chance(97) ? random.below(60) : 61,
     });
   }
@@ -248,6 +251,12 @@ function smallLimits(random: Random): Limits {
     queueBytesMax: 100 + random.below(200),
     recordBytesMax: 60,
     queueWaitMsMax: 40,
+    codelTargetMs: random.pick([0, 1, 1, 3]),
+    codelIntervalMs: random.pick([1, 1, 4]),
+    queueShortCount: 1,
+    queueOrder: random.pick(["fifo", "newest-first-when-overloaded"]),
+    fairQuantumBytes: random.pick([1, 10, 100]),
+    clientCreditMin: 1,
     absentWaitMs: 10 + random.below(30),
     timeoutMsMax: 500,
     servicesMax: 3 + random.below(3),

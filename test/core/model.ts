@@ -2,7 +2,7 @@
 // alone, with plain lists and scans, and compared with the core's after each step.
 import type { Command, Effects, Request as Ask } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
-import type { Limits } from "../../build/core/limits.js";
+import { type Limits, PRIORITY_DEFAULT } from "../../build/core/limits.js";
 import { Status, type StatusCode, statusName } from "../../build/base/status.js";
 
 type Where = "queued" | "in flight" | "ended";
@@ -69,6 +69,8 @@ export class Model implements Effects {
   /** How often each kind of effect came: a run that met nothing proves nothing. */
   readonly met = new Map<string, number>();
   readonly clients = new Set<number>();
+  /** Of clients that were told of a credit: what, and when. */
+  readonly #credits = new Map<number, { credit: number; toldMs: number }>();
   readonly workers = new Map<number, ModelWorker>();
   /** Accepted and not ended, by name. */
   readonly live = new Map<string, ModelRequest>();
@@ -279,11 +281,24 @@ export class Model implements Effects {
     if (
       queue.length >= limits.queueCountMax ||
       sum(queue) + ask.bytes > limits.queueBytesMax ||
-      own >= limits.queueShare * (limits.queueCountMax - queue.length)
+      own >= this.#clientCountMax(ask, queue.length)
     ) {
       return Status.RESOURCE_EXHAUSTED;
     }
     return undefined;
+  }
+
+  /** How many of one client may wait: less while what waits of this priority waits too long. */
+  #clientCountMax({ service, priority }: Ask, count: number): number {
+    const { queueShare, queueCountMax, codelTargetMs, queueShortCount } = this.limits;
+    const { ratePerMs, queue } = this.core.registry.services.get(service)!;
+    const share = queueShare * (queueCountMax - count);
+    if (priority < PRIORITY_DEFAULT || ratePerMs === 0 || !queue.isOverloaded(priority)) {
+      return share;
+    }
+    this.meet("shorter queue");
+    const inTime = Math.max(ratePerMs * codelTargetMs * 1.5, queueShortCount);
+    return Math.min(Math.ceil(inTime / queue.waiters.size), share);
   }
 
   /** What a departing worker held waits again, until the effects say otherwise. */
@@ -291,6 +306,7 @@ export class Model implements Effects {
     const worker = this.workers.get(peer);
     if (worker === undefined) {
       this.clients.delete(peer);
+      this.#credits.delete(peer);
       return;
     }
     this.workers.delete(peer);
@@ -365,11 +381,16 @@ export class Model implements Effects {
       returned.shift();
       return;
     }
-    for (const other of this.#queue(request.service)) {
-      if (other.client !== request.client || other.priority !== request.priority) continue;
-      must(other === request, `${request.name} handed out before ${other.name}`);
-      return;
-    }
+    const flow = this.#queue(request.service).filter(
+      ({ client, priority }) => client === request.client && priority === request.priority,
+    );
+    const queue = this.core.registry.services.get(request.service)!.queue;
+    // With the last of its level the overload is over, but then it is the oldest too.
+    const mayBeNewest = this.limits.queueOrder !== "fifo" && queue.isOverloaded(request.priority);
+    if (request !== flow[0] && mayBeNewest) {
+      this.meet("newest first");
+      must(request === flow.at(-1), `${request.name} is neither the oldest nor the newest`);
+    } else must(request === flow[0], `${request.name} handed out before ${flow[0].name}`);
   }
 
   #checkChoice(worker: ModelWorker, request: ModelRequest): void {
@@ -485,6 +506,9 @@ export class Model implements Effects {
       return status === Status.UNAVAILABLE && request.attempts === request.attemptsMax;
     }
     if (this.nowMs >= request.deadlineMs) return status === Status.DEADLINE_EXCEEDED;
+    if (this.#command !== undefined && request.where === "queued") {
+      return status === Status.RESOURCE_EXHAUSTED && this.#isStale(request);
+    }
     if (this.#command !== undefined || request.where !== "queued") return false;
     const waitedMs = this.nowMs - request.sinceMs;
     if (this.#servers(request.service).length > 0) {
@@ -495,6 +519,30 @@ export class Model implements Effects {
     if (status === Status.NOT_FOUND)
       return !this.core.registry.services.get(request.service)!.wasServed;
     return status === Status.UNAVAILABLE && this.#wasServed.has(request.service);
+  }
+
+  /** Whether a request that was next in line may be refused for its wait. */
+  #isStale(request: ModelRequest): boolean {
+    const { codelTargetMs } = this.limits;
+    if (request.returned || request.priority < PRIORITY_DEFAULT || codelTargetMs === 0)
+      return false;
+    if (this.#queue(request.service).length <= this.limits.queueShortCount) return false;
+    if (this.nowMs - request.sinceMs <= 2 * codelTargetMs) return false;
+    this.meet("stale");
+    return true;
+  }
+
+  credit(client: number, inFlightMax: number): void {
+    this.#log(`credit ${client} ${inFlightMax}`);
+    const { clientCreditMin, clientInFlightMax } = this.limits;
+    must(this.clients.has(client), `credit for ${client}, which is none`);
+    must(this.#command === undefined, "credit outside of a tick");
+    must(inFlightMax <= clientInFlightMax, `credit of ${inFlightMax}`);
+    must(inFlightMax >= Math.min(clientCreditMin, clientInFlightMax), `credit of ${inFlightMax}`);
+    const told = this.#credits.get(client);
+    must(told?.credit !== inFlightMax, `${client} is told nothing new`);
+    must(this.nowMs - (told?.toldMs ?? -Infinity) >= 100, `${client} is told too often`);
+    this.#credits.set(client, { credit: inFlightMax, toldMs: this.nowMs });
   }
 
   abort(peer: number, slot: number, status: StatusCode): void {
@@ -560,7 +608,11 @@ export class Model implements Effects {
     must(requests.count <= limits.requestsMax, "more requests than requestsMax");
     must(requests.bytesHeld === sum(live), `bytes ${requests.bytesHeld}, not ${sum(live)}`);
     must(requests.bytesHeld <= limits.requestBytesMax, "more bytes than requestBytesMax");
-    must(core.needsTick === live.length > 0, "timers without requests, or without timers");
+    const isReduced = [...this.#credits.values()].some(
+      ({ credit }) => credit < limits.clientInFlightMax,
+    );
+    const isTickDue = live.length > 0 || isReduced;
+    must(core.needsTick === isTickDue, "timers without requests, or without timers");
     must(core.clientCount === this.clients.size, "clients");
     must(core.workerCount === this.workers.size, "workers");
     const { counts } = core;
