@@ -1,6 +1,7 @@
 // The bench suites: how fast wasmq is beside what else a team would use, on this machine, now.
 // Contenders take turns, each party of a broker is a process of its own, figures are medians of
 // rounds, and every reply is compared with what was asked.
+import { overloadColumns, runOverloadSuite } from "./broker/overload.mjs";
 import { brokerColumns, runBrokerSuite } from "./broker/suite.mjs";
 import { codecColumns, codecLines, runCodecSuite } from "./codec/suite.mjs";
 import { coreColumns, runCoreSuite } from "./core/suite.mjs";
@@ -19,6 +20,7 @@ const suites = {
   broker: { run: runBrokerSuite, table: (rows) => formatTable(brokerColumns, rows) },
   codec: { run: runCodecSuite, table: (rows) => formatTable(codecColumns, codecLines(rows)) },
   core: { run: runCoreSuite, table: (rows) => formatTable(coreColumns, rows) },
+  overload: { run: runOverloadSuite, table: (rows) => formatTable(overloadColumns, rows) },
 };
 
 /** @param {Options} options */

@@ -12,9 +12,9 @@ import { parseArgs } from "node:util";
  * @property {string | undefined} profileFolder
  */
 
-export const SUITES = ["broker", "codec", "core"];
+export const SUITES = ["broker", "codec", "core", "overload"];
 
-export const USAGE = `usage: npm run bench -- [broker] [codec] [core] [options]
+export const USAGE = `usage: npm run bench -- [broker] [codec] [core] [overload] [options]
 
   --json           print JSON instead of tables
   --seconds N      length of one measurement at the broker, default 0.7

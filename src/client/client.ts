@@ -84,12 +84,18 @@ export interface ClientStats {
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
+/** When to try again what was held back for too long here. */
+const HELD_RETRY_MS = 100;
 
 /** A broker and what it lets us have in flight. */
 class Broker extends Membership {
   isDraining = false;
   inFlight = 0;
   inFlightMax = 0;
+  /** It takes less than at first, since more is asked than can be done. */
+  isHoldingBack = false;
+  /** The most it ever took. */
+  inFlightMaxWhole = 0;
 }
 
 /** Sends requests to services and gets each one's reply, or why there is none. */
@@ -263,6 +269,7 @@ export class Client {
       priority,
       attempts,
       deadlineMs,
+      staleMs: nowMs + timeoutMs / 2,
       serviceBytes,
       headers,
       body: bytes,
@@ -338,8 +345,16 @@ export class Client {
     for (let pending = this.#unsent.head; pending !== undefined; pending = this.#unsent.head) {
       const broker = this.#pick();
       if (broker === undefined) return;
+      const nowMs = performance.now();
+      if (broker.isHoldingBack && nowMs >= pending.staleMs) {
+        // First in, first out, what goes next is always what is about to expire: it would be worked
+        // on for nobody, and so would all behind it.
+        const reason = "held back for half its time: the broker has more than it can do";
+        this.#fail(pending, new RequestError("RESOURCE_EXHAUSTED", reason, HELD_RETRY_MS));
+        continue;
+      }
       this.#unsent.remove(pending);
-      this.#send(pending, broker, performance.now());
+      this.#send(pending, broker, nowMs);
     }
   }
 
@@ -359,6 +374,8 @@ export class Client {
       }),
       onWelcome: ({ inFlightMax }) => {
         broker.inFlightMax = Math.max(1, inFlightMax);
+        broker.inFlightMaxWhole = Math.max(broker.inFlightMaxWhole, inFlightMax);
+        broker.isHoldingBack = inFlightMax < broker.inFlightMaxWhole;
         this.#waiters.notify();
       },
       onRecord: (reader) => this.#onRecord(broker, reader),
@@ -381,6 +398,8 @@ export class Client {
         continue;
       }
       this.#stats.resent++;
+      // It may have run: it is not said of it that it was never taken.
+      pending.staleMs = Infinity;
       this.#unsent.push(pending);
     }
     this.#sendWaiting();
@@ -398,7 +417,9 @@ export class Client {
         return;
       case Kind.CREDIT: {
         const credit = readCredit(reader);
-        if (typeof credit === "number") broker.inFlightMax = Math.max(1, credit);
+        if (typeof credit !== "number") return;
+        broker.isHoldingBack = credit < broker.inFlightMaxWhole;
+        broker.inFlightMax = Math.max(1, credit);
         return;
       }
       case Kind.DRAIN:

@@ -9,6 +9,8 @@ export interface Pending {
   priority: number;
   attempts: number;
   deadlineMs: number;
+  /** When half its time is over: one that a broker holds back is not sent after that. */
+  staleMs: number;
   serviceBytes: Uint8Array;
   headers: Uint8Array;
   body: Uint8Array;
