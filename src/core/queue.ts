@@ -5,6 +5,9 @@ import { WaitControl } from "./wait-control.js";
 /** Of this many requests taken, one comes from a level that the highest would starve. */
 const RESCUE_EVERY = 16;
 
+/** Clients come to a short queue and go, many thousand a second: so many of them are not made anew. */
+const SPARE_WAITERS_MAX = 64;
+
 /** What one client waits for at one service and priority, oldest first. */
 interface Flow {
   readonly index: number;
@@ -21,7 +24,7 @@ interface Flow {
 
 /** One client that waits at this service, or had more than its share there of late. */
 export interface Waiter {
-  readonly client: number;
+  client: number;
   /** Requests of it that wait, those given back among them. */
   count: number;
   readonly flows: (Flow | undefined)[];
@@ -60,6 +63,7 @@ export class Queue {
   readonly #requests: Requests;
   readonly #limits: ServiceLimits;
   readonly #waiters = new Map<number, Waiter>();
+  readonly #spareWaiters: Waiter[] = [];
   readonly #flows: Flow[] = [];
   readonly #freeFlows: number[] = [];
   readonly #levels: (Level | undefined)[] = new Array(PRIORITY_COUNT).fill(undefined);
@@ -226,15 +230,17 @@ export class Queue {
   #requireWaiter(client: number): Waiter {
     let waiter = this.#waiters.get(client);
     if (waiter === undefined) {
-      const flows = new Array(PRIORITY_COUNT).fill(undefined);
-      waiter = { client, count: 0, flows, flowCount: 0 };
+      waiter = this.#spareWaiters.pop() ?? newWaiter();
+      waiter.client = client;
       this.#waiters.set(client, waiter);
     }
     return waiter;
   }
 
   #forgetIfGone(waiter: Waiter): void {
-    if (waiter.count === 0 && waiter.flowCount === 0) this.#waiters.delete(waiter.client);
+    if (waiter.count > 0 || waiter.flowCount > 0) return;
+    this.#waiters.delete(waiter.client);
+    if (this.#spareWaiters.length < SPARE_WAITERS_MAX) this.#spareWaiters.push(waiter);
   }
 
   #addFlow(waiter: Waiter, priority: number): Flow {
@@ -281,4 +287,8 @@ export class Queue {
     level.control.rest();
     while (level.turn !== undefined) this.#dropFlow(level.turn);
   }
+}
+
+function newWaiter(): Waiter {
+  return { client: NONE, count: 0, flows: new Array(PRIORITY_COUNT).fill(undefined), flowCount: 0 };
 }
