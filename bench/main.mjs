@@ -2,6 +2,7 @@
 // Contenders take turns, each party of a broker and each section of the codec is a process of its
 // own, figures are medians of rounds, and every reply is compared with what was asked.
 import { writeFileSync } from "node:fs";
+import { overloadColumns, runOverloadSuite } from "./broker/overload.mjs";
 import { brokerColumns, runBrokerSuite } from "./broker/suite.mjs";
 import { eventLoopText, runEventLoopSuite } from "./codec/event-loop.mjs";
 import { codecPage } from "./codec/page.mjs";
@@ -25,6 +26,7 @@ const suites = {
   codec: { run: runCodecSuite, table: codecText },
   "event-loop": { run: runEventLoopSuite, table: eventLoopText },
   core: { run: runCoreSuite, table: (rows) => formatTable(coreColumns, rows) },
+  overload: { run: runOverloadSuite, table: (rows) => formatTable(overloadColumns, rows) },
 };
 
 /** @param {Options} options */

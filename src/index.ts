@@ -10,7 +10,8 @@ export {
 } from "./client/client.js";
 export type { BackoffOptions, RetryOptions } from "./client/retry.js";
 export type { ConnectionEvent } from "./link/membership.js";
-export { defaultLimits, type Limits } from "./core/limits.js";
+export { defaultLimits, type Limits, type ServiceLimits } from "./core/limits.js";
+export type { ServiceOverrides } from "./core/service-rules.js";
 export type { Headers } from "./wire/headers.js";
 export type { Handler, RequestContext, ServiceOptions } from "./worker/job.js";
 export { Worker, type WorkerOptions, type WorkerStats } from "./worker/worker.js";

@@ -198,11 +198,18 @@ test("a bar is as long for twice as fast as for half as fast, and ends at the ax
 
 test("suite core has every scenario, and what was asked was answered", () => {
   const { rows } = report("core");
-  expect(rows.length).toBe(7);
+  expect(rows.length).toBe(9);
   for (const row of rows) {
     expectPositive(row, ["cyclesPerSecond", "ratio", "sent"]);
     expect(row).toMatchObject({ answered: row.sent, failed: 0 });
   }
+});
+
+test("suite overload: each request has its outcome, whatever is offered, and none is held at the end", () => {
+  const { rows } = report("overload");
+  expect(rows.length).toBe(1);
+  expectPositive(rows[0], ["sent", "capacityPerSecond", "goodput", "honestShareLeast"]);
+  expect(rows[0]).toMatchObject({ answered: rows[0].sent, held: 0 });
 });
 
 test("prints tables without --json", () => {

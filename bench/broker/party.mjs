@@ -48,6 +48,10 @@ async function answer(what, options) {
       return undefined;
     case "measure":
       return measure(part, options);
+    case "closedLoop":
+      return part.closedLoop(options);
+    case "openLoop":
+      return part.openLoop(options);
     case "counts":
       return part.counts();
     default:

@@ -18,9 +18,9 @@ import { parseArgs } from "node:util";
  * @property {string | undefined} profileFolder
  */
 
-export const SUITES = ["broker", "codec", "event-loop", "core"];
+export const SUITES = ["broker", "codec", "event-loop", "core", "overload"];
 
-export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [options]
+export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [overload] [options]
 
   --json [FILE]    print JSON instead of tables, or beside them into FILE, which ends in .json
   --html FILE      write the tables of suite codec as a page with plots

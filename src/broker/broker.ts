@@ -7,6 +7,7 @@ import type { AdminServer } from "../admin/server.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
+import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
 import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
@@ -21,6 +22,11 @@ export interface BrokerOptions {
   backend?: string | readonly string[];
   /** Bounds that differ from the defaults. */
   limits?: Partial<Limits>;
+  /**
+   * Limits of some services that differ from `limits`, by name or by its beginning and a star:
+   * `{ "orders.*": { queueWaitMsMax: 500 } }`. The longest that fits counts, alone.
+   */
+  services?: ServiceOverrides;
   /** ZMTP heartbeats: a peer silent for so long is taken for dead. Defaults 300 and 1000. */
   heartbeatIntervalMs?: number;
   heartbeatTimeoutMs?: number;
@@ -112,6 +118,7 @@ export class Broker {
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
     const limits = resolveLimits(options.limits);
+    const rules = new ServiceRules(limits, options.services);
     const connectionsMax = wholeNumber(
       "connectionsMax",
       options.connectionsMax ?? 10_000,
@@ -138,7 +145,7 @@ export class Broker {
     const portOptions = { ...times, messageBytesMax };
 
     const id = randomBytes(8);
-    const exchange = new Exchange(limits, {
+    const exchange = new Exchange(limits, rules, {
       brokerLow: id.readUInt32LE(0),
       brokerHigh: id.readUInt32LE(4) || 1,
     });

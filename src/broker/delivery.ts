@@ -13,7 +13,7 @@ import {
   writeFailure,
 } from "../wire/request-record.js";
 import { Flag } from "../wire/layout.js";
-import { writeBye } from "../wire/session-record.js";
+import { writeBye, writeCredit } from "../wire/session-record.js";
 import { Bodies } from "./bodies.js";
 import type { Peer, Peers } from "./peers.js";
 
@@ -135,6 +135,14 @@ export class Delivery implements Effects {
     const client = this.#peers.at(requests.client[slot]) as Peer;
     const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
     writeCancel(peer.outbox.writer, id, status);
+    this.#wrote(peer);
+  }
+
+  credit(client: number, inFlightMax: number): void {
+    const peer = this.#peers.at(client) as Peer;
+    // A REQ client has one in flight, or does as it likes.
+    if (peer.role === "plain-client") return;
+    writeCredit(peer.outbox.writer, inFlightMax);
     this.#wrote(peer);
   }
 

@@ -4,6 +4,7 @@ import { Status } from "../base/status.js";
 import { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
+import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
 import { BATCH_HEADER_SIZE, DEFAULT_SERVICE, Flag, Kind, NO_RECORD, Role } from "../wire/layout.js";
 import {
@@ -94,10 +95,14 @@ export class Exchange {
   /** Asked after each turn of a shutdown. */
   #onShutdownTurn: (() => void) | undefined;
 
-  constructor(limits: Limits, brokerId: { brokerLow: number; brokerHigh: number }) {
+  constructor(
+    limits: Limits,
+    rules: ServiceRules,
+    brokerId: { brokerLow: number; brokerHigh: number },
+  ) {
     this.#limits = limits;
     this.#brokerId = brokerId;
-    this.core = new Core(this.#delivery, limits, performance.now(), randomInt(2 ** 32));
+    this.core = new Core(this.#delivery, limits, performance.now(), randomInt(2 ** 32), rules);
     this.#delivery.requests = this.core.requests;
   }
 
@@ -290,17 +295,19 @@ export class Exchange {
     return peer;
   }
 
-  #welcomeOf(directPort: number): Welcome {
+  #welcomeOf(directPort: number, inFlightMax = this.#limits.clientInFlightMax): Welcome {
     return {
       ...this.#brokerId,
-      inFlightMax: this.#limits.clientInFlightMax,
+      inFlightMax,
       recordMax: this.#limits.recordBytesMax,
       directPort,
     };
   }
 
   #welcome(peer: Peer): void {
-    writeWelcome(peer.outbox.writer, this.#welcomeOf(0));
+    // To a client that is known already, what it was told last.
+    const credit = this.core.client(peer.index)?.credit;
+    writeWelcome(peer.outbox.writer, this.#welcomeOf(0, credit));
     peer.port?.due(peer.outbox, peer.routingId);
   }
 

@@ -27,6 +27,8 @@ export class Watch implements Watched {
   }
 
   state(): BrokerState {
+    // The one limit that is no number.
+    const { queueOrder: _, ...limits } = this.limits;
     return brokerState(this.exchange, {
       version: this.#version,
       startedAt: this.#startedAt,
@@ -34,7 +36,7 @@ export class Watch implements Watched {
       isReady: this.phase === "ready",
       isDraining: this.phase === "draining",
       refusals: this.refusals(),
-      limits: { ...this.limits },
+      limits,
     });
   }
 

@@ -26,6 +26,7 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     admin: readAdmin,
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
+    services: readServices,
     heartbeatIntervalMs: readNumber,
     heartbeatTimeoutMs: readNumber,
     handshakeTimeoutMs: readNumber,
@@ -101,6 +102,12 @@ function readLimits(value: unknown, key: string): unknown {
   if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
   resolveLimits(value);
   return value;
+}
+
+function readServices(value: unknown, key: string): unknown {
+  // What is in it is the broker's to know, since it builds on the limits.
+  if (isRecord(value)) return value;
+  throw new UsageError(`${key} must be an object of limits by service`);
 }
 
 function readNumber(value: unknown, key: string): unknown {

@@ -10,6 +10,19 @@ export class Broker extends Membership implements Choosable {
   isDraining = false;
   inFlight = 0;
   inFlightMax = 0;
+  /** The most that it ever let us have. */
+  #inFlightMaxWhole = 0;
+
+  /** Whether it takes less than at first, since more is asked than can be done. */
+  get isHoldingBack(): boolean {
+    return this.inFlightMax < this.#inFlightMaxWhole;
+  }
+
+  /** It lets us have so many in flight. */
+  grant(inFlightMax: number): void {
+    this.inFlightMax = Math.max(1, inFlightMax);
+    this.#inFlightMaxWhole = Math.max(this.#inFlightMaxWhole, this.inFlightMax);
+  }
 
   get hasRoom(): boolean {
     // Open: one that is gone is read to its end, and still welcome until then.
@@ -83,14 +96,14 @@ export class Brokers {
     return {
       hello: events.hello,
       onWelcome: ({ inFlightMax }) => {
-        of().inFlightMax = Math.max(1, inFlightMax);
+        of().grant(inFlightMax);
         events.onWelcome();
       },
       onRecord: (reader) => {
         const broker = of();
         if (reader.kind === Kind.CREDIT) {
           const credit = readCredit(reader);
-          if (typeof credit === "number") broker.inFlightMax = Math.max(1, credit);
+          if (typeof credit === "number") broker.grant(credit);
         } else if (reader.kind === Kind.DRAIN) {
           broker.isDraining = true;
           this.#leaveIfDone(broker);

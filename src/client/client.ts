@@ -110,6 +110,8 @@ export interface ClientStats {
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
+/** When to try again what was held back for too long here. */
+const HELD_RETRY_MS = 100;
 
 /** Sends requests to services and gets each one's reply, or why there is none. */
 export class Client {
@@ -307,6 +309,7 @@ export class Client {
       backoff,
       isIdempotent,
       retryCount: 0,
+      staleMs: nowMs + timeoutMs / 2,
       serviceBytes,
       headers,
       body: bytes instanceof Promise ? NO_BYTES : bytes,
@@ -407,8 +410,16 @@ export class Client {
     for (let pending = this.#unsent.head; pending !== undefined; pending = this.#unsent.head) {
       const broker = this.#brokers.pick();
       if (broker === undefined) return;
+      const nowMs = performance.now();
+      if (broker.isHoldingBack && nowMs >= pending.staleMs) {
+        // First in, first out, what goes next is always what is about to expire: it would be worked
+        // on for nobody, and so would all behind it.
+        const reason = "held back for half its time: the broker has more than it can do";
+        this.#fail(pending, new RequestError("RESOURCE_EXHAUSTED", reason, HELD_RETRY_MS));
+        continue;
+      }
       this.#unsent.remove(pending);
-      this.#send(pending, broker, performance.now());
+      this.#send(pending, broker, nowMs);
     }
   }
 
@@ -424,6 +435,8 @@ export class Client {
         continue;
       }
       this.#stats.resent++;
+      // It may have run: it is not said of it that it was never taken.
+      pending.staleMs = Infinity;
       this.#unsent.push(pending);
     }
     this.#sendWaiting();

@@ -8,6 +8,8 @@ export interface Pending extends Retried {
   service: string;
   flags: number;
   priority: number;
+  /** When half its time is over: one that a broker holds back is not sent after that. */
+  staleMs: number;
   serviceBytes: Uint8Array;
   headers: Uint8Array;
   /** Empty while a large one is being sealed. */

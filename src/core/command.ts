@@ -136,6 +136,8 @@ export interface Effects {
   ): void;
   /** Tell `worker` that nobody waits for `slot` any more; it still answers for it once. */
   abort(worker: number, slot: number, status: StatusCode): void;
+  /** Tell `client` how many requests it may have in flight from now on. */
+  credit(client: number, inFlightMax: number): void;
   /** `worker` drained: nothing of it is in flight any more. */
   drained(worker: number): void;
   /** `peer` asked for something it may not; no state changed. */

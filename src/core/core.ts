@@ -9,6 +9,7 @@ import type {
   Reply,
   Request,
 } from "./command.js";
+import { Credits } from "./credits.js";
 import { Deadlines } from "../base/deadlines.js";
 import { type Limits, PRIORITY_COUNT } from "./limits.js";
 import { beginBusy, lookAheadAfterReply } from "./look-ahead.js";
@@ -18,6 +19,7 @@ import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
 import type { Service } from "./services.js";
 import { Status, type StatusCode } from "../base/status.js";
+import { ServiceRules } from "./service-rules.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
@@ -69,6 +71,7 @@ export class Core {
   readonly #index: RequestIndex;
   readonly #deadlines: Deadlines;
   readonly #clients = new Map<number, Client>();
+  readonly #credits: Credits;
   readonly #workers = new Map<number, Worker>();
   #isShuttingDown = false;
   /** Counts answers and arrivals of workers, to tell who has been idle longest. */
@@ -76,13 +79,20 @@ export class Core {
   #nowMs = 0;
 
   /** `salt`: a random number, against request numbers chosen to collide in the index. */
-  constructor(effects: Effects, limits: Limits, nowMs = 0, salt = 0) {
+  constructor(
+    effects: Effects,
+    limits: Limits,
+    nowMs = 0,
+    salt = 0,
+    rules = new ServiceRules(limits),
+  ) {
     this.#effects = effects;
     this.#limits = limits;
     this.requests = new Requests(limits.requestsMax);
-    this.registry = new Registry(this.requests, limits.servicesMax);
+    this.registry = new Registry(this.requests, limits.servicesMax, rules);
     this.#index = new RequestIndex(this.requests, salt);
     this.#deadlines = new Deadlines(nowMs);
+    this.#credits = new Credits(limits);
   }
 
   get clientCount(): number {
@@ -93,9 +103,14 @@ export class Core {
     return this.#workers.size;
   }
 
-  /** Whether time matters: some request has a deadline ahead. */
+  /** Whether time matters: some request has a deadline ahead, or some client is to get credit back. */
   get needsTick(): boolean {
-    return this.#deadlines.count > 0;
+    return this.#deadlines.count > 0 || this.#credits.areReduced;
+  }
+
+  /** The client behind `peer`, for inspection. */
+  client(peer: number): Readonly<Client> | undefined {
+    return this.#clients.get(peer);
   }
 
   /** The worker behind `peer`, for inspection. */
@@ -137,10 +152,11 @@ export class Core {
     }
   }
 
-  /** Ends what is due: requests past their deadline, or that waited too long. */
+  /** Ends what is due: requests past their deadline, or that waited too long. Settles credit. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
     this.#deadlines.advance(nowMs, this.#onDue);
+    this.#credits.review(nowMs, this.registry.services.values(), this.#clients, this.#effects);
   }
 
   // --- clients ---
@@ -150,7 +166,8 @@ export class Core {
       this.#effects.refuse(peer, Status.PERMISSION_DENIED, "a worker cannot also be a client");
       return;
     }
-    if (!this.#clients.has(peer)) this.#clients.set(peer, new Client(peer));
+    if (this.#clients.has(peer)) return;
+    this.#clients.set(peer, new Client(peer, this.#limits.clientInFlightMax));
   }
 
   #onRequest(command: Request): void {
@@ -222,12 +239,10 @@ export class Core {
     }
     const { queue } = service;
     if (queue.count === 0) return service;
-    // The dynamic threshold of limits.queueShare.
-    const share = limits.queueShare * (limits.queueCountMax - queue.count);
     if (
-      queue.count >= limits.queueCountMax ||
-      queue.bytes + command.bytes > limits.queueBytesMax ||
-      queue.clientCount(command.peer) >= share
+      queue.count >= service.limits.queueCountMax ||
+      queue.bytes + command.bytes > service.limits.queueBytesMax ||
+      queue.clientCount(command.peer) >= service.clientCountMax(command.priority)
     ) {
       return this.#reject(command, Status.RESOURCE_EXHAUSTED, "queue is full", retryAfter(service));
     }
@@ -369,6 +384,7 @@ export class Core {
       this.#cancelled(client.head);
     }
     this.#clients.delete(peer);
+    this.#credits.forget(client);
   }
 
   #onWorkerLeft(worker: Worker): void {
@@ -434,17 +450,21 @@ export class Core {
   }
 
   #dispatchNext(service: Service, worker: Worker): void {
-    const slot = service.queue.take();
+    const { queue } = service;
+    const slot = queue.take(this.#nowMs, service.ratePerMs);
     if (service.queue.count === 0) this.registry.updateHunger(service);
     // `tick` may be late, after a long turn of the event loop: what is past is not worked on.
     if (this.#nowMs >= this.requests.deadlineMs[slot]) {
       this.#expired(slot, "while it waited");
-      this.#detach(slot);
-      this.requests.free(slot);
+    } else if (queue.tookStale) {
+      this.#waitedTooLong(service, slot);
+    } else {
+      this.registry.meters.onWaited(service.row, this.#nowMs - this.requests.sinceMs[slot]);
+      this.#dispatch(service, worker, slot);
       return;
     }
-    this.registry.meters.onWaited(service.row, this.#nowMs - this.requests.sinceMs[slot]);
-    this.#dispatch(service, worker, slot);
+    this.#detach(slot);
+    this.requests.free(slot);
   }
 
   #dispatch(service: Service, worker: Worker, slot: number): void {
@@ -483,11 +503,13 @@ export class Core {
       this.#deadlines.set(slot, dueMs, this.#nowMs);
       return;
     }
-    this.counts.expired++;
     if (service.isServed) {
-      const retryAfterMs = retryAfter(service);
-      this.#failed(slot, Status.RESOURCE_EXHAUSTED, "waited too long for a worker", retryAfterMs);
-    } else if (service.wasServed) {
+      this.#waitedTooLong(service, slot);
+      this.#giveUp(slot, Status.CANCELLED);
+      return;
+    }
+    this.counts.expired++;
+    if (service.wasServed) {
       this.#failed(slot, Status.UNAVAILABLE, "no worker serves it at present", 1000);
     } else {
       this.#failed(slot, Status.NOT_FOUND, "no worker serves it", 0);
@@ -497,7 +519,7 @@ export class Core {
 
   /** When a request that waits for `service` is to be looked at again. */
   #queueExpiryMs(service: Service, slot: number): number {
-    const { queueWaitMsMax, absentWaitMs } = this.#limits;
+    const { queueWaitMsMax, absentWaitMs } = service.limits;
     const waitMs = service.isServed ? queueWaitMsMax : absentWaitMs;
     return Math.min(this.requests.deadlineMs[slot], this.requests.sinceMs[slot] + waitMs);
   }
@@ -513,6 +535,12 @@ export class Core {
   #expired(slot: number, when: string): void {
     this.counts.expired++;
     this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${when}`, 0);
+  }
+
+  #waitedTooLong(service: Service, slot: number): void {
+    this.counts.expired++;
+    const reason = "waited too long for a worker";
+    this.#failed(slot, Status.RESOURCE_EXHAUSTED, reason, retryAfter(service));
   }
 
   #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {

@@ -1,11 +1,10 @@
 import { assert } from "../base/assert.js";
 
-/** Every bound of the broker's core. All sizes in bytes, all times in milliseconds. */
-export interface Limits {
-  /** Requests the broker holds at once, queued and in flight. */
-  readonly requestsMax: number;
-  /** Bytes of all requests the broker holds at once. */
-  readonly requestBytesMax: number;
+/** What is taken next from a queue: see `ServiceLimits.queueOrder`. */
+export type QueueOrder = "fifo" | "newest-first-when-overloaded";
+
+/** What bounds the queue of one service; each service may have its own. */
+export interface ServiceLimits {
   /** Requests that may wait for one service; those given back by a lost worker come on top. */
   readonly queueCountMax: number;
   /** Bytes that may wait for one service. */
@@ -20,8 +19,39 @@ export interface Limits {
    * some space is left for the next.
    */
   readonly queueShare: number;
+  /**
+   * When requests waited longer than the target for a whole interval, the queue stands: until it moves
+   * again, what waited more than twice the target is refused, and what would have to (see
+   * wait-control.ts). Priorities above the default and what a worker gave back are spared. A target
+   * of 0 turns it off, and client credit with it.
+   */
+  readonly codelTargetMs: number;
+  readonly codelIntervalMs: number;
+  /** Up to so many waiting requests a queue is short: nobody is refused for its wait, or held back. */
+  readonly queueShortCount: number;
+  /**
+   * What one client's turn at a queue earns it, in bytes, and the least that a request costs. Small
+   * requests go one of each client in turn; large ones share by bytes.
+   */
+  readonly fairQuantumBytes: number;
+  /**
+   * "fifo": what one client asks of one service at one priority is handed out in the order it came.
+   * "newest-first-when-overloaded": in that order but while the queue stands; then the newest first,
+   * whose client still waits for it.
+   */
+  readonly queueOrder: QueueOrder;
+}
+
+/** Every bound of the broker's core. All sizes in bytes, all times in milliseconds. */
+export interface Limits extends ServiceLimits {
+  /** Requests the broker holds at once, queued and in flight. */
+  readonly requestsMax: number;
+  /** Bytes of all requests the broker holds at once. */
+  readonly requestBytesMax: number;
   /** Requests one client may have queued and in flight. */
   readonly clientInFlightMax: number;
+  /** What client credit leaves a client under any load. */
+  readonly clientCreditMin: number;
   /** One request or reply, with its header. */
   readonly recordBytesMax: number;
   /** Services the broker knows at once; half of them may be names that only clients asked for. */
@@ -48,7 +78,13 @@ export const defaultLimits: Limits = {
   queueWaitMsMax: 10_000,
   absentWaitMs: 5_000,
   queueShare: 8,
+  codelTargetMs: 250,
+  codelIntervalMs: 500,
+  queueShortCount: 64,
+  fairQuantumBytes: 16 * 1024,
+  queueOrder: "fifo",
   clientInFlightMax: 32_768,
+  clientCreditMin: 4,
   recordBytesMax: 16 * 1024 * 1024,
   servicesMax: 4_096,
   workerServicesMax: 1_024,
@@ -59,23 +95,53 @@ export const defaultLimits: Limits = {
   lookAheadMax: 8_192,
 };
 
+const QUEUE_ORDERS: readonly QueueOrder[] = ["fifo", "newest-first-when-overloaded"];
+const MAY_BE_ZERO = new Set<keyof Limits>(["lookAheadMs", "lookAheadMax", "codelTargetMs"]);
+
 /**
  * The defaults with `overrides` laid over them.
  * Throws RangeError where a value is not a whole number in its range or two limits
  * contradict each other.
  */
 export function resolveLimits(overrides: Partial<Limits> = {}): Limits {
-  const limits = { ...defaultLimits };
-  for (const [name, value] of Object.entries(overrides) as [keyof Limits, unknown][]) {
-    if (!Object.hasOwn(defaultLimits, name))
-      throw new RangeError(`limits: unknown limit "${name}"`);
-    if (value === undefined) continue;
-    const least = name === "lookAheadMs" || name === "lookAheadMax" ? 0 : 1;
-    if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > 2 ** 31) {
-      throw new RangeError(`limits.${name} must be a whole number ${least}..2^31, got ${value}`);
-    }
-    limits[name] = value as number;
+  const limits = overlay("limits", defaultLimits, overrides);
+  checkRelations("limits", limits);
+  if (limits.attemptsDefault > 255) {
+    throw new RangeError(`limits.attemptsDefault must be 1..255, got ${limits.attemptsDefault}`);
   }
+  if (limits.concurrencyMax > 65_535) {
+    throw new RangeError(`limits.concurrencyMax must be 1..65535, got ${limits.concurrencyMax}`);
+  }
+  return limits;
+}
+
+/** `limits` with those of `overrides` that are given, checked; `where` names them in errors. */
+export function overlay(where: string, limits: Limits, overrides: Partial<Limits>): Limits {
+  const result: Record<string, unknown> = { ...limits };
+  for (const [key, value] of Object.entries(overrides)) {
+    if (!Object.hasOwn(defaultLimits, key))
+      throw new RangeError(`${where}: unknown limit "${key}"`);
+    if (value === undefined) continue;
+    if (key === "queueOrder") {
+      if (!QUEUE_ORDERS.includes(value as QueueOrder)) {
+        throw new RangeError(
+          `${where}.queueOrder must be one of ${QUEUE_ORDERS.join(", ")}, got ${value}`,
+        );
+      }
+    } else {
+      const least = MAY_BE_ZERO.has(key as keyof Limits) ? 0 : 1;
+      const number = value as number;
+      if (!Number.isSafeInteger(number) || number < least || number > 2 ** 31) {
+        throw new RangeError(`${where}.${key} must be a whole number ${least}..2^31, got ${value}`);
+      }
+    }
+    result[key] = value;
+  }
+  return result as unknown as Limits;
+}
+
+/** Throws RangeError where two limits contradict each other. */
+export function checkRelations(where: string, limits: Limits): void {
   const ordered: [keyof Limits, keyof Limits][] = [
     ["queueCountMax", "requestsMax"],
     ["queueBytesMax", "requestBytesMax"],
@@ -87,18 +153,10 @@ export function resolveLimits(overrides: Partial<Limits> = {}): Limits {
   ];
   for (const [lesser, greater] of ordered) {
     if (limits[lesser] > limits[greater]) {
-      throw new RangeError(
-        `limits.${lesser} (${limits[lesser]}) must not exceed limits.${greater} (${limits[greater]})`,
-      );
+      const most = `${where}.${greater} (${limits[greater]})`;
+      throw new RangeError(`${where}.${lesser} (${limits[lesser]}) must not exceed ${most}`);
     }
   }
-  if (limits.attemptsDefault > 255) {
-    throw new RangeError(`limits.attemptsDefault must be 1..255, got ${limits.attemptsDefault}`);
-  }
-  if (limits.concurrencyMax > 65_535) {
-    throw new RangeError(`limits.concurrencyMax must be 1..65535, got ${limits.concurrencyMax}`);
-  }
-  return limits;
 }
 
 /** Priorities are 0 (first) to 7 (last); a request that says none has the middle one. */

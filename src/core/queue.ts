@@ -1,116 +1,204 @@
-import { PRIORITY_COUNT } from "./limits.js";
+import { PRIORITY_COUNT, PRIORITY_DEFAULT, type ServiceLimits } from "./limits.js";
 import { NONE, type Requests } from "./requests.js";
+import { WaitControl } from "./wait-control.js";
 
 /** Of this many requests taken, one comes from a level that the highest would starve. */
 const RESCUE_EVERY = 16;
 
+/** Clients come to a short queue and go, many thousand a second: so many of them are not made anew. */
+const SPARE_WAITERS_MAX = 64;
+
 /** What one client waits for at one service and priority, oldest first. */
 interface Flow {
-  readonly client: number;
-  readonly level: number;
+  readonly index: number;
+  readonly waiter: Waiter;
+  readonly level: Level;
   head: number;
   tail: number;
+  /** Bytes that it may still have in this turn; below 0 what it had too much of. */
+  balance: number;
   /** Neighbours in the ring of this level's flows. */
   next: Flow;
   previous: Flow;
 }
 
+/** One client that waits at this service, or had more than its share there of late. */
+export interface Waiter {
+  client: number;
+  /** Requests of it that wait, those given back among them. */
+  count: number;
+  readonly flows: (Flow | undefined)[];
+  flowCount: number;
+}
+
+/** The flows of one priority. */
+class Level {
+  count = 0;
+  /** The flow whose turn it is. */
+  turn: Flow | undefined;
+  readonly control = new WaitControl();
+
+  constructor(readonly priority: number) {}
+}
+
 /**
  * The requests that wait for one service. First those that a dead worker gave back, oldest
- * first; then by priority, within a priority one of each client in turn. The highest
- * priority does not starve the others: each sixteenth request comes from below it.
- * Every operation takes constant time, whatever waits.
+ * first; then by priority, and within a priority by client. The highest priority does not starve
+ * the others: each sixteenth request comes from below it.
+ *
+ * Clients share by cost, in turns (deficit round robin of Shreedhar and Varghese, 1995, in the form
+ * that lets a flow overdraw and sit out, as Adiseshu, Parulkar and Varghese, 1996): a request costs its
+ * bytes, `fairQuantumBytes` at least; each turn earns `fairQuantumBytes`. So small requests go one of
+ * each client in turn, and one of 64 times the quantum pays for it with 63 turns of its client. What is
+ * owed outlasts the requests, as long as others wait.
+ *
+ * Every operation takes constant time, whatever waits; `take` besides, over time, one look for each
+ * quantum of bytes that it hands out.
  */
 export class Queue {
   count = 0;
   bytes = 0;
+  /** Whether what `take` returned last is to be refused, since it waited too long. */
+  tookStale = false;
   readonly #requests: Requests;
-  readonly #flows = new Map<number, Flow>();
-  /** Per level, the flow whose turn it is. */
-  readonly #turn: (Flow | undefined)[] = new Array(PRIORITY_COUNT).fill(undefined);
-  #levels = 0;
+  readonly #limits: ServiceLimits;
+  readonly #waiters = new Map<number, Waiter>();
+  readonly #spareWaiters: Waiter[] = [];
+  readonly #flows: Flow[] = [];
+  readonly #freeFlows: number[] = [];
+  readonly #levels: (Level | undefined)[] = new Array(PRIORITY_COUNT).fill(undefined);
+  /** The levels at which something waits. */
+  #occupied = 0;
   #returnedHead = NONE;
   #returnedTail = NONE;
   #taken = 0;
   #rescueLevel = 0;
-  readonly #clientCounts = new Map<number, number>();
 
-  constructor(requests: Requests) {
+  constructor(requests: Requests, limits: ServiceLimits) {
     this.#requests = requests;
+    this.#limits = limits;
   }
 
   /** How many requests of this client wait here. */
   clientCount(client: number): number {
-    return this.#clientCounts.get(client) ?? 0;
+    return this.#waiters.get(client)?.count ?? 0;
+  }
+
+  /** The clients that wait here, and those that owe. */
+  get waiters(): ReadonlyMap<number, Readonly<Waiter>> {
+    return this.#waiters;
+  }
+
+  /** Whether requests of this priority wait for longer than they should. */
+  isOverloaded(priority: number): boolean {
+    return this.#levels[priority]?.control.isOverloaded ?? false;
   }
 
   /** Puts a new request behind those of its client. */
   push(slot: number): void {
-    const { client, priority, next, previous } = this.#requests;
-    const flow = this.#requireFlow(client[slot], priority[slot]);
+    const { client, priority, next, previous, flow: flows } = this.#requests;
+    const waiter = this.#requireWaiter(client[slot]);
+    const flow = waiter.flows[priority[slot]] ?? this.#addFlow(waiter, priority[slot]);
+    flows[slot] = flow.index;
     previous[slot] = flow.tail;
     next[slot] = NONE;
     if (flow.tail === NONE) flow.head = slot;
     else next[flow.tail] = slot;
     flow.tail = slot;
-    this.#counted(slot, 1);
+    if (flow.level.count++ === 0) this.#occupied |= 1 << flow.level.priority;
+    waiter.count++;
+    this.count++;
+    this.bytes += this.#requests.bytes[slot];
   }
 
   /** Puts a request that a worker gave back before all new ones, behind others given back. */
   pushReturned(slot: number): void {
-    const { next, previous, priority } = this.#requests;
-    // Marks it for `remove`: it stands in no flow.
-    priority[slot] |= RETURNED;
+    const { client, next, previous, flow: flows } = this.#requests;
+    // It stands in no flow.
+    flows[slot] = NONE;
     previous[slot] = this.#returnedTail;
     next[slot] = NONE;
     if (this.#returnedTail === NONE) this.#returnedHead = slot;
     else next[this.#returnedTail] = slot;
     this.#returnedTail = slot;
-    this.#counted(slot, 1);
+    this.#requireWaiter(client[slot]).count++;
+    this.count++;
+    this.bytes += this.#requests.bytes[slot];
   }
 
-  /** Takes the next request out, or NONE. */
-  take(): number {
-    const slot = this.#peek();
+  /** Takes the next request out, or NONE. `ratePerMs`: how many are served of late; 0 if not known. */
+  take(nowMs: number, ratePerMs: number): number {
+    this.tookStale = false;
+    const slot = this.#peek(nowMs, ratePerMs);
     if (slot !== NONE) this.remove(slot);
     return slot;
   }
 
   /** Takes out a request wherever it stands. */
   remove(slot: number): void {
-    const { client, priority, next, previous } = this.#requests;
+    const { next, previous, flow: flows } = this.#requests;
     const after = next[slot];
     const before = previous[slot];
     if (after !== NONE) previous[after] = before;
     if (before !== NONE) next[before] = after;
-    if (priority[slot] & RETURNED) {
-      priority[slot] &= ~RETURNED;
-      if (before === NONE) this.#returnedHead = after;
-      if (after === NONE) this.#returnedTail = before;
-    } else {
-      const flow = this.#flows.get(flowKey(client[slot], priority[slot])) as Flow;
-      if (before === NONE) flow.head = after;
-      if (after === NONE) flow.tail = before;
-      if (flow.head === NONE) this.#dropFlow(flow);
-    }
     next[slot] = NONE;
     previous[slot] = NONE;
-    this.#counted(slot, -1);
+    this.count--;
+    this.bytes -= this.#requests.bytes[slot];
+    if (flows[slot] === NONE) {
+      if (before === NONE) this.#returnedHead = after;
+      if (after === NONE) this.#returnedTail = before;
+      const waiter = this.#waiters.get(this.#requests.client[slot]) as Waiter;
+      waiter.count--;
+      this.#forgetIfGone(waiter);
+      return;
+    }
+    const flow = this.#flows[flows[slot]];
+    flow.waiter.count--;
+    if (before === NONE) flow.head = after;
+    if (after === NONE) flow.tail = before;
+    if (--flow.level.count === 0) this.#clearLevel(flow.level);
+    else if (flow.head === NONE && flow.balance >= 0) this.#dropFlow(flow);
   }
 
-  #peek(): number {
+  #peek(nowMs: number, ratePerMs: number): number {
     if (this.#returnedHead !== NONE) return this.#returnedHead;
-    if (this.#levels === 0) return NONE;
-    const highest = 31 - Math.clz32(this.#levels & -this.#levels);
-    const level = ++this.#taken % RESCUE_EVERY === 0 ? this.#rescue(highest) : highest;
-    const flow = this.#turn[level] as Flow;
-    this.#turn[level] = flow.next;
-    return flow.head;
+    if (this.#occupied === 0) return NONE;
+    const highest = 31 - Math.clz32(this.#occupied & -this.#occupied);
+    const priority = ++this.#taken % RESCUE_EVERY === 0 ? this.#rescue(highest) : highest;
+    const level = this.#levels[priority] as Level;
+    const flow = this.#nextFlow(level);
+    const oldest = flow.head;
+    if (this.#isStale(level, oldest, nowMs, ratePerMs) && priority >= PRIORITY_DEFAULT) {
+      // Neither its client's turn nor its level's: it is not served.
+      this.#taken--;
+      this.tookStale = true;
+      return oldest;
+    }
+    const isNewest = level.control.isOverloaded && this.#limits.queueOrder !== "fifo";
+    const slot = isNewest ? flow.tail : oldest;
+    const quantum = this.#limits.fairQuantumBytes;
+    flow.balance -= Math.max(this.#requests.bytes[slot], quantum);
+    if (flow.balance <= 0) level.turn = this.#begin(flow.next);
+    return slot;
+  }
+
+  /** Whether `slot`, the oldest of a flow of `level`, waited too long to be served. */
+  #isStale(level: Level, slot: number, nowMs: number, ratePerMs: number): boolean {
+    if (this.count <= this.#limits.queueShortCount) {
+      level.control.rest();
+      return false;
+    }
+    const waitedMs = nowMs - this.#requests.sinceMs[slot];
+    // A client that had nothing waiting is soon in turn, however long the queue: the wait that says
+    // whether it stands is that of one who stood behind all.
+    const standingMs = ratePerMs > 0 ? Math.max(waitedMs, level.count / ratePerMs) : waitedMs;
+    return level.control.judge(waitedMs, standingMs, nowMs, this.#limits);
   }
 
   /** The next level in rotation that waits below the highest. */
   #rescue(highest: number): number {
-    const below = this.#levels & ~((2 << highest) - 1);
+    const below = this.#occupied & ~((2 << highest) - 1);
     if (below === 0) return highest;
     const later = below & ~((2 << this.#rescueLevel) - 1);
     const candidates = later === 0 ? below : later;
@@ -118,17 +206,53 @@ export class Queue {
     return this.#rescueLevel;
   }
 
-  #requireFlow(client: number, level: number): Flow {
-    const key = flowKey(client, level);
-    const known = this.#flows.get(key);
-    if (known !== undefined) return known;
-    const flow = { client, level, head: NONE, tail: NONE } as Flow;
-    const turn = this.#turn[level];
+  /** The flow to serve next: the first in turn that owes nothing. Something waits at `level`. */
+  #nextFlow(level: Level): Flow {
+    let flow = level.turn as Flow;
+    while (flow.balance <= 0 || flow.head === NONE) {
+      const { next } = flow;
+      level.turn = this.#begin(next);
+      // Paid for, and nothing waits: a flow that was kept for its debt.
+      if (flow.head === NONE && flow.balance >= 0) this.#dropFlow(flow);
+      flow = next;
+    }
+    return flow;
+  }
+
+  /** The turn of `flow` begins. What is not used in a turn is lost. */
+  #begin(flow: Flow): Flow {
+    const quantum = this.#limits.fairQuantumBytes;
+    // Alone, it owes nobody.
+    flow.balance = flow.next === flow ? quantum : Math.min(flow.balance + quantum, quantum);
+    return flow;
+  }
+
+  #requireWaiter(client: number): Waiter {
+    let waiter = this.#waiters.get(client);
+    if (waiter === undefined) {
+      waiter = this.#spareWaiters.pop() ?? newWaiter();
+      waiter.client = client;
+      this.#waiters.set(client, waiter);
+    }
+    return waiter;
+  }
+
+  #forgetIfGone(waiter: Waiter): void {
+    if (waiter.count > 0 || waiter.flowCount > 0) return;
+    this.#waiters.delete(waiter.client);
+    if (this.#spareWaiters.length < SPARE_WAITERS_MAX) this.#spareWaiters.push(waiter);
+  }
+
+  #addFlow(waiter: Waiter, priority: number): Flow {
+    this.#levels[priority] ??= new Level(priority);
+    const level = this.#levels[priority];
+    const index = this.#freeFlows.pop() ?? this.#flows.length;
+    const flow = { index, waiter, level, head: NONE, tail: NONE, balance: 0 } as Flow;
+    const { turn } = level;
     if (turn === undefined) {
       flow.next = flow;
       flow.previous = flow;
-      this.#turn[level] = flow;
-      this.#levels |= 1 << level;
+      level.turn = this.#begin(flow);
     } else {
       // Behind all others: its turn comes after each of them had one.
       flow.next = turn;
@@ -136,34 +260,35 @@ export class Queue {
       turn.previous.next = flow;
       turn.previous = flow;
     }
-    this.#flows.set(key, flow);
+    this.#flows[index] = flow;
+    waiter.flows[priority] = flow;
+    waiter.flowCount++;
     return flow;
   }
 
   #dropFlow(flow: Flow): void {
-    this.#flows.delete(flowKey(flow.client, flow.level));
+    const { level, waiter } = flow;
+    this.#freeFlows.push(flow.index);
+    waiter.flows[level.priority] = undefined;
+    waiter.flowCount--;
+    this.#forgetIfGone(waiter);
     if (flow.next === flow) {
-      this.#turn[flow.level] = undefined;
-      this.#levels &= ~(1 << flow.level);
+      level.turn = undefined;
       return;
     }
     flow.previous.next = flow.next;
     flow.next.previous = flow.previous;
-    if (this.#turn[flow.level] === flow) this.#turn[flow.level] = flow.next;
+    if (level.turn === flow) level.turn = this.#begin(flow.next);
   }
 
-  #counted(slot: number, by: 1 | -1): void {
-    const { client, bytes } = this.#requests;
-    this.count += by;
-    this.bytes += by * bytes[slot];
-    const count = this.clientCount(client[slot]) + by;
-    if (count === 0) this.#clientCounts.delete(client[slot]);
-    else this.#clientCounts.set(client[slot], count);
+  /** Nothing waits at `level`: debts are forgotten, since nobody is kept waiting by them. */
+  #clearLevel(level: Level): void {
+    this.#occupied &= ~(1 << level.priority);
+    level.control.rest();
+    while (level.turn !== undefined) this.#dropFlow(level.turn);
   }
 }
 
-const RETURNED = 0x80;
-
-function flowKey(client: number, level: number): number {
-  return client * PRIORITY_COUNT + level;
+function newWaiter(): Waiter {
+  return { client: NONE, count: 0, flows: new Array(PRIORITY_COUNT).fill(undefined), flowCount: 0 };
 }

@@ -2,6 +2,7 @@ import { Status } from "../base/status.js";
 import { Meters, OTHER_ROW } from "./meters.js";
 import { Pool } from "./pool.js";
 import type { Requests } from "./requests.js";
+import type { ServiceRules } from "./service-rules.js";
 import { Service } from "./services.js";
 import type { Worker } from "./workers.js";
 
@@ -20,6 +21,7 @@ export class Registry {
   constructor(
     private readonly requests: Requests,
     private readonly servicesMax: number,
+    private readonly rules: ServiceRules,
   ) {}
 
   at(index: number): Service {
@@ -48,7 +50,7 @@ export class Registry {
     if (known !== undefined) return known;
     if (this.services.size >= this.servicesMax && !this.#forgetOne()) return undefined;
     const index = this.#freeIndexes.pop() ?? this.#byIndex.length;
-    const service = new Service(index, name, this.requests);
+    const service = new Service(index, name, this.requests, this.rules.of(name));
     this.#byIndex[index] = service;
     this.services.set(name, service);
     this.#strayCount++;

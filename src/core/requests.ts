@@ -46,6 +46,8 @@ export class Requests {
   /** Dispatches so far. */
   attempt = new Uint8Array(0);
   attemptsMax = new Uint8Array(0);
+  /** Where it stands in its queue; NONE if it was given back. */
+  flow = new Int32Array(0);
   /** Neighbours in the queue (QUEUED) or among the worker's (DISPATCHED, ABANDONED). */
   next = new Int32Array(0);
   previous = new Int32Array(0);
@@ -79,7 +81,8 @@ export class Requests {
 
   move(slot: number, to: RequestState): void {
     const from = this.state[slot] as RequestState;
-    assert((transitions[from] & (1 << to)) !== 0, `request state ${from} -> ${to}`);
+    // The text is made only where it is needed: this runs three times a request.
+    if ((transitions[from] & (1 << to)) === 0) assert(false, `request state ${from} -> ${to}`);
     this.state[slot] = to;
   }
 
@@ -106,6 +109,7 @@ export class Requests {
     this.priority = grown(this.priority, new Uint8Array(capacity));
     this.attempt = grown(this.attempt, new Uint8Array(capacity));
     this.attemptsMax = grown(this.attemptsMax, new Uint8Array(capacity));
+    this.flow = grown(this.flow, new Int32Array(capacity));
     this.next = grown(this.next, new Int32Array(capacity));
     this.previous = grown(this.previous, new Int32Array(capacity));
     this.clientNext = grown(this.clientNext, new Int32Array(capacity));

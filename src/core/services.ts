@@ -1,7 +1,11 @@
+import { PRIORITY_DEFAULT, type ServiceLimits } from "./limits.js";
 import { OTHER_ROW } from "./meters.js";
 import type { Pool } from "./pool.js";
 import { Queue } from "./queue.js";
 import type { Requests } from "./requests.js";
+
+/** Waits of so many targets are still in time: between overload and stale, see wait-control.ts. */
+const IN_TIME_TARGETS = 1.5;
 
 /** One service: what waits for it, and who can serve it. */
 export class Service {
@@ -26,8 +30,26 @@ export class Service {
     readonly index: number,
     readonly name: string,
     requests: Requests,
+    readonly limits: ServiceLimits,
   ) {
-    this.queue = new Queue(requests);
+    this.queue = new Queue(requests, limits);
+  }
+
+  /**
+   * How many of its requests one client may have waiting at this priority. As a rule all that the
+   * dynamic threshold of `queueShare` allows. While requests wait for too long, an equal part of what
+   * is done in time: so the rest is refused at once, and who has little waiting is not refused for those
+   * who have much.
+   */
+  clientCountMax(priority: number): number {
+    const { queue, ratePerMs } = this;
+    const { queueCountMax, queueShare, queueShortCount, codelTargetMs } = this.limits;
+    const share = queueShare * (queueCountMax - queue.count);
+    if (priority < PRIORITY_DEFAULT || ratePerMs === 0 || !queue.isOverloaded(priority)) {
+      return share;
+    }
+    const inTimeCount = Math.max(ratePerMs * codelTargetMs * IN_TIME_TARGETS, queueShortCount);
+    return Math.min(Math.ceil(inTimeCount / queue.waiters.size), share);
   }
 
   get isServed(): boolean {

@@ -22,6 +22,30 @@ function faults(): Record<string, number> {
   return Object.fromEntries(Object.entries(stage.exchange.faults).filter(([, n]) => n > 0));
 }
 
+describe("client credit", () => {
+  it("goes to a client whose requests pile up, and WELCOME repeats it", () => {
+    stage.close();
+    stage = new Stage({ codelTargetMs: 4, queueShortCount: 1, clientCreditMin: 2 });
+    greet();
+    for (let sequence = 1; sequence <= 50; sequence++)
+      stage.send("frontend", "c", request(sequence));
+    const { core } = stage.exchange;
+    const held = core.registry.services.get("echo");
+    expect(held?.queue.count).toBeGreaterThan(40);
+    // As if one a millisecond were answered: 4 ms of work are welcome.
+    if (held !== undefined) held.ratePerMs = 1;
+    core.tick(performance.now());
+    stage.exchange.onTurn();
+    const [told] = stage.take("frontend", "c");
+    const inFlight = 50 - (held?.queue.count ?? 0);
+    expect(told).toMatchObject({ kind: "CREDIT", credit: inFlight + 2 });
+    stage.send("frontend", "c", clientHello());
+    expect(stage.take("frontend", "c")).toMatchObject([
+      { kind: "WELCOME", inFlightMax: inFlight + 2 },
+    ]);
+  });
+});
+
 describe("sessions", () => {
   it("welcomes again who says HELLO again, and changes nothing", () => {
     greet();

@@ -1,5 +1,6 @@
 // An exchange without sockets: messages go in and out by hand.
 import { Exchange, type Side } from "../../build/broker/exchange.js";
+import { ServiceRules } from "../../build/core/service-rules.js";
 import type { Outbox } from "../../build/broker/outbox.js";
 import type { RouterPort } from "../../build/broker/router-port.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
@@ -40,7 +41,9 @@ export class Stage {
   readonly ports: Record<Side, FakePort>;
 
   constructor(limits: Partial<Limits> = {}) {
-    this.exchange = new Exchange(resolveLimits(limits), { brokerLow: 1, brokerHigh: 2 });
+    const resolved = resolveLimits(limits);
+    const id = { brokerLow: 1, brokerHigh: 2 };
+    this.exchange = new Exchange(resolved, new ServiceRules(resolved), id);
     this.ports = { frontend: new FakePort(), backend: new FakePort() };
     for (const side of ["frontend", "backend"] as const) this.exchange.addPort(this.port(side));
   }

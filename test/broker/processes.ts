@@ -188,6 +188,7 @@ export interface FloodSummary {
   replies: number;
   /** Answers that are none, of any kind. */
   wrong: number;
+  credits: number;
   unknown: number;
   twice: number;
   never: number;

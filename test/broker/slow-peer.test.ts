@@ -10,7 +10,8 @@ let closers: (() => unknown)[];
 
 beforeEach(async () => {
   closers = [];
-  broker = await BrokerProcess.start();
+  // While a worker is stopped, the wait is long, and here nothing is to be refused for that.
+  broker = await BrokerProcess.start({ limits: { codelTargetMs: 0 } });
 });
 
 afterEach(async () => {

@@ -119,6 +119,12 @@ describe("what a broker refuses to start with", () => {
     ["an unknown limit", '{"limits": {"queueMax": 1}}', /unknown limit "queueMax"/],
     ["an inherited limit", '{"limits": {"toString": 1}}', /unknown limit "toString"/],
     ["a limit out of range", '{"limits": {"requestsMax": 0}}', /limits\.requestsMax/],
+    ["limits of services that are none", '{"services": 7}', /services must be an object of limits/],
+    [
+      "a limit that no service has",
+      '{"services": {"a.*": {"requestsMax": 9}}}',
+      /services\["a\.\*"\]: "requestsMax" is no limit of a service/,
+    ],
     ["limits that contradict", '{"limits": {"requestsMax": 9}}', /must not exceed/],
     ["a word for a number", '{"connectionsMax": "many"}', /connectionsMax must be a number/],
     ["a number out of range", '{"heartbeatIntervalMs": 0}', /heartbeatIntervalMs must be/],

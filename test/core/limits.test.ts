@@ -17,7 +17,8 @@ test("the defaults are not changed by what is resolved from them", () => {
 
 test("a value out of range names the limit and the value", () => {
   for (const name of Object.keys(defaultLimits) as (keyof Limits)[]) {
-    const mayBeZero = name === "lookAheadMs" || name === "lookAheadMax";
+    if (name === "queueOrder") continue;
+    const mayBeZero = ["lookAheadMs", "lookAheadMax", "codelTargetMs"].includes(name);
     const bad: unknown[] = [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 31 + 1, "7", null];
     if (!mayBeZero) bad.push(0);
     for (const value of bad) {
@@ -41,7 +42,7 @@ const relations: [keyof Limits, keyof Limits][] = [
 ];
 for (const [lesser, greater] of relations) {
   test(`${lesser} must not exceed ${greater}`, () => {
-    const value = defaultLimits[greater] + 1;
+    const value = (defaultLimits[greater] as number) + 1;
     const resolve = () => resolveLimits({ [lesser]: value });
     expect(resolve).toThrow(RangeError);
     expect(resolve).toThrow(
@@ -58,6 +59,15 @@ test("what the columns and the wire hold bounds attempts and concurrency", () =>
   );
   expect(() => resolveLimits({ concurrencyMax: 65_536 })).toThrow(
     "limits.concurrencyMax must be 1..65535, got 65536",
+  );
+});
+
+test("a queue's order is one of two", () => {
+  expect(resolveLimits({ queueOrder: "newest-first-when-overloaded" }).queueOrder).toMatch(
+    /newest/,
+  );
+  expect(() => resolveLimits({ queueOrder: "lifo" as never })).toThrow(
+    "limits.queueOrder must be one of fifo, newest-first-when-overloaded, got lifo",
   );
 });
 

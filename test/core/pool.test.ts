@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { defaultLimits } from "../../build/core/limits.js";
 import { bestWorker, Pool } from "../../build/core/pool.js";
 import { Ranking } from "../../build/core/ranking.js";
 import { Requests } from "../../build/core/requests.js";
@@ -67,7 +68,7 @@ describe("bestWorker", () => {
   }
 
   function newCase(poolCount: number, concurrencies: number[]): Case {
-    const service = new Service(0, "echo", new Requests(8));
+    const service = new Service(0, "echo", new Requests(8), defaultLimits);
     const pools = Array.from({ length: poolCount }, (_, i) => new Pool(`${i}`, [service]));
     const workers = concurrencies.map((concurrency, i) =>
       newWorker(i, concurrency, pools[i % poolCount]),
@@ -147,7 +148,9 @@ describe("bestWorker", () => {
 
 test("hungry services of a pool take turns", () => {
   const requests = new Requests(8);
-  const [a, b, c] = ["a", "b", "c"].map((name, index) => new Service(index, name, requests));
+  const [a, b, c] = ["a", "b", "c"].map(
+    (name, index) => new Service(index, name, requests, defaultLimits),
+  );
   const shared = new Pool("abc", [a, b, c]);
   expect(shared.nextHungry()).toBeUndefined();
   shared.setHungry(a, true);

@@ -1,12 +1,22 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
-import { PRIORITY_COUNT } from "../../build/core/limits.js";
+import { describe, expect, test } from "vitest";
+import {
+  defaultLimits,
+  PRIORITY_COUNT,
+  type QueueOrder,
+  resolveLimits,
+  type ServiceLimits,
+} from "../../build/core/limits.js";
 import { Queue } from "../../build/core/queue.js";
-import { NONE, Requests } from "../../build/core/requests.js";
+import { NONE, Requests, RequestState } from "../../build/core/requests.js";
 
 class Line {
   readonly requests = new Requests(1 << 14);
-  readonly queue = new Queue(this.requests);
+  readonly queue: Queue;
+
+  constructor(limits: ServiceLimits = defaultLimits) {
+    this.queue = new Queue(this.requests, limits);
+  }
 
   request(client: number, priority = 4, bytes = 1): number {
     const slot = this.requests.allocate();
@@ -24,24 +34,24 @@ class Line {
 
   /** Whose requests come out, in order. */
   clients(count: number): number[] {
-    return Array.from({ length: count }, () => this.requests.client[this.queue.take()]);
+    return Array.from({ length: count }, () => this.requests.client[this.queue.take(0, 0)]);
   }
 
   priorities(count: number): number[] {
-    return Array.from({ length: count }, () => this.requests.priority[this.queue.take()]);
+    return Array.from({ length: count }, () => this.requests.priority[this.queue.take(0, 0)]);
   }
 }
 
 test("an empty queue gives NONE", () => {
   const { queue } = new Line();
-  expect(queue.take()).toBe(NONE);
+  expect(queue.take(0, 0)).toBe(NONE);
   expect([queue.count, queue.bytes, queue.clientCount(1)]).toEqual([0, 0, 0]);
 });
 
 test("one client is served in the order it asked", () => {
   const line = new Line();
   const slots = [1, 1, 1, 1].map((client) => line.push(client));
-  expect(slots.map(() => line.queue.take())).toEqual(slots);
+  expect(slots.map(() => line.queue.take(0, 0))).toEqual(slots);
 });
 
 test("clients take turns, however many one of them has waiting", () => {
@@ -109,7 +119,7 @@ test("what a worker gave back goes first, in the order given back, whatever its 
   const returned = [line.request(2, 7), line.request(1, 3), line.request(2, 7)];
   for (const slot of returned) line.queue.pushReturned(slot);
   expect(line.queue.clientCount(2)).toBe(2);
-  expect([line.queue.take(), line.queue.take(), line.queue.take()]).toEqual(returned);
+  expect([line.queue.take(0, 0), line.queue.take(0, 0), line.queue.take(0, 0)]).toEqual(returned);
   // Its mark is gone with it.
   expect([...returned].map((slot) => line.requests.priority[slot])).toEqual([7, 3, 7]);
   expect(line.priorities(2)).toEqual([0, 0]);
@@ -141,7 +151,7 @@ test("any pushes, takes and removals: counts as recounted, order within a client
         waiting.splice(at, 1);
       };
       const takeOne = () => {
-        const slot = line.queue.take();
+        const slot = line.queue.take(0, 0);
         if (slot === NONE) return expect(waiting.length).toBe(0);
         const taken = waiting.find((each) => each.slot === slot)!;
         const first =
@@ -171,8 +181,158 @@ test("any pushes, takes and removals: counts as recounted, order within a client
         }
       }
       while (waiting.length > 0) takeOne();
-      expect(line.queue.take()).toBe(NONE);
+      expect(line.queue.take(0, 0)).toBe(NONE);
     }),
     { numRuns: 200 },
   );
+});
+
+/** What each client gets of so many bytes taken, while all of them have requests waiting. */
+function bytesShared(sizes: readonly number[], bytes: number): number[] {
+  const line = new Line();
+  const shares = sizes.map(() => 0);
+  for (const [client, size] of sizes.entries())
+    for (let i = 0; i < 3; i++) line.push(client, 4, size);
+  for (let taken = 0; taken < bytes; ) {
+    const slot = line.queue.take(0, 0);
+    const client = line.requests.client[slot];
+    shares[client] += line.requests.bytes[slot];
+    taken += line.requests.bytes[slot];
+    line.requests.move(slot, RequestState.QUEUED);
+    line.requests.free(slot);
+    line.push(client, 4, sizes[client]);
+  }
+  return shares;
+}
+
+test("large requests share by bytes, whatever their sizes", () => {
+  const [one, other, third] = bytesShared([1 << 20, 1 << 16, 1 << 18], 300 << 20);
+  for (const share of [one, other, third]) {
+    expect(share).toBeGreaterThan(98 << 20);
+    expect(share).toBeLessThan(102 << 20);
+  }
+});
+
+test("a small request counts as the quantum: 1 MiB bodies get 16 times the bytes of 1 KiB, not 1024", () => {
+  const [large, small] = bytesShared([1 << 20, 1 << 10], 256 << 20);
+  expect(large / small).toBeGreaterThan(15);
+  expect(large / small).toBeLessThan(17);
+});
+
+test("over any sizes, no client falls behind another by more than one request and one turn", () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 200_000 }), { minLength: 2, maxLength: 6 });
+  fc.assert(
+    fc.property(sizes, (each) => {
+      const shares = bytesShared(each, 20_000_000).map((share, client) => {
+        return (share / each[client]) * Math.max(each[client], defaultLimits.fairQuantumBytes);
+      });
+      const most = Math.max(...each, defaultLimits.fairQuantumBytes);
+      expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(2 * most);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test("what a client had too much of is not forgotten while others wait", () => {
+  const line = new Line();
+  const quantum = defaultLimits.fairQuantumBytes;
+  line.push(1, 4, 8 * quantum);
+  for (let i = 0; i < 40; i++) line.push(2);
+  expect(line.clients(1)).toEqual([1]);
+  // It comes back when its one request is answered, and pays for that one first.
+  line.push(1, 4, 8 * quantum);
+  const order = line.clients(12);
+  expect(order.indexOf(1)).toBe(8);
+  expect(line.queue.waiters.size).toBe(2);
+  // With nothing left that waits, nobody is owed.
+  while (line.queue.count > 0) line.queue.take(0, 0);
+  expect(line.queue.waiters.size).toBe(0);
+});
+
+test("all eight levels flooded without end: each is served, the lowest at least once in 112", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 8, maxLength: 8 }),
+      (clients) => {
+        const line = new Line();
+        const ask = (priority: number) => {
+          for (let client = 0; client < clients[priority]; client++) line.push(client, priority);
+        };
+        for (let priority = 0; priority < PRIORITY_COUNT; priority++) ask(priority);
+        const latest = new Array(PRIORITY_COUNT).fill(0);
+        for (let taken = 1; taken <= 1000; taken++) {
+          const slot = line.queue.take(0, 0);
+          const priority = line.requests.priority[slot];
+          expect(taken - latest[priority], `priority ${priority}`).toBeLessThanOrEqual(16 * 7);
+          latest[priority] = taken;
+          // Whoever is served asks again.
+          line.push(line.requests.client[slot], priority);
+        }
+        for (const each of latest) expect(1000 - each).toBeLessThanOrEqual(16 * 7);
+      },
+    ),
+    { numRuns: 20 },
+  );
+});
+
+describe("waits that are too long", () => {
+  const limits = resolveLimits({ codelTargetMs: 10, codelIntervalMs: 20, queueShortCount: 2 });
+
+  /** A queue that stands: client 1 asks each ms, and each second ms one is taken. */
+  function standing(queueOrder: QueueOrder, priority = 4) {
+    const line = new Line({ ...limits, queueOrder });
+    const waits: number[] = [];
+    let staleCount = 0;
+    for (let nowMs = 0; nowMs < 400; nowMs++) {
+      const pushed = line.push(1, priority);
+      line.requests.sinceMs[pushed] = nowMs;
+      if (nowMs % 2 === 0) continue;
+      let slot = line.queue.take(nowMs, 0);
+      while (line.queue.tookStale) {
+        staleCount++;
+        expect(nowMs - line.requests.sinceMs[slot]).toBeGreaterThan(20);
+        slot = line.queue.take(nowMs, 0);
+      }
+      waits.push(nowMs - line.requests.sinceMs[slot]);
+    }
+    return { waits, staleCount, line };
+  }
+
+  test("past two intervals nothing is handed out that waited twice the target", () => {
+    const { waits, staleCount, line } = standing("fifo");
+    expect(Math.max(...waits.slice(30))).toBeLessThanOrEqual(20);
+    expect(staleCount).toBeGreaterThan(150);
+    expect(line.queue.isOverloaded(4)).toBe(true);
+    while (line.queue.count > 0) line.queue.take(400, 0);
+    expect(line.queue.isOverloaded(4)).toBe(false);
+  });
+
+  test("a burst that is over within the interval costs nothing", () => {
+    const line = new Line(limits);
+    for (let i = 0; i < 18; i++) line.push(1);
+    for (let nowMs = 1; nowMs <= 18; nowMs++) {
+      line.queue.take(nowMs, 0);
+      expect(line.queue.tookStale).toBe(false);
+    }
+  });
+
+  test("high priorities, what was given back and short queues are spared", () => {
+    expect(standing("fifo", 3).staleCount).toBe(0);
+    const { line } = standing("fifo");
+    const returned = line.request(1);
+    line.queue.pushReturned(returned);
+    expect(line.queue.take(10_000, 0)).toBe(returned);
+    expect(line.queue.tookStale).toBe(false);
+    for (let left = line.queue.count; left > 0; left--) {
+      line.queue.take(10_000, 0);
+      expect(line.queue.tookStale).toBe(left > 2);
+    }
+  });
+
+  test("newest first, when that is asked for: fresh while it stands, and in order before", () => {
+    const { waits, staleCount } = standing("newest-first-when-overloaded");
+    expect(waits.slice(0, 10)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+    expect(Math.max(...waits.slice(30))).toBeLessThanOrEqual(2);
+    expect(staleCount).toBeGreaterThan(150);
+  });
 });

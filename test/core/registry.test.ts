@@ -1,10 +1,12 @@
 import { expect, test } from "vitest";
+import { defaultLimits } from "../../build/core/limits.js";
 import { Registry } from "../../build/core/registry.js";
 import { Requests } from "../../build/core/requests.js";
+import { ServiceRules } from "../../build/core/service-rules.js";
 import { Worker } from "../../build/core/workers.js";
 
 function newRegistry(servicesMax: number): Registry {
-  return new Registry(new Requests(64), servicesMax);
+  return new Registry(new Requests(64), servicesMax, new ServiceRules(defaultLimits));
 }
 
 let peer = 0;

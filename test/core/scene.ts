@@ -3,6 +3,7 @@
 import type { Command, Effects } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import { type Limits, PRIORITY_DEFAULT, resolveLimits } from "../../build/core/limits.js";
+import { type ServiceOverrides, ServiceRules } from "../../build/core/service-rules.js";
 import { type StatusCode, statusName } from "../../build/base/status.js";
 
 /** One attempt of one request, as the worker that has it knows it. */
@@ -33,9 +34,11 @@ export class Scene {
   #asking = "";
   #effects: string[] = [];
 
-  constructor(limits: Partial<Limits> = {}, nowMs = 0) {
+  constructor(limits: Partial<Limits> = {}, nowMs = 0, services: ServiceOverrides = {}) {
     this.nowMs = nowMs;
-    this.core = new Core(this.#sink(), resolveLimits(limits), nowMs);
+    const resolved = resolveLimits(limits);
+    const rules = new ServiceRules(resolved, services);
+    this.core = new Core(this.#sink(), resolved, nowMs, 0, rules);
   }
 
   // --- commands; each returns the effects it had ---
@@ -140,6 +143,7 @@ export class Scene {
       },
       abort: (worker, slot, status) =>
         add(`abort w${worker} ${this.#name(slot)} ${statusName(status)}`),
+      credit: (client, inFlightMax) => add(`credit c${client} ${inFlightMax}`),
       drained: (worker) => add(`drained w${worker}`),
       refuse: (peer, status) => add(`refuse p${peer} ${statusName(status)}`),
     };

@@ -44,6 +44,8 @@ export interface ModelWorker {
 
 export class Books {
   readonly clients = new Set<number>();
+  /** Of clients that were told of a credit: what, and when. */
+  readonly credits = new Map<number, { credit: number; toldMs: number }>();
   readonly workers = new Map<number, ModelWorker>();
   /** Accepted and not ended, by name. */
   readonly live = new Map<string, ModelRequest>();
@@ -58,6 +60,8 @@ export class Books {
     /** All the services that are asked for or served. */
     readonly services: readonly string[],
     public nowMs: number,
+    /** Says that something came about: a run that met nothing proves nothing. */
+    readonly meet: (event: string) => void,
   ) {
     for (const name of services) this.returned.set(name, []);
   }

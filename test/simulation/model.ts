@@ -9,7 +9,7 @@ import { Books, type ModelRequest } from "./books.ts";
 import { checkAll } from "./invariants.ts";
 import { type Log, must } from "./log.ts";
 import { checkChoice, checkOrder } from "./order.ts";
-import { isOverdue, mayBeGivenUp, refusalOf } from "./refusals.ts";
+import { isOverdue, mayBeGivenUp, mayBeStale, refusalOf } from "./refusals.ts";
 
 /** The core to be run: that of build/, or a mutant of it. */
 export type CoreClass = new (...parameters: ConstructorParameters<typeof Core>) => Core;
@@ -51,7 +51,7 @@ export class Model implements Effects {
     readonly sink: Effects,
   ) {
     this.core = new CoreUnderTest(this, limits, nowMs);
-    this.books = new Books(this.core, limits, services, nowMs);
+    this.books = new Books(this.core, limits, services, nowMs, (event) => log.meet(event));
   }
 
   // --- one step: the books, the command, the checks ---
@@ -207,6 +207,7 @@ export class Model implements Effects {
     const worker = this.books.workers.get(peer);
     if (worker === undefined) {
       this.books.clients.delete(peer);
+      this.books.credits.delete(peer);
       return;
     }
     this.books.workers.delete(peer);
@@ -383,7 +384,24 @@ export class Model implements Effects {
       return status === Status.UNAVAILABLE && request.attempts === request.attemptsMax;
     }
     if (this.books.nowMs >= request.deadlineMs) return status === Status.DEADLINE_EXCEEDED;
-    return this.#command === undefined && mayBeGivenUp(this.books, request, status);
+    if (this.#command === undefined) return mayBeGivenUp(this.books, request, status);
+    return status === Status.RESOURCE_EXHAUSTED && mayBeStale(this.books, request);
+  }
+
+  credit(client: number, inFlightMax: number): void {
+    this.#effect(`credit ${client} ${inFlightMax}`);
+    const { clientCreditMin, clientInFlightMax } = this.limits;
+    const { clients, credits, nowMs } = this.books;
+    must(clients.has(client), `credit for ${client}, which is none`);
+    must(this.#command === undefined, "credit outside of a tick");
+    must(inFlightMax <= clientInFlightMax, `credit of ${inFlightMax}`);
+    must(inFlightMax >= Math.min(clientCreditMin, clientInFlightMax), `credit of ${inFlightMax}`);
+    const told = credits.get(client);
+    must(told?.credit !== inFlightMax, `${client} is told nothing new`);
+    must(nowMs - (told?.toldMs ?? -Infinity) >= 100, `${client} is told too often`);
+    credits.set(client, { credit: inFlightMax, toldMs: nowMs });
+    this.log.meet("credit");
+    this.sink.credit(client, inFlightMax);
   }
 
   abort(peer: number, slot: number, status: StatusCode): void {

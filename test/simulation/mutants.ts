@@ -112,8 +112,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "wrong-queue-bytes",
     "queue.js",
-    "this.bytes += by * bytes[slot];",
-    "this.bytes += by * (bytes[slot] & ~1);",
+    "this.bytes -= this.#requests.bytes[slot];",
+    "this.bytes -= this.#requests.bytes[slot] & ~1;",
   ),
   mutant(
     "idle-beside-a-queue",
@@ -121,13 +121,8 @@ export const mutants: readonly Mutant[] = [
     "            worker.pool.place(worker);\n            this.#feed(worker);\n        }\n        else if",
     "            worker.pool.place(worker);\n        }\n        else if",
   ),
-  mutant("latest-first", "queue.js", "return flow.head;", "return flow.tail;"),
-  mutant(
-    "client-shares-forgotten",
-    "queue.js",
-    "if (count === 0)\n            this.#clientCounts.delete(client[slot]);\n        else\n            this.#clientCounts.set",
-    "this.#clientCounts.set",
-  ),
+  mutant("latest-first", "queue.js", "const oldest = flow.head;", "const oldest = flow.tail;"),
+  mutant("client-shares-forgotten", "queue.js", "        flow.waiter.count--;\n", ""),
   mutant("index-entry-remains", "request-index.js", "        this.#count--;\n", ""),
 ];
 

@@ -5,7 +5,8 @@ import { must } from "./log.ts";
 
 /**
  * The order that is promised: what a worker gave back goes first, in the order it was handed out;
- * then, of one client's requests for one service and priority, the one that came first.
+ * then, of one client's requests for one service and priority, the one that came first, or, where
+ * `queueOrder` says so and they wait too long, the one that came last.
  */
 export function checkOrder(books: Books, request: ModelRequest): void {
   const returned = books.returned.get(request.service)!;
@@ -14,11 +15,20 @@ export function checkOrder(books: Books, request: ModelRequest): void {
     returned.shift();
     return;
   }
-  for (const other of books.queue(request.service)) {
-    if (other.client !== request.client || other.priority !== request.priority) continue;
-    must(other === request, `${request.name} handed out before ${other.name}`);
+  const flow = books
+    .queue(request.service)
+    .filter(({ client, priority }) => client === request.client && priority === request.priority);
+  // A request that finds a worker at once stands in no line.
+  if (flow.length === 0) return;
+  const { queue } = books.core.registry.services.get(request.service)!;
+  // With the last of its level the overload is over, but then it is the oldest too.
+  const mayBeNewest = books.limits.queueOrder !== "fifo" && queue.isOverloaded(request.priority);
+  if (request !== flow[0] && mayBeNewest) {
+    books.meet("newest first");
+    must(request === flow.at(-1), `${request.name} is neither the oldest nor the newest`);
     return;
   }
+  must(request === flow[0], `${request.name} handed out before ${flow[0]?.name}`);
 }
 
 /** The worker: one with room, none idler beside it, and look-ahead only where nobody is idle. */

@@ -1,5 +1,6 @@
 // What the model expects of refusals: which requests may be taken, and which that wait may be given up.
 // A new rule of admission or of waiting is a change here.
+import { PRIORITY_DEFAULT } from "../../build/core/limits.js";
 import { Status, type StatusCode } from "../../build/base/status.js";
 import type { Request as Ask } from "../../build/core/command.js";
 import { type Books, type ModelRequest, sum } from "./books.ts";
@@ -37,8 +38,32 @@ function queueRefusal(books: Books, ask: Ask): StatusCode | undefined {
   const isFull =
     queue.length >= limits.queueCountMax ||
     sum(queue) + ask.bytes > limits.queueBytesMax ||
-    own >= limits.queueShare * (limits.queueCountMax - queue.length);
+    own >= clientCountMax(books, ask, queue.length);
   return isFull ? Status.RESOURCE_EXHAUSTED : undefined;
+}
+
+/** How many of one client may wait: less while what waits of this priority waits too long. */
+function clientCountMax({ limits, core, meet }: Books, ask: Ask, count: number): number {
+  const { queueShare, queueCountMax, codelTargetMs, queueShortCount } = limits;
+  const { ratePerMs, queue } = core.registry.services.get(ask.service)!;
+  const share = queueShare * (queueCountMax - count);
+  if (ask.priority < PRIORITY_DEFAULT || ratePerMs === 0 || !queue.isOverloaded(ask.priority)) {
+    return share;
+  }
+  meet("shorter queue");
+  const inTime = Math.max(ratePerMs * codelTargetMs * 1.5, queueShortCount);
+  return Math.min(Math.ceil(inTime / queue.waiters.size), share);
+}
+
+/** Whether a request that was next in line may be refused for its wait. */
+export function mayBeStale(books: Books, request: ModelRequest): boolean {
+  const { codelTargetMs, queueShortCount } = books.limits;
+  if (request.where !== "queued" || request.returned || codelTargetMs === 0) return false;
+  if (request.priority < PRIORITY_DEFAULT) return false;
+  if (books.queue(request.service).length <= queueShortCount) return false;
+  if (books.nowMs - request.sinceMs <= 2 * codelTargetMs) return false;
+  books.meet("stale");
+  return true;
 }
 
 /** Whether a request that waits may be given up with this status, by the time it has waited. */

@@ -184,6 +184,9 @@ export class SimBroker implements Effects {
     this.#send(worker, { kind: "abort", slot, generation });
   }
 
+  /** Told, and not heeded: these clients ask for more than they may, so that limits are met. */
+  credit(): void {}
+
   drained(worker: number): void {
     this.#send(worker, { kind: "bye" });
   }

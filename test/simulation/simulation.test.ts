@@ -16,6 +16,7 @@ const EVENTS = [
   ...["abort CANCELLED", "abort DEADLINE_EXCEEDED"],
   ...["fail DEADLINE_EXCEEDED", "fail RESOURCE_EXHAUSTED", "fail UNAVAILABLE", "fail NOT_FOUND"],
   ...["fail INVALID_ARGUMENT", "fail INTERNAL"],
+  "stale",
   ...["refuse UNAUTHENTICATED", "refuse INVALID_ARGUMENT", "refuse PERMISSION_DENIED"],
   ...["resent", "remembered", "unread", "healed", "probed"],
 ];
@@ -34,6 +35,8 @@ test(`the core keeps its promises over ${seeds.length} seeds`, { timeout: 600_00
   for (const event of EVENTS) {
     expect(met.get(event) ?? 0, event).toBeGreaterThan(seeds.length / 10);
   }
+  // Told each 100 ms at most, and a seed's time is short.
+  expect(met.get("credit") ?? 0, "credit").toBeGreaterThan(0);
 });
 
 test("the same seed has the same effects", () => {

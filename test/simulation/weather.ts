@@ -10,6 +10,7 @@ export class Weather {
   readonly #random: Random;
   /** How fast time goes by beside what happens. */
   readonly #pace: number;
+  readonly #priorities: readonly number[];
   readonly #mixture: [number, () => void][];
   readonly #total: number;
 
@@ -17,6 +18,8 @@ export class Weather {
     this.#world = world;
     this.#random = random;
     this.#pace = random.pick([1 / 32, 1 / 4, 1]);
+    // All the levels, or a few at which queues stand.
+    this.#priorities = random.pick([[0, 1, 2, 3, 4, 5, 6, 7], [4], [4, 5]]);
     this.#mixture = this.#mix();
     this.#total = this.#mixture.reduce((sum, [weight]) => sum + weight, 0);
   }
@@ -85,7 +88,7 @@ export class Weather {
       service: random.chance(90) ? random.pick(SERVICES.slice(0, 3)) : "typo",
       timeoutMs: random.pick([0, 1, 3, 8, 20.5, 60, 9_999]),
       attempts: random.below(4),
-      priority: random.chance(97) ? random.below(8) : 8,
+      priority: random.chance(97) ? random.pick(this.#priorities) : 8,
       bytes: random.chance(97) ? random.below(60) : 61,
     };
     client.ask(ask, limits.attemptsDefault, nowMs);
