@@ -121,7 +121,7 @@ export async function startClient({ frontend, secret }) {
  * @param {Dealer | Router} socket
  * @param {(frames: Buffer[]) => Promise<void> | void} handle
  */
-async function forEachMessage(socket, handle) {
+export async function forEachMessage(socket, handle) {
   while (!socket.closed) {
     try {
       await handle(await socket.receive());

@@ -196,6 +196,21 @@ test("a bar is as long for twice as fast as for half as fast, and ends at the ax
   expect(barOf(1 / 1000)).toEqual({ ...barOf(1 / 8), hasArrow: true });
 });
 
+test("beside other products every reply is what was asked too; who is not there is named", () => {
+  const { status, stdout, stderr } = bench(
+    ...["broker", "--peers", "--quick", "--json", "--depths", "1,16"],
+  );
+  expect(status, stderr).toBe(0);
+  const rows: Row[] = JSON.parse(stdout).rows;
+  const isThere = !stderr.includes("no NATS");
+  for (const contender of ["Proxy", ...(isThere ? ["NATS", "NATS by hand"] : [])]) {
+    const own = rows.filter((row) => row.contender === contender);
+    // With four workers once more.
+    expect(own.map(({ depth }) => depth)).toEqual([1, 16, 256]);
+    for (const row of own) expect(row).toMatchObject({ failed: 0, wrong: 0 });
+  }
+});
+
 test("suite core has every scenario, and what was asked was answered", () => {
   const { rows } = report("core");
   expect(rows.length).toBe(9);

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { absence } from "./peers/nats.mjs";
 import { interleave, median, medianRatio } from "../lib/rounds.mjs";
 import { figure, times } from "../lib/table.mjs";
 
@@ -8,6 +9,12 @@ import { figure, times } from "../lib/table.mjs";
 
 const WASMQ = { name: "wasmq", module: new URL("wasmq.mjs", import.meta.url) };
 const NAIVE = { name: "naive", module: new URL("../naive-broker.mjs", import.meta.url) };
+/** What else a team would take; `--peers` adds those that are there. */
+const PEERS = [
+  { name: "Proxy", module: new URL("peers/proxy.mjs", import.meta.url) },
+  { name: "NATS", module: new URL("peers/nats.mjs", import.meta.url) },
+  { name: "NATS by hand", module: new URL("peers/nats-by-hand.mjs", import.meta.url) },
+];
 const WORKERS_MANY = 4;
 const DEPTH_OF_MANY = 256;
 const WARMUP_DEPTH = 64;
@@ -113,7 +120,16 @@ class Fleet {
  */
 export async function runBrokerSuite(options, run) {
   const rows = [];
-  for (const scenario of SCENARIOS) rows.push(...(await runScenario(scenario, options, run)));
+  const absent = options.hasPeers ? absence() : undefined;
+  if (absent !== undefined) run.progress(`broker: no NATS: ${absent}`);
+  const peers = PEERS.filter(({ name }) => name === "Proxy" || absent === undefined);
+  for (const each of SCENARIOS) {
+    const isBeside = options.hasPeers && each.payload === "bytes";
+    const scenario = isBeside
+      ? { ...each, contenders: [each.contenders[0], ...peers, ...each.contenders.slice(1)] }
+      : each;
+    rows.push(...(await runScenario(scenario, options, run)));
+  }
   return rows;
 }
 
@@ -195,7 +211,9 @@ function summary(measured) {
 
 /** The broker must have seen what the client has, and nothing else. @param {Fleet} fleet */
 async function checkCounts(fleet) {
-  const { requests, replies, ...others } = await fleet.broker.ask("counts");
+  const counts = await fleet.broker.ask("counts");
+  if (counts === undefined) return;
+  const { requests, replies, ...others } = counts;
   const odd = Object.entries(others).filter(([, count]) => count !== 0);
   if (requests !== replies || replies !== fleet.answered || odd.length > 0) {
     const counted = JSON.stringify({ requests, replies, ...others });

@@ -27,7 +27,9 @@ export async function startWorker({ backend, secret }) {
   const worker = await Worker.start({
     brokers: [backend],
     keys: await keysOf(secret),
-    services: { [SERVICE]: (/** @type {unknown} */ request) => request },
+    services: {
+      [SERVICE]: { raw: secret === undefined, handler: (/** @type {unknown} */ body) => body },
+    },
   });
   return { stop: () => worker.close() };
 }
@@ -39,8 +41,10 @@ export async function startClient({ frontend, secret }) {
     keys: await keysOf(secret),
     timeoutMs: TIMEOUT_MS,
   });
+  // Bytes as they are, as the others carry them.
+  const options = { raw: secret === undefined };
   return {
-    request: (/** @type {unknown} */ body) => client.request(SERVICE, body),
+    request: (/** @type {unknown} */ body) => client.request(SERVICE, body, options),
     stop: () => client.close({ timeoutMs: 0 }),
   };
 }

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
  * @property {string | undefined} jsonFile
  * @property {string | undefined} htmlFile
  * @property {boolean} isQuick
+ * @property {boolean} hasPeers suite broker beside other products too
  * @property {number} seconds one measurement of the broker takes this long; others a part of it
  * @property {number} rounds
  * @property {number} codecRounds
@@ -28,6 +29,7 @@ export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [cor
   --seconds N      length of one measurement at the broker, default 0.7; of others a part of it
   --rounds N       rounds per figure, default 3, of suite codec 7; figures are medians
   --depths LIST    requests in flight, default 1,64,256,2048
+  --peers          suite broker beside NATS, where it is installed, and zeromq's native Proxy too
   --quick          tiny counts: shows that it runs, not how fast
   --profile DIR    write a CPU profile of each process that measures into DIR
   --help`;
@@ -54,6 +56,7 @@ export function readOptions(args) {
       rounds: { type: "string" },
       depths: { type: "string" },
       profile: { type: "string" },
+      peers: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
@@ -75,8 +78,12 @@ export function readOptions(args) {
     if (file === undefined || existsSync(dirname(file))) continue;
     throw new RangeError(`there is no folder ${dirname(file)} for ${file}`);
   }
+  if (values.peers && !suites.includes("broker")) {
+    throw new RangeError(`--peers is of suite broker, got ${suites.join(", ")}`);
+  }
   return {
     suites,
+    hasPeers: values.peers,
     isJson: values.json,
     jsonFile: values["json-file"],
     htmlFile: values.html,

@@ -1,0 +1,33 @@
+// NATS driven by hand: publish with inboxes of one's own and no timers, the fastest that a user of it
+// writes. A reply that does not come is waited for for ever.
+import { connectTo, startBroker, startWorker, SUBJECT } from "./nats.mjs";
+
+export { startBroker, startWorker };
+
+/** @param {import("../party.mjs").ClientOptions} options */
+export async function startClient({ frontend }) {
+  const connection = await connectTo(frontend);
+  const inbox = `_INBOX.hand${process.pid}`;
+  /** @type {Map<string, (reply: Uint8Array) => void>} */
+  const pending = new Map();
+  let lastId = 0;
+  connection.subscribe(`${inbox}.*`, {
+    callback: (/** @type {unknown} */ _error, /** @type {any} */ { subject, data }) => {
+      const resolve = pending.get(subject);
+      pending.delete(subject);
+      resolve?.(data);
+    },
+  });
+  await connection.flush();
+  return {
+    /** @param {Uint8Array} body */
+    request(body) {
+      return new Promise((resolve) => {
+        const reply = `${inbox}.${(++lastId).toString(36)}`;
+        pending.set(reply, resolve);
+        connection.publish(SUBJECT, body, { reply });
+      });
+    },
+    stop: () => connection.close(),
+  };
+}
