@@ -18,6 +18,12 @@ export class Broker extends Membership implements Choosable {
     return this.inFlightMax < this.#inFlightMaxWhole;
   }
 
+  /** It takes us on, and lets us have so many in flight: more than before, perhaps, or fewer. */
+  welcomed(inFlightMax: number): void {
+    this.#inFlightMaxWhole = 0;
+    this.grant(inFlightMax);
+  }
+
   /** It lets us have so many in flight. */
   grant(inFlightMax: number): void {
     this.inFlightMax = Math.max(1, inFlightMax);
@@ -96,7 +102,7 @@ export class Brokers {
     return {
       hello: events.hello,
       onWelcome: ({ inFlightMax }) => {
-        of().grant(inFlightMax);
+        of().welcomed(inFlightMax);
         events.onWelcome();
       },
       onRecord: (reader) => {

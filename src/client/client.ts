@@ -536,6 +536,8 @@ export class Client {
     // What no worker began keeps its id and its body: no reply to it can be under way. What ran
     // must have another, or those that remember it would answer the same again.
     if (!untouched && !this.#renew(pending)) return true;
+    // Of what ran it is not said that it was never taken.
+    if (!untouched) pending.staleMs = Infinity;
     this.#stats.retries++;
     this.#leaveBroker(pending);
     if (isMoved) this.#unsent.push(pending);
@@ -548,10 +550,11 @@ export class Client {
     this.#pending.renew(pending);
     pending.packed = undefined;
     try {
+      // Packing runs the caller's code, which may end this very request.
       pending.body = pending.reseal?.() ?? pending.body;
-      return true;
+      return this.#isPending(pending);
     } catch (error) {
-      this.#fail(pending, asRequestError(error));
+      if (this.#isPending(pending)) this.#fail(pending, asRequestError(error));
       return false;
     }
   }

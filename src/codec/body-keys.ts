@@ -199,6 +199,19 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   }
 
   /**
+   * Whether a body is opened by a key of the ring, or in plain mode by none: all that the codec's
+   * thread knows of. The decision is admit()'s, with all keys, so that the thread is asked nothing
+   * that it would grant and this codec would not.
+   *
+   * @throws CodecError as admit() does
+   */
+  isOpenedByRing(bytes: Uint8Array, envelope: Envelope, context: CodecContext): boolean {
+    const key = this.admit(bytes, envelope, context);
+    if (!envelope.isSealed) return true;
+    return key !== undefined && key === this.ring.find(envelope.keyId);
+  }
+
+  /**
    * Marks a body whose tag has verified as opened.
    *
    * @throws CodecError `BAD_COUNTER`, `REPLAYED`, `STALE`

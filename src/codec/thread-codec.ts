@@ -1,7 +1,7 @@
 import { NONCE_SIZE } from "./aead.js";
 import type { Origin } from "./body-keys.js";
 import { type CodecContext, ownContext } from "./context.js";
-import { DICTIONARY, HEADER_SIZE, readEnvelope } from "./envelope.js";
+import { CHUNK, DICTIONARY, HEADER_SIZE, readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import { requireBytes } from "./options.js";
 import { StreamCodec } from "./stream-codec.js";
@@ -86,7 +86,8 @@ export abstract class ThreadCodec extends StreamCodec {
       if (bytes.length === 0) {
         throw new CodecError("THREAD_LOST", "the codec's thread ended with the body in it");
       }
-      return this.#sealHere(bytes, task.context);
+      // As the thread would have: it holds no dictionaries.
+      return this.#sealHere(bytes, { ...task.context, dictionary: null });
     });
   }
 
@@ -156,25 +157,25 @@ export abstract class ThreadCodec extends StreamCodec {
     requireBytes("bytes", bytes);
     const { binder, keys, options } = this.bulk;
     binder.check(context);
-    const { plainSize, isSealed, isAgreed, isCompressed, flags } = readEnvelope(bytes);
-    // The thread has the shared keys alone and no dictionaries; and what is refused at a glance is
-    // refused here.
+    const envelope = readEnvelope(bytes);
+    const { isSealed, isCompressed, flags } = envelope;
+    // What is refused at a glance is refused here, and the thread has no dictionaries.
     const isForThread =
-      plainSize <= options.sizeMax &&
-      !isAgreed &&
-      keys.isOfRing(context, null) &&
-      !(isCompressed && (flags & DICTIONARY) !== 0);
+      envelope.plainSize <= options.sizeMax &&
+      (flags & CHUNK) === 0 &&
+      !(isCompressed && (flags & DICTIONARY) !== 0) &&
+      keys.isOpenedByRing(bytes, envelope, context);
     const thread = this.#requireThread();
     if (!isForThread || !thread.isReadyFor(bytes.length)) return this.open(bytes, context);
     const copy = new Uint8Array(bytes);
     // Key id and nonce are what there is to remember.
-    const envelope = copy.slice(0, HEADER_SIZE + NONCE_SIZE);
+    const nonce = copy.slice(0, HEADER_SIZE + NONCE_SIZE);
     const task = { what: "open", bytes: copy, context: ownContext(context) } as const;
     return thread.run(task, (answer) => {
       this.requireOpen();
       if (answer === undefined) return this.open(bytes, task.context);
       const isVerified = answer.code === undefined || answer.isVerified;
-      if (isSealed && isVerified) keys.markOpened(envelope, null);
+      if (isSealed && isVerified) keys.markOpened(nonce, null);
       const plain = bytesOf(answer);
       try {
         return this.unpackOwn(plain);
