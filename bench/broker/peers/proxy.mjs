@@ -2,7 +2,7 @@
 // duties. It deals to workers in turn.
 //
 //   client -> proxy   | requestId | body |               proxy -> worker   | client | requestId | body |
-import { Dealer, Proxy, Router } from "zeromq";
+import { Dealer, Proxy as NativeProxy, Router } from "zeromq";
 import { forEachMessage, startClient as startNaiveClient } from "../../naive-broker.mjs";
 
 const options = { sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: 0 };
@@ -13,7 +13,7 @@ export async function startBroker() {
   await frontend.bind("tcp://127.0.0.1:*");
   await backend.bind("tcp://127.0.0.1:*");
   const [front, back] = [frontend.lastEndpoint, backend.lastEndpoint];
-  const proxy = new Proxy(frontend, backend);
+  const proxy = new NativeProxy(frontend, backend);
   const running = proxy.run();
   return {
     frontend: front,
