@@ -1,26 +1,18 @@
 // The parties of suite overload: a broker, a worker whose handler waits as one for a database would,
 // and a process of many clients that ask at a given pace, whatever comes back.
-import { Broker, Client, Worker } from "../../build/index.js";
+import { Client, Worker } from "../../build/index.js";
+import { startLoopback } from "./loopback.mjs";
 
 const SERVICE = "bench.slow";
 /** Callers do not wait for longer, so neither does what a client has held back. */
 const TIMEOUT_MS = 2_000;
 const PACE_MS = 2;
 
-export async function startBroker() {
-  const broker = await Broker.start({
-    frontend: "tcp://127.0.0.1:0",
-    backend: "tcp://127.0.0.1:0",
+export function startBroker() {
+  return startLoopback((broker) => {
+    const { queued, requests } = broker.stats;
+    return { queued, held: requests, rssBytes: process.memoryUsage.rss() };
   });
-  return {
-    frontend: broker.frontend[0],
-    backend: broker.backend[0],
-    counts() {
-      const { queued, requests } = broker.stats;
-      return { queued, held: requests, rssBytes: process.memoryUsage.rss() };
-    },
-    stop: () => broker.close({ timeoutMs: 500 }),
-  };
 }
 
 /** @param {{ backend: string, concurrency: number, serviceMs: number }} options */

@@ -1,25 +1,17 @@
 // wasmq by its public face alone, with its defaults: deadlines, credits, limits and retries on.
-import { Broker, Client, Worker } from "../../build/index.js";
+import { Client, Worker } from "../../build/index.js";
+import { startLoopback } from "./loopback.mjs";
 import { importKey } from "../../build/codec/index.js";
 
 const SERVICE = "bench.echo";
 const TIMEOUT_MS = 10_000;
 
-export async function startBroker() {
-  const broker = await Broker.start({
-    frontend: "tcp://127.0.0.1:0",
-    backend: "tcp://127.0.0.1:0",
+export function startBroker() {
+  return startLoopback((broker) => {
+    const { counts, requests, faults } = broker.stats;
+    const faultCount = Object.values(faults).reduce((sum, count) => sum + count, 0);
+    return { ...counts, held: requests, faults: faultCount };
   });
-  return {
-    frontend: broker.frontend[0],
-    backend: broker.backend[0],
-    counts() {
-      const { counts, requests, faults } = broker.stats;
-      const faultCount = Object.values(faults).reduce((sum, count) => sum + count, 0);
-      return { ...counts, held: requests, faults: faultCount };
-    },
-    stop: () => broker.close({ timeoutMs: 500 }),
-  };
 }
 
 /** @param {import("./party.mjs").WorkerOptions} options */

@@ -307,8 +307,8 @@ export class Codec extends ThreadCodec {
     }
   }
 
-  /** @internal As seal(), of bytes that pack() made: a client may have to seal them again. */
-  sealPacked(packed: Uint8Array, context: CodecContext): Uint8Array {
+  /** @internal As sealFor(), of bytes that pack() made: a client may have to seal them again. */
+  sealPacked(packed: Uint8Array, context: CodecContext, origin?: Origin): Uint8Array {
     this.requireOpen();
     this.#binder.check(context);
     const memory = this.#memory;
@@ -316,7 +316,7 @@ export class Codec extends ThreadCodec {
     try {
       memory.reserve(top, packed.length);
       memory.u8.set(packed, top);
-      return this.#sealer.seal(packed.length, context);
+      return this.#sealer.seal(packed.length, context, origin);
     } finally {
       memory.leave(top);
     }

@@ -14,7 +14,8 @@ export type { CodecParts } from "./stream-codec.js";
 export abstract class ThreadCodec extends StreamCodec {
   #thread: BodyThread | undefined;
 
-  abstract sealPacked(bytes: Uint8Array, context: CodecContext): Uint8Array;
+  /** @internal */
+  abstract sealPacked(bytes: Uint8Array, context: CodecContext, origin?: Origin): Uint8Array;
   /** @internal */
   abstract unpackOwn(bytes: Uint8Array): unknown;
   abstract open(bytes: Uint8Array, context: CodecContext): unknown;
@@ -45,16 +46,14 @@ export abstract class ThreadCodec extends StreamCodec {
     origin?: Origin,
   ): Uint8Array | Promise<Uint8Array> {
     this.requireOpen();
-    const { memory, packer, sealer, binder, keys, options } = this.bulk;
+    const { memory, packer, sealer, binder } = this.bulk;
     binder.check(context);
     const top = memory.enter();
     try {
       const size = packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
       this.requireOpen();
-      // The thread has the shared keys alone.
-      const isForThread = size >= options.threadFrom && keys.isOfRing(context, origin);
-      if (!isForThread || !this.#requireThread().isReadyFor(size)) {
+      if (!this.#isSealedInThread(size, context, origin)) {
         return sealer.seal(size, context, origin);
       }
       return this.#sealInThread(memory.u8.slice(top, top + size), context);
@@ -65,12 +64,15 @@ export abstract class ThreadCodec extends StreamCodec {
 
   /** @internal As sealSoon(), of bytes that pack() made. */
   sealPackedSoon(bytes: Uint8Array, context: CodecContext): Uint8Array | Promise<Uint8Array> {
-    const { keys, options } = this.bulk;
-    const isForThread = bytes.length >= options.threadFrom && keys.isOfRing(context, undefined);
-    if (!isForThread || !this.#requireThread().isReadyFor(bytes.length)) {
-      return this.sealPacked(bytes, context);
-    }
+    if (!this.#isSealedInThread(bytes.length, context)) return this.sealPacked(bytes, context);
     return this.#sealInThread(new Uint8Array(bytes), context);
+  }
+
+  /** Whether a body is large enough, and under a shared key: the thread has these alone. */
+  #isSealedInThread(size: number, context: CodecContext, origin?: Origin): boolean {
+    const { keys, options } = this.bulk;
+    const isForThread = size >= options.threadFrom && keys.isOfRing(context, origin);
+    return isForThread && this.#requireThread().isReadyFor(size);
   }
 
   #sealInThread(bytes: Uint8Array, context: CodecContext): Promise<Uint8Array> {
@@ -87,20 +89,8 @@ export abstract class ThreadCodec extends StreamCodec {
         throw new CodecError("THREAD_LOST", "the codec's thread ended with the body in it");
       }
       // As the thread would have: it holds no dictionaries.
-      return this.#sealHere(bytes, { ...task.context, dictionary: null });
+      return this.sealPacked(bytes, { ...task.context, dictionary: null }, null);
     });
-  }
-
-  #sealHere(bytes: Uint8Array, context: CodecContext): Uint8Array {
-    const { memory, sealer } = this.bulk;
-    const top = memory.enter();
-    try {
-      memory.reserve(top, bytes.length);
-      memory.u8.set(bytes, top);
-      return sealer.seal(bytes.length, context, null);
-    } finally {
-      memory.leave(top);
-    }
   }
 
   /**

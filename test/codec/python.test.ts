@@ -12,7 +12,7 @@ import {
   parseKey,
 } from "../../build/codec/index.js";
 import { families } from "./families.js";
-import { hex, toHex } from "./support.js";
+import { contextOf, type ContextVector, hex, toHex } from "./support.js";
 
 // examples/python opens what we seal and seals what we open, where Python and its packages are
 // there. WASMQ_REQUIRE_PYTHON=1 makes their absence a failure; WASMQ_PYTHON names an interpreter.
@@ -92,17 +92,6 @@ function ask(keyTexts: string[], jobs: Job[]): Answer[] {
     .map((line) => JSON.parse(line));
   expect(answers).toHaveLength(jobs.length);
   return answers;
-}
-
-interface ContextVector {
-  service: string;
-  direction: "request" | "reply";
-  requestId: string;
-  headers: string;
-}
-
-function contextOf(vector: ContextVector): CodecContext {
-  return { ...vector, requestId: hex(vector.requestId), headers: hex(vector.headers) };
 }
 
 interface Vector {

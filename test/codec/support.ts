@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { CodecError, type CodecErrorCode } from "../../build/codec/index.js";
+import { CodecError, type CodecErrorCode, type CodecContext } from "../../build/codec/index.js";
 
 /** Runs it and expects a CodecError of this code; returns its message. */
 export function expectCode(code: CodecErrorCode, run: () => unknown): string {
@@ -106,3 +106,15 @@ export const samples: Record<string, unknown> = {
   nested: [[[[]]], { a: { b: { c: {} } } }, [null, true, false]],
   repeated: Array.from({ length: 12 }, (_, index) => ({ name: "item", index, ok: true })),
 };
+
+/** A context as the vectors have it, bytes in hex. */
+export interface ContextVector {
+  service: string;
+  direction: "request" | "reply";
+  requestId: string;
+  headers: string;
+}
+
+export function contextOf(vector: ContextVector): CodecContext {
+  return { ...vector, requestId: hex(vector.requestId), headers: hex(vector.headers) };
+}

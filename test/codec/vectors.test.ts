@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import {
-  type CodecContext,
   type CodecErrorCode,
   ExtData,
   createCodec,
@@ -11,24 +10,13 @@ import {
   parsePublicKey,
   parseServiceKey,
 } from "../../build/codec/index.js";
-import { expectCode, hex, toHex } from "./support.js";
+import { contextOf, type ContextVector, expectCode, hex, toHex } from "./support.js";
 
 // Made by test/vectors/make-codec.mjs from the specification, without the codec.
 const vectors = JSON.parse(readFileSync(new URL("../vectors/codec.json", import.meta.url), "utf8"));
 const key = await parseKey(vectors.key.text);
 const dictionary = await importDictionary(hex(vectors.dictionary.bytes));
 const plain = await createCodec();
-
-interface ContextVector {
-  service: string;
-  direction: "request" | "reply";
-  requestId: string;
-  headers: string;
-}
-
-function contextOf(vector: ContextVector): CodecContext {
-  return { ...vector, requestId: hex(vector.requestId), headers: hex(vector.headers) };
-}
 
 interface OpenVector {
   name: string;
