@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { createCodec } from "../../build/codec/index.js";
 import type { LinearMemory } from "../../build/codec/linear-memory.js";
 import { Running } from "../cli/processes.js";
+import { CONTEXT } from "./envelopes.mjs";
 import { TARGETS } from "./inputs.mjs";
 import { FuzzFailure, fuzz, replay } from "./run.mjs";
 
@@ -36,6 +38,15 @@ describe("hostile input: an error or a valid value, memory as it was, all codecs
       "TRUNCATED BAD_VERSION BAD_FLAGS TOO_LARGE UNSEALED UNKNOWN_KEY REDIRECTED SWAPPED TAMPERED REPLAYED STALE BAD_COUNTER BAD_BLOCK SIZE_MISMATCH TRAILING_BYTES RESERVED_BYTE BAD_KEY BAD_TIMESTAMP TOO_DEEP value";
     expect(Object.keys(outcomes.open).sort()).toEqual(codes.split(" ").sort());
   });
+});
+
+test("a block in clear that names a dictionary is refused by that name (seed 88142671, input 1682)", async () => {
+  const codec = await createCodec();
+  const bytes = Buffer.from("0109000002000000383d4e3388e2cece0000000020e2cece0000000020", "hex");
+  expect(() => codec.open(bytes, CONTEXT)).toThrow(
+    "UNKNOWN_DICTIONARY: compressed with 00000000cecee220, dictionaries held: none",
+  );
+  codec.close();
 });
 
 test("the same seed makes the same inputs and outcomes, another one others", async () => {

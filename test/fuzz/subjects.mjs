@@ -33,7 +33,8 @@ const CODES = Object.fromEntries(
     decompress: BLOCK_CODES,
     "decompress-sized": BLOCK_CODES,
     open: `${ENVELOPE_CODES} ${BLOCK_CODES} ${VALUE_CODES}`,
-    "open-plain": `${ENVELOPE_CODES} ${BLOCK_CODES} ${VALUE_CODES}`,
+    // In clear anyone may name a dictionary, and these codecs hold none.
+    "open-plain": `${ENVELOPE_CODES} UNKNOWN_DICTIONARY ${BLOCK_CODES} ${VALUE_CODES}`,
   }).map(([target, codes]) => [target, new Set(codes.split(" "))]),
 );
 
