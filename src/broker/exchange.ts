@@ -32,7 +32,7 @@ import type { PlainWorker } from "./acceptor.js";
 import { Delivery, plainFailure } from "./delivery.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
 export interface FaultCounts {
@@ -44,6 +44,8 @@ export interface FaultCounts {
   role: number;
   /** Peers given up because they did not read what they were owed. */
   unread: number;
+  /** What a key asked that it may not do (PERMISSION_DENIED). */
+  denied: number;
 }
 
 /** How long clients that heed DRAIN may take to leave a broker that has nothing of theirs left. */
@@ -72,13 +74,14 @@ export class Exchange {
     stranger: 0,
     role: 0,
     unread: 0,
+    denied: 0,
   };
   readonly peers = new Peers();
   readonly #limits: Limits;
   readonly #delivery = new Delivery(this.peers);
-  readonly #ports: RouterPort[] = [];
+  readonly #ports: Port[] = [];
   /** Where workers of the backend are better off than behind the acceptor. */
-  #direct: { from: RouterPort; port: number } | undefined;
+  #direct: { from: Port; port: number } | undefined;
   readonly #brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
@@ -106,12 +109,12 @@ export class Exchange {
     this.#delivery.requests = this.core.requests;
   }
 
-  addPort(port: RouterPort): void {
+  addPort(port: Port): void {
     this.#ports.push(port);
   }
 
   /** Workers that say HELLO at port `from` are told to come to TCP port `port` of the same host. */
-  offerDirect(from: RouterPort, port: number): void {
+  offerDirect(from: Port, port: number): void {
     this.#direct = { from, port };
   }
 
@@ -162,7 +165,7 @@ export class Exchange {
 
   // --- in: a message of a ROUTER ---
 
-  onMessage(side: Side, port: RouterPort, frames: Buffer[]): void {
+  onMessage(side: Side, port: Port, frames: Buffer[]): void {
     const [routingId, first] = frames;
     const peer = this.peers.ofRoute(port, routingId);
     this.#delivery.nowMs = this.#now();
@@ -178,7 +181,7 @@ export class Exchange {
 
   #onBatch(
     side: Side,
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     known: Peer | undefined,
     frames: Buffer[],
@@ -213,7 +216,7 @@ export class Exchange {
   }
 
   #tell(
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     peer: Peer | undefined,
     error: { status: StatusCode; reason: string; record: number },
@@ -244,12 +247,7 @@ export class Exchange {
 
   // --- records -> commands ---
 
-  #onHello(
-    side: Side,
-    port: RouterPort,
-    routingId: Buffer,
-    known: Peer | undefined,
-  ): Peer | undefined {
+  #onHello(side: Side, port: Port, routingId: Buffer, known: Peer | undefined): Peer | undefined {
     const hello = readHello(this.#reader);
     if (typeof hello === "string") {
       this.#malformed(hello);
@@ -271,6 +269,16 @@ export class Exchange {
     if (role === "client" && this.#isShuttingDown) {
       this.#refuse(Status.UNAVAILABLE, "broker is shutting down");
       return undefined;
+    }
+    if (role === "worker") {
+      const access = port.accessOf(routingId);
+      for (const service of access === undefined ? [] : hello.services) {
+        const reason = access?.denial("serve", service);
+        if (reason !== undefined) {
+          this.#refuse(Status.PERMISSION_DENIED, reason);
+          return undefined;
+        }
+      }
     }
     if (hello.canMove && this.#direct?.from === port) {
       // Nothing is kept of it here: it says HELLO again there, or here without that flag.
@@ -358,6 +366,13 @@ export class Exchange {
       this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
       return;
     }
+    if (peer.access !== undefined) {
+      const reason = peer.access.denial("call", record.service);
+      if (reason !== undefined) {
+        this.#delivery.fail(peer.index, record.sequence, Status.PERMISSION_DENIED, reason, 0, 0);
+        return;
+      }
+    }
     record.peer = peer.index;
     this.#delivery.current = record.held;
     this.#step(record);
@@ -434,12 +449,7 @@ export class Exchange {
 
   // --- plain peers (PROTOCOL 4) ---
 
-  #onPlainRequest(
-    port: RouterPort,
-    routingId: Buffer,
-    known: Peer | undefined,
-    body: Buffer[],
-  ): void {
+  #onPlainRequest(port: Port, routingId: Buffer, known: Peer | undefined, body: Buffer[]): void {
     if (known !== undefined && known.role !== "plain-client") {
       this.faults.role++;
       const reason = "one that said HELLO sends batches";
@@ -453,6 +463,12 @@ export class Exchange {
       const why =
         body.length > PLAIN_FRAMES_MAX ? "too many frames" : "larger than the broker takes";
       port.sendOnce(routingId, plainFailure(Status.INVALID_ARGUMENT, `request ${why}`));
+      return;
+    }
+    const access = known === undefined ? port.accessOf(routingId) : known.access;
+    const denial = access?.denial("call", DEFAULT_SERVICE);
+    if (denial !== undefined) {
+      port.sendOnce(routingId, plainFailure(Status.PERMISSION_DENIED, denial));
       return;
     }
     const peer = known ?? this.#welcomePlainClient(port, routingId);
@@ -487,7 +503,7 @@ export class Exchange {
     });
   }
 
-  #welcomePlainClient(port: RouterPort, routingId: Buffer): Peer {
+  #welcomePlainClient(port: Port, routingId: Buffer): Peer {
     // A session for the ids that workers see: this broker's own, told apart by the peer.
     const { brokerLow, brokerHigh } = this.#brokerId;
     const session = (brokerLow + ++this.#plainSessions) >>> 0;
@@ -500,6 +516,11 @@ export class Exchange {
 
   onPlainWorker(plainWorker: PlainWorker): void {
     this.#delivery.nowMs = this.#now();
+    if (plainWorker.access?.denial("serve", DEFAULT_SERVICE) !== undefined) {
+      // A REP socket cannot be told.
+      plainWorker.close();
+      return;
+    }
     const { index: peer } = this.peers.addPlainWorker(plainWorker);
     this.#step({
       kind: "join-worker",
