@@ -75,13 +75,13 @@ it("asks the same of plain peers, for the service default", () => {
   let closed = 0;
   const { access } = stage.ports.backend;
   const worker: PlainWorker = { id: 1, access, send() {}, close: () => void closed++ };
-  stage.exchange.onPlainWorker(worker);
+  stage.exchange.plain.onWorker(worker);
   expect([closed, stage.exchange.core.workerCount]).toEqual([1, 0]);
   expect(told()).toEqual(["call default", "serve default"]);
 
   grant({ call: ["default"], serve: ["default"] });
   const allowed = { ...worker, access: stage.ports.backend.access };
-  stage.exchange.onPlainWorker(allowed);
+  stage.exchange.plain.onWorker(allowed);
   stage.receive("frontend", "r", plain);
   expect([closed, stage.exchange.core.workerCount, stage.exchange.core.requests.count]) //
     .toEqual([1, 1, 1]);
