@@ -170,9 +170,9 @@ export class Broker {
             connectionsMax,
             maxMessageSize: messageBytesMax,
             events: {
-              onPlainWorker: (worker) => exchange.onPlainWorker(worker),
-              onPlainReply: (worker, parts) => exchange.onPlainReply(worker, parts),
-              onPlainGone: (worker) => exchange.onPlainGone(worker),
+              onPlainWorker: (worker) => exchange.plain.onWorker(worker),
+              onPlainReply: (worker, parts) => exchange.plain.onReply(worker, parts),
+              onPlainGone: (worker) => exchange.plain.onGone(worker),
               onRefused: () => {},
             },
           }),

@@ -3,21 +3,10 @@ import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";
 import { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
-import { PRIORITY_DEFAULT } from "../core/limits.js";
 import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
-import { BATCH_HEADER_SIZE, DEFAULT_SERVICE, Flag, Kind, NO_RECORD, Role } from "../wire/layout.js";
-import {
-  bytesOf,
-  CancelRecord,
-  type ExchangeId,
-  FailureRecord,
-  type HeldRecord,
-  ReplyRecord,
-  RequestRecord,
-  writeReply,
-  writeRequest,
-} from "../wire/request-record.js";
+import { Kind, NO_RECORD, Role } from "../wire/layout.js";
+import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import {
   readCredit,
   readHello,
@@ -28,11 +17,12 @@ import {
   writeWelcome,
 } from "../wire/session-record.js";
 import { NameCache } from "../wire/text.js";
-import type { PlainWorker } from "./acceptor.js";
-import { Delivery, plainFailure } from "./delivery.js";
+import { Delivery } from "./delivery.js";
+import type { Fault, Host, Pattern } from "./host.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
-import type { RouterPort } from "./router-port.js";
+import { PlainPeers } from "./plain-peers.js";
+import type { Port } from "./port.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
 export interface FaultCounts {
@@ -44,16 +34,14 @@ export interface FaultCounts {
   role: number;
   /** Peers given up because they did not read what they were owed. */
   unread: number;
+  /** What a key asked that it may not do (PERMISSION_DENIED). */
+  denied: number;
 }
 
 /** How long clients that heed DRAIN may take to leave a broker that has nothing of theirs left. */
 const LEAVE_MS_MAX = 500;
 /** How often deadlines are looked at while there are any. */
 const TICK_MS = 5;
-const PLAIN_FRAMES_MAX = 255;
-const NO_BYTES = new Uint8Array(0);
-const DEFAULT_SERVICE_BYTES = Buffer.from(DEFAULT_SERVICE);
-const NO_ID: ExchangeId = { sessionLow: 0, sessionHigh: 0, sequence: 1, slot: 0, generation: 0 };
 
 /** Which end of the broker a port is. */
 export type Side = "frontend" | "backend";
@@ -62,7 +50,7 @@ export type Side = "frontend" | "backend";
  * Where bytes become commands and decisions become bytes: message -> records -> core -> effects
  * (delivery.ts) -> outboxes -> messages. Knows no socket but through its ports.
  */
-export class Exchange {
+export class Exchange implements Host {
   readonly core: Core;
   readonly faults: FaultCounts = {
     alien: 0,
@@ -72,14 +60,19 @@ export class Exchange {
     stranger: 0,
     role: 0,
     unread: 0,
+    denied: 0,
   };
   readonly peers = new Peers();
-  readonly #limits: Limits;
-  readonly #delivery = new Delivery(this.peers);
-  readonly #ports: RouterPort[] = [];
+  readonly limits: Limits;
+  readonly delivery = new Delivery(this.peers);
+  /** REQ clients and REP workers. */
+  readonly plain = new PlainPeers(this);
+  readonly #ports: Port[] = [];
+  readonly #patterns: Pattern[] = [];
+  readonly #patternOf: (Pattern | undefined)[] = [];
   /** Where workers of the backend are better off than behind the acceptor. */
-  #direct: { from: RouterPort; port: number } | undefined;
-  readonly #brokerId: { brokerLow: number; brokerHigh: number };
+  #direct: { from: Port; port: number } | undefined;
+  readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
   readonly #request = new RequestRecord();
@@ -100,24 +93,30 @@ export class Exchange {
     rules: ServiceRules,
     brokerId: { brokerLow: number; brokerHigh: number },
   ) {
-    this.#limits = limits;
-    this.#brokerId = brokerId;
-    this.core = new Core(this.#delivery, limits, performance.now(), randomInt(2 ** 32), rules);
-    this.#delivery.requests = this.core.requests;
+    this.limits = limits;
+    this.brokerId = brokerId;
+    this.core = new Core(this.delivery, limits, performance.now(), randomInt(2 ** 32), rules);
+    this.delivery.requests = this.core.requests;
   }
 
-  addPort(port: RouterPort): void {
+  /** Takes its kinds of records to `pattern`. */
+  addPattern(pattern: Pattern): void {
+    this.#patterns.push(pattern);
+    for (const kind of pattern.kinds) this.#patternOf[kind] = pattern;
+  }
+
+  addPort(port: Port): void {
     this.#ports.push(port);
   }
 
   /** Workers that say HELLO at port `from` are told to come to TCP port `port` of the same host. */
-  offerDirect(from: RouterPort, port: number): void {
+  offerDirect(from: Port, port: number): void {
     this.#direct = { from, port };
   }
 
   /** Bytes of memory taken for requests that wait. */
   get cellBytes(): number {
-    return this.#delivery.bodies.cellBytes;
+    return this.delivery.bodies.cellBytes;
   }
 
   /**
@@ -157,20 +156,21 @@ export class Exchange {
 
   close(): void {
     this.#isClosed = true;
+    for (const pattern of this.#patterns) pattern.close();
     clearTimeout(this.#tick);
   }
 
   // --- in: a message of a ROUTER ---
 
-  onMessage(side: Side, port: RouterPort, frames: Buffer[]): void {
+  onMessage(side: Side, port: Port, frames: Buffer[]): void {
     const [routingId, first] = frames;
     const peer = this.peers.ofRoute(port, routingId);
-    this.#delivery.nowMs = this.#now();
+    this.delivery.nowMs = this.#now();
     if (frames.length === 2 && first.length === 0) {
       // The ROUTER's notice of a disconnection.
-      if (peer !== undefined) this.#leave(peer);
+      if (peer !== undefined) this.leave(peer);
     } else if (frames.length > 2 && first.length === 0 && side === "frontend") {
-      this.#onPlainRequest(port, routingId, peer, frames.slice(2));
+      this.plain.onRequest(port, routingId, peer, frames.slice(2));
     } else if (first !== undefined) {
       this.#onBatch(side, port, routingId, peer, frames);
     }
@@ -178,22 +178,22 @@ export class Exchange {
 
   #onBatch(
     side: Side,
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     known: Peer | undefined,
     frames: Buffer[],
   ): void {
     const reader = this.#reader;
     let peer = known;
-    let error: { status: StatusCode; reason: string; record: number } | undefined;
+    let error: Fault | undefined;
     reader.open(frames, 1);
     while (reader.next()) {
-      this.#delivery.refusal = undefined;
+      this.delivery.refusal = undefined;
       if (reader.kind === Kind.HELLO) peer = this.#onHello(side, port, routingId, peer);
       else if (peer === undefined) this.#onStranger();
-      else if (reader.kind === Kind.BYE) peer = this.#leave(peer);
+      else if (reader.kind === Kind.BYE) peer = this.leave(peer);
       else this.#onRecord(peer);
-      const refusal = this.#delivery.refusal as Refusal;
+      const refusal = this.delivery.refusal as Refusal;
       if (refusal !== undefined) error ??= { ...refusal, record: reader.index };
     }
     reader.close();
@@ -203,21 +203,16 @@ export class Exchange {
       if (reader.fault === "alien") return;
       error ??= { status: Status.INVALID_ARGUMENT, reason: reader.reason, record: NO_RECORD };
     }
-    if (error !== undefined) this.#tell(port, routingId, peer, error);
+    if (error !== undefined) this.tell(port, routingId, peer, error);
   }
 
   #onStranger(): void {
     this.faults.stranger++;
     this.#reader.skip();
-    this.#refuse(Status.UNAUTHENTICATED, "say HELLO first");
+    this.refuse(Status.UNAUTHENTICATED, "say HELLO first");
   }
 
-  #tell(
-    port: RouterPort,
-    routingId: Buffer,
-    peer: Peer | undefined,
-    error: { status: StatusCode; reason: string; record: number },
-  ): void {
+  tell(port: Port, routingId: Buffer, peer: Peer | undefined, error: Fault): void {
     if (peer !== undefined) {
       writeError(peer.outbox.writer, error);
       port.due(peer.outbox, routingId);
@@ -228,13 +223,13 @@ export class Exchange {
     port.sendOnce(routingId, writer.finish());
   }
 
-  #refuse(status: StatusCode, reason: string): void {
-    this.#delivery.refusal = { status, reason };
+  refuse(status: StatusCode, reason: string): void {
+    this.delivery.refusal = { status, reason };
   }
 
-  #malformed(reason: string): void {
+  malformed(reason: string): void {
     this.#countMalformed();
-    this.#refuse(Status.INVALID_ARGUMENT, reason);
+    this.refuse(Status.INVALID_ARGUMENT, reason);
   }
 
   /** Frames that are not there are the fault of the message, which counts when it ends. */
@@ -244,22 +239,17 @@ export class Exchange {
 
   // --- records -> commands ---
 
-  #onHello(
-    side: Side,
-    port: RouterPort,
-    routingId: Buffer,
-    known: Peer | undefined,
-  ): Peer | undefined {
+  #onHello(side: Side, port: Port, routingId: Buffer, known: Peer | undefined): Peer | undefined {
     const hello = readHello(this.#reader);
     if (typeof hello === "string") {
-      this.#malformed(hello);
+      this.malformed(hello);
       return known;
     }
     const role = hello.role === Role.WORKER ? "worker" : "client";
     if ((role === "worker") !== (side === "backend")) {
       this.faults.role++;
       const end = role === "worker" ? "backend" : "frontend";
-      this.#refuse(Status.PERMISSION_DENIED, `a ${role} belongs at the ${end}`);
+      this.refuse(Status.PERMISSION_DENIED, `a ${role} belongs at the ${end}`);
       return known;
     }
     const { sessionLow, sessionHigh } = hello;
@@ -267,10 +257,20 @@ export class Exchange {
       this.#welcome(known);
       return known;
     }
-    if (known !== undefined) this.#leave(known);
+    if (known !== undefined) this.leave(known);
     if (role === "client" && this.#isShuttingDown) {
-      this.#refuse(Status.UNAVAILABLE, "broker is shutting down");
+      this.refuse(Status.UNAVAILABLE, "broker is shutting down");
       return undefined;
+    }
+    if (role === "worker") {
+      const access = port.accessOf(routingId);
+      for (const service of access === undefined ? [] : hello.services) {
+        const reason = access?.denial("serve", service);
+        if (reason !== undefined) {
+          this.refuse(Status.PERMISSION_DENIED, reason);
+          return undefined;
+        }
+      }
     }
     if (hello.canMove && this.#direct?.from === port) {
       // Nothing is kept of it here: it says HELLO again there, or here without that flag.
@@ -283,23 +283,23 @@ export class Exchange {
     this.#welcome(peer);
     const { index } = peer;
     if (role === "client") {
-      this.#step({ kind: "join-client", peer: index });
+      this.step({ kind: "join-client", peer: index });
     } else {
       const { concurrency, services } = hello;
-      this.#step({ kind: "join-worker", peer: index, concurrency, services, lookAhead: true });
+      this.step({ kind: "join-worker", peer: index, concurrency, services, lookAhead: true });
     }
-    if (this.#delivery.refusal !== undefined) {
+    if (this.delivery.refusal !== undefined) {
       this.peers.delete(peer);
       return undefined;
     }
     return peer;
   }
 
-  #welcomeOf(directPort: number, inFlightMax = this.#limits.clientInFlightMax): Welcome {
+  #welcomeOf(directPort: number, inFlightMax = this.limits.clientInFlightMax): Welcome {
     return {
-      ...this.#brokerId,
+      ...this.brokerId,
       inFlightMax,
-      recordMax: this.#limits.recordBytesMax,
+      recordMax: this.limits.recordBytesMax,
       directPort,
     };
   }
@@ -327,64 +327,77 @@ export class Exchange {
       case Kind.CREDIT:
         return isWorker ? this.#onCredit(peer) : this.#onForbidden();
       case Kind.DRAIN:
-        return isWorker ? this.#step({ kind: "drain", peer: peer.index }) : this.#onForbidden();
+        return isWorker ? this.step({ kind: "drain", peer: peer.index }) : this.#onForbidden();
       case Kind.WELCOME:
       case Kind.ERROR:
       case Kind.PING:
         return this.#onForbidden();
       default:
-        this.faults.unknown++;
-        this.#reader.skip();
-        this.#refuse(Status.INVALID_ARGUMENT, `kind ${kind} is not known here`);
+        this.#onOther(peer, kind);
     }
+  }
+
+  #onOther(peer: Peer, kind: number): void {
+    const pattern = this.#patternOf[kind];
+    if (pattern !== undefined) return pattern.onRecord(peer, this.#reader);
+    this.faults.unknown++;
+    this.#reader.skip();
+    this.refuse(Status.INVALID_ARGUMENT, `kind ${kind} is not known here`);
   }
 
   #onForbidden(): void {
     this.faults.role++;
     this.#reader.skip();
-    this.#refuse(Status.PERMISSION_DENIED, `kind ${this.#reader.kind} is not for this role`);
+    this.refuse(Status.PERMISSION_DENIED, `kind ${this.#reader.kind} is not for this role`);
   }
 
   #onRequest(peer: Peer): void {
     const record = this.#request;
     const fault = record.read(this.#reader, this.#names);
-    if (!record.hasId) return this.#malformed(fault as string);
+    if (!record.hasId) return this.malformed(fault as string);
     if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
       this.faults.role++;
-      return this.#refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
+      return this.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
     }
     if (fault !== undefined) {
       this.#countMalformed();
-      this.#delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
+      this.delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
       return;
     }
+    if (peer.access !== undefined) {
+      const reason = peer.access.denial("call", record.service);
+      if (reason !== undefined) {
+        this.delivery.fail(peer.index, record.sequence, Status.PERMISSION_DENIED, reason, 0, 0);
+        return;
+      }
+    }
     record.peer = peer.index;
-    this.#delivery.current = record.held;
-    this.#step(record);
+    this.delivery.current = record.held;
+    this.step(record);
   }
 
   #onCancel(peer: Peer): void {
     const record = this.#cancel;
     const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#malformed(fault);
+    if (fault !== undefined) return this.malformed(fault);
     if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
       this.faults.role++;
-      return this.#refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
+      return this.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
     }
     record.peer = peer.index;
-    this.#step(record);
+    this.step(record);
   }
 
   #onReply(peer: Peer): void {
     const record = this.#reply;
     const fault = record.read(this.#reader);
     if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
-    if (record.bytes > this.#limits.recordBytesMax) {
+    if (record.bytes > this.limits.recordBytesMax) {
       return this.#onBadAnswer(peer, record, "REPLY larger than the broker takes");
     }
     record.peer = peer.index;
-    this.#delivery.current = record.held;
-    this.#step(record);
+    this.delivery.current = record.held;
+    this.step(record);
   }
 
   #onFailure(peer: Peer): void {
@@ -392,13 +405,13 @@ export class Exchange {
     const fault = record.read(this.#reader);
     if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
     record.peer = peer.index;
-    this.#step(record);
+    this.step(record);
   }
 
   /** An answer that cannot be passed on ends its attempt, or its credit would never come back. */
   #onBadAnswer(peer: Peer, { hasId, slot, generation }: ReplyRecord | FailureRecord, why: string) {
     if (hasId) {
-      this.#step({
+      this.step({
         kind: "failure",
         peer: peer.index,
         slot,
@@ -409,141 +422,28 @@ export class Exchange {
         untouched: false,
       });
     }
-    this.#malformed(why);
+    this.malformed(why);
   }
 
   #onCredit(peer: Peer): void {
     const credit = readCredit(this.#reader);
-    if (typeof credit === "string") return this.#malformed(credit);
-    this.#step({ kind: "credit", peer: peer.index, concurrency: credit });
+    if (typeof credit === "string") return this.malformed(credit);
+    this.step({ kind: "credit", peer: peer.index, concurrency: credit });
   }
 
-  #step(command: Parameters<Core["step"]>[0]): void {
-    this.#delivery.refusal = undefined;
-    this.core.step(command, this.#delivery.nowMs);
+  step(command: Parameters<Core["step"]>[0]): void {
+    this.delivery.refusal = undefined;
+    this.core.step(command, this.delivery.nowMs);
     // What the core refuses as out of range is as malformed as what the wire does.
-    const refusal = this.#delivery.refusal as Refusal;
+    const refusal = this.delivery.refusal as Refusal;
     if (refusal?.status === Status.INVALID_ARGUMENT) this.faults.malformed++;
   }
 
-  #leave(peer: Peer): undefined {
-    this.#step({ kind: "leave", peer: peer.index });
+  leave(peer: Peer): undefined {
+    this.step({ kind: "leave", peer: peer.index });
+    for (const pattern of this.#patterns) pattern.onLeave(peer);
     this.peers.delete(peer);
     return undefined;
-  }
-
-  // --- plain peers (PROTOCOL 4) ---
-
-  #onPlainRequest(
-    port: RouterPort,
-    routingId: Buffer,
-    known: Peer | undefined,
-    body: Buffer[],
-  ): void {
-    if (known !== undefined && known.role !== "plain-client") {
-      this.faults.role++;
-      const reason = "one that said HELLO sends batches";
-      const status = Status.PERMISSION_DENIED;
-      this.#tell(port, routingId, known, { status, reason, record: NO_RECORD });
-      return;
-    }
-    const size = body.reduce((sum, part) => sum + part.length, 0);
-    if (body.length > PLAIN_FRAMES_MAX || size > this.#limits.recordBytesMax) {
-      this.faults.malformed++;
-      const why =
-        body.length > PLAIN_FRAMES_MAX ? "too many frames" : "larger than the broker takes";
-      port.sendOnce(routingId, plainFailure(Status.INVALID_ARGUMENT, `request ${why}`));
-      return;
-    }
-    const peer = known ?? this.#welcomePlainClient(port, routingId);
-    const sequence = ++peer.sequence;
-    const writer = new BatchWriter();
-    const fields = {
-      priority: PRIORITY_DEFAULT,
-      attempts: 0,
-      timeoutMs: 0,
-      flags: Flag.RAW,
-      service: DEFAULT_SERVICE_BYTES,
-      headers: NO_BYTES,
-    };
-    const { sessionLow, sessionHigh } = peer;
-    writeRequest(
-      writer,
-      { sessionLow, sessionHigh, sequence, slot: 0, generation: 0 },
-      fields,
-      body,
-    );
-    const held = heldIn(writer, body);
-    this.#delivery.current = held;
-    this.#step({
-      kind: "request",
-      peer: peer.index,
-      sequence,
-      service: DEFAULT_SERVICE,
-      timeoutMs: 0,
-      attempts: 0,
-      priority: PRIORITY_DEFAULT,
-      bytes: bytesOf(held),
-    });
-  }
-
-  #welcomePlainClient(port: RouterPort, routingId: Buffer): Peer {
-    // A session for the ids that workers see: this broker's own, told apart by the peer.
-    const { brokerLow, brokerHigh } = this.#brokerId;
-    const session = (brokerLow + ++this.#plainSessions) >>> 0;
-    const peer = this.peers.addRoute(port, routingId, "plain-client", session, brokerHigh);
-    this.#step({ kind: "join-client", peer: peer.index });
-    return peer;
-  }
-
-  #plainSessions = 0;
-
-  onPlainWorker(plainWorker: PlainWorker): void {
-    this.#delivery.nowMs = this.#now();
-    const { index: peer } = this.peers.addPlainWorker(plainWorker);
-    this.#step({
-      kind: "join-worker",
-      peer,
-      concurrency: 1,
-      services: [DEFAULT_SERVICE],
-      lookAhead: false,
-    });
-    this.onTurn();
-  }
-
-  onPlainReply(plainWorker: PlainWorker, body: Buffer[]): void {
-    const peer = this.peers.ofPlainWorker(plainWorker);
-    if (peer === undefined) return;
-    this.#delivery.nowMs = this.#now();
-    const { index, slot, generation } = peer;
-    const size = body.reduce((sum, part) => sum + part.length, 0);
-    if (body.length > PLAIN_FRAMES_MAX || size > this.#limits.recordBytesMax) {
-      this.faults.malformed++;
-      this.#step({
-        kind: "failure",
-        peer: index,
-        slot,
-        generation,
-        status: Status.INTERNAL,
-        reason: "the worker's reply is larger than the broker takes",
-        retryAfterMs: 0,
-        untouched: false,
-      });
-    } else {
-      const writer = new BatchWriter();
-      writeReply(writer, NO_ID, Flag.RAW, 0, body);
-      this.#delivery.current = heldIn(writer, body);
-      this.#step({ kind: "reply", peer: index, slot, generation });
-    }
-    this.onTurn();
-  }
-
-  onPlainGone(plainWorker: PlainWorker): void {
-    const peer = this.peers.ofPlainWorker(plainWorker);
-    if (peer === undefined) return;
-    this.#delivery.nowMs = this.#now();
-    this.#leave(peer);
-    this.onTurn();
   }
 
   // --- turns, time and departures ---
@@ -553,11 +453,11 @@ export class Exchange {
     while (this.#gone.length > 0) {
       const gone = this.#gone;
       this.#gone = [];
-      for (const peer of gone) if (this.peers.at(peer.index) === peer) this.#leave(peer);
+      for (const peer of gone) if (this.peers.at(peer.index) === peer) this.leave(peer);
     }
     for (const port of this.#ports) port.flush();
     this.#onShutdownTurn?.();
-    if (this.core.needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+    if (this.#needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
   }
 
   /**
@@ -565,7 +465,7 @@ export class Exchange {
    * notice of it is lost when the peer's pipe is full at that moment.
    */
   probe(): void {
-    this.#delivery.nowMs = this.#now();
+    this.delivery.nowMs = this.#now();
     for (const { role, outbox, port, routingId } of this.peers) {
       if ((role !== "client" && role !== "worker") || !outbox.isEmpty) continue;
       writePing(outbox.writer);
@@ -584,17 +484,28 @@ export class Exchange {
     this.#isSettling = true;
     queueMicrotask(() => {
       this.#isSettling = false;
-      this.#delivery.nowMs = this.#now();
+      this.delivery.nowMs = this.#now();
       this.onTurn();
     });
   }
 
   #onTick = (): void => {
     this.#tick = undefined;
-    this.#delivery.nowMs = this.#now();
-    this.core.tick(this.#delivery.nowMs);
+    this.delivery.nowMs = this.#now();
+    this.core.tick(this.delivery.nowMs);
+    for (const pattern of this.#patterns) {
+      if (pattern.needsTick) pattern.onTick(this.delivery.nowMs);
+    }
     this.onTurn();
   };
+
+  get #needsTick(): boolean {
+    return this.core.needsTick || this.#patterns.some(({ needsTick }) => needsTick);
+  }
+
+  begin(): void {
+    this.delivery.nowMs = this.#now();
+  }
 
   #now(): number {
     return performance.now();
@@ -602,10 +513,3 @@ export class Exchange {
 }
 
 type Refusal = { status: StatusCode; reason: string } | undefined;
-
-/** The one record that `writer` holds. */
-function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
-  const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
-  const { bytes, size } = writer;
-  return { bytes, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
-}

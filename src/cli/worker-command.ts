@@ -3,7 +3,8 @@ import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
-import { Worker, type WorkerOptions } from "../worker/worker.js";
+import type { WorkerOptions } from "../worker/options.js";
+import { Worker } from "../worker/worker.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, serviceKeysFrom } from "./keys-file.js";
 import {

@@ -44,7 +44,7 @@ export class Broker extends Membership implements Choosable {
 /** What the client makes of its brokers. */
 export interface BrokersEvents {
   hello(): Hello;
-  onWelcome(): void;
+  onWelcome(broker: Broker): void;
   /** An answer, or a kind that this client does not know. */
   onRecord(broker: Broker, reader: BatchReader): void;
   onTurn(): void;
@@ -103,7 +103,7 @@ export class Brokers {
       hello: events.hello,
       onWelcome: ({ inFlightMax }) => {
         of().welcomed(inFlightMax);
-        events.onWelcome();
+        events.onWelcome(of());
       },
       onRecord: (reader) => {
         const broker = of();

@@ -2,19 +2,11 @@ import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import {
-  type Codec,
-  type CodecKey,
-  createCodec,
-  type Dictionary,
-  type PublicKey,
-  readEnvelope,
-} from "../codec/index.js";
-import type { ConnectionEvent } from "../link/membership.js";
+import { type Codec, createCodec, readEnvelope } from "../codec/index.js";
 import { connectEndpoints, randomSession, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
-import { encodeHeaders, type Headers } from "../wire/headers.js";
+import { encodeHeaders } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
   copyOf,
@@ -27,86 +19,12 @@ import {
 } from "../wire/request-record.js";
 import { isServiceName } from "../wire/text.js";
 import { type Broker, Brokers } from "./brokers.js";
+import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
+import type { ClientOptions, ClientStats, RequestOptions } from "./options.js";
+import { PatternTable } from "./pattern.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
-import { type BackoffOptions, type RetryOptions, RetryPolicy } from "./retry.js";
-
-/** How a client connects, and what holds for each of its requests unless that says otherwise. */
-export interface ClientOptions {
-  /** Frontends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
-  brokers: readonly string[];
-  /** Seals requests and opens replies. The first key seals, all open. */
-  keys?: readonly CodecKey[];
-  /**
-   * Public keys of services, by name, `prefix.*` or `*`: a session key is agreed on with each, and
-   * no secret shared. Services without one are asked under `keys`, or, without these, not at all.
-   */
-  servicePublicKeys?: Readonly<Record<string, PublicKey>>;
-  /**
-   * For small bodies. The first one compresses requests, and replies are opened with any. A worker
-   * that lacks it refuses by name, and the request goes again without, within its deadline.
-   */
-  dictionaries?: readonly Dictionary[];
-  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
-  codec?: Codec;
-  /** Deadline of a request, milliseconds, 1..86400000. Default 30000. */
-  timeoutMs?: number;
-  /** How often the broker may hand a request to a worker, 1..255. Default 3. */
-  attempts?: number;
-  /** How what was refused before it ran is sent again; false: not at all. */
-  retry?: false | RetryOptions;
-  /** Requests pending at once, sent and waiting to be sent, 1..65536. Default 65536. */
-  pendingMax?: number;
-  /** How long `connect` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
-  connectTimeoutMs?: number;
-  /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
-  heartbeatIntervalMs?: number;
-  heartbeatTimeoutMs?: number;
-  /** Told of each connection gained or lost. */
-  onConnection?: (event: ConnectionEvent) => void;
-}
-
-/** What one request may say for itself. */
-export interface RequestOptions {
-  /** Milliseconds from now until the caller no longer waits. */
-  timeoutMs?: number;
-  /** Ends the request early, as CANCELLED; a handler that runs sees it. */
-  signal?: AbortSignal;
-  /** How often it may be handed to a worker: 1 is never run twice. */
-  attempts?: number;
-  /** Its own back-off in place of the client's; false: what is refused is not sent again. */
-  retry?: false | BackoffOptions;
-  /**
-   * Running it again does no harm: it is also retried when it may have run, after UNAVAILABLE,
-   * RESOURCE_EXHAUSTED, ABORTED and INTERNAL, within its `attempts`. Its body is read again then.
-   */
-  idempotent?: boolean;
-  /** 0 (first) to 7 (last). Default 4. */
-  priority?: number;
-  /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
-  headers?: Headers;
-  /**
-   * The body is a `Uint8Array` (or a string, as UTF-8) and goes as it is, without the codec: for
-   * plain REP workers and `raw` services. The reply is a `Uint8Array`.
-   */
-  raw?: boolean;
-}
-
-/** What a client has counted since it was made. */
-export interface ClientStats {
-  sent: number;
-  /** ZeroMQ messages that these went in. */
-  messages: number;
-  replies: number;
-  failures: number;
-  /** Requests sent again because their connection was lost. */
-  resent: number;
-  /** Requests sent again because they were refused. */
-  retries: number;
-  pending: number;
-  /** Replies to requests that were over already. */
-  late: number;
-}
+import { RetryPolicy } from "./retry.js";
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
@@ -134,6 +52,8 @@ export class Client {
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
   readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, retries: 0, late: 0 };
+  /** What it does beside asking and being answered. */
+  readonly #patterns = new PatternTable();
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
   #isShut: Promise<void> | undefined;
@@ -152,7 +72,10 @@ export class Client {
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
     this.#brokers = new Brokers(options.brokers, options, {
       hello: () => ({ ...hello, canMove: false }),
-      onWelcome: () => this.#waiters.notify(),
+      onWelcome: (broker) => {
+        this.#patterns.onWelcome(broker);
+        this.#waiters.notify();
+      },
       onRecord: (broker, reader) => this.#onRecord(broker, reader),
       onTurn: () => this.#sendWaiting(),
       onDown: (broker, reason) => this.#onDown(broker, reason),
@@ -235,6 +158,7 @@ export class Client {
       this.#fail(pending, new RequestError("CANCELLED", "client closed"));
     }
     clearTimeout(this.#tick);
+    this.#patterns.close();
     await this.#brokers.leave();
     if (this.#ownsCodec) this.#codec.close();
   }
@@ -426,6 +350,7 @@ export class Client {
   // --- connections ---
 
   #onDown(broker: Broker, reason: string): void {
+    this.#patterns.onDown(broker, reason);
     for (const pending of this.#pending) {
       if (pending.broker !== broker) continue;
       pending.broker = undefined;
@@ -452,8 +377,8 @@ export class Client {
       case Kind.FAILURE:
         if (this.#failure.read(reader) === undefined) this.#onFailure(broker, this.#failure);
         return;
-      default: // A kind of a later version, which this client did not ask for.
-        reader.skip();
+      default:
+        this.#patterns.onRecord(broker, reader);
     }
   }
 
@@ -694,39 +619,4 @@ function rawBytes(body: unknown): Uint8Array {
     "INVALID_ARGUMENT",
     `a raw body must be bytes or text, got ${typeof body}`,
   );
-}
-
-/** What was wrong with the call itself: an option out of range, a body that is none. */
-function asRequestError(error: unknown): RequestError {
-  if (error instanceof RequestError) return error;
-  const refused = new RequestError("INVALID_ARGUMENT", textOf(error));
-  refused.cause = error;
-  return refused;
-}
-
-/** Why a body that could be packed was not sealed: the codec is closed, or its thread was lost. */
-function lostError(error: unknown): RequestError {
-  const lost = new RequestError("UNAVAILABLE", textOf(error));
-  lost.cause = error;
-  return lost;
-}
-
-function replyError(error: unknown): RequestError {
-  if (error instanceof RequestError) return error;
-  const refused = new RequestError("UNAUTHENTICATED", `reply refused: ${textOf(error)}`);
-  refused.cause = error;
-  return refused;
-}
-
-function abortReason(signal: AbortSignal): string {
-  return signal.reason === undefined ? "cancelled by the caller" : textOf(signal.reason);
-}
-
-/** The words of what was thrown, which may be anything at all. */
-function textOf(thrown: unknown): string {
-  try {
-    return thrown instanceof Error ? String(thrown.message) : String(thrown);
-  } catch {
-    return "something that cannot be put in words";
-  }
 }

@@ -1,15 +1,9 @@
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import {
-  type Codec,
-  type CodecKey,
-  createCodec,
-  type Dictionary,
-  type ServiceKey,
-} from "../codec/index.js";
+import { type Codec, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
-import { type ConnectionEvent, Membership } from "../link/membership.js";
+import { Membership } from "../link/membership.js";
 import {
   connectEndpoints,
   connectionDefaults,
@@ -27,68 +21,13 @@ import {
   writeReply,
 } from "../wire/request-record.js";
 import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
-import { isServiceName, NameCache } from "../wire/text.js";
+import { NameCache } from "../wire/text.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
-import { type Handler, Job, type RequestContext, type ServiceOptions } from "./job.js";
+import { Job, type ServiceOptions } from "./job.js";
 import { JobTable } from "./job-table.js";
+import { readServices, type WorkerOptions, type WorkerStats } from "./options.js";
 import { Outcome, RecentReplies } from "./recent-replies.js";
-
-/** How a worker connects and what it serves. */
-export interface WorkerOptions {
-  /** Backends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
-  brokers: readonly string[];
-  /** The handlers by service name; an object with `handler` to say more about one. */
-  services: Readonly<Record<string, Handler | ServiceOptions>>;
-  /**
-   * Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. "auto": found out
-   * by how long they take, from 8 on, for handlers that wait for something else.
-   */
-  concurrency?: number | "auto";
-  /** The most that "auto" may come to, 1..65535. Default 256. */
-  concurrencyMax?: number;
-  /** Opens requests and seals replies. The first key seals, all open. */
-  keys?: readonly CodecKey[];
-  /** Opens requests of clients that know a public key of these, and seals the replies to them. */
-  serviceKeys?: readonly ServiceKey[];
-  /**
-   * For small bodies. Requests are opened with any; a reply is compressed with the one that its request
-   * named.
-   */
-  dictionaries?: readonly Dictionary[];
-  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
-  codec?: Codec;
-  /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
-  connectTimeoutMs?: number;
-  /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
-  heartbeatIntervalMs?: number;
-  heartbeatTimeoutMs?: number;
-  /**
-   * Replies remembered, so that a request which comes again is answered and not run again: bytes
-   * (default 16 MiB) and milliseconds (default 60000).
-   */
-  recentBytesMax?: number;
-  recentAgeMsMax?: number;
-  /** Told of each error that a handler threw; the client learns INTERNAL. */
-  onError?: (error: unknown, context: RequestContext) => void;
-  /** Told of each connection gained or lost. */
-  onConnection?: (event: ConnectionEvent) => void;
-}
-
-/** What a worker has counted since it was made. */
-export interface WorkerStats {
-  received: number;
-  replied: number;
-  failed: number;
-  /** Requests that came again: answered from memory, or joined to their running handler. */
-  repeated: number;
-  /** Bodies that could not be opened: tampered, replayed, misdirected or wrongly keyed. */
-  refused: number;
-  running: number;
-  waiting: number;
-  /** Requests worked on at once at most, now. */
-  concurrency: number;
-}
 
 class Broker extends Membership {
   /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
@@ -497,23 +436,4 @@ async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> 
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
-}
-
-function readServices(services: WorkerOptions["services"]): Map<string, ServiceOptions> {
-  const entries = Object.entries(services ?? {});
-  if (entries.length === 0) throw new TypeError("services must name at least one handler");
-  return new Map(
-    entries.map(([name, given]) => {
-      const service = typeof given === "function" ? { handler: given } : given;
-      if (!isServiceName(name)) {
-        throw new TypeError(
-          `services: a name must be 1..255 bytes without control characters, got ${JSON.stringify(name)}`,
-        );
-      }
-      if (typeof service?.handler !== "function") {
-        throw new TypeError(`services["${name}"] must be a function or have a handler`);
-      }
-      return [name, service];
-    }),
-  );
 }

@@ -1,0 +1,81 @@
+import type { Codec, CodecKey, Dictionary, PublicKey } from "../codec/index.js";
+import type { ConnectionEvent } from "../link/membership.js";
+import type { Headers } from "../wire/headers.js";
+import type { BackoffOptions, RetryOptions } from "./retry.js";
+
+/** How a client connects, and what holds for each of its requests unless that says otherwise. */
+export interface ClientOptions {
+  /** Frontends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
+  brokers: readonly string[];
+  /** Seals requests and opens replies. The first key seals, all open. */
+  keys?: readonly CodecKey[];
+  /**
+   * Public keys of services, by name, `prefix.*` or `*`: a session key is agreed on with each, and
+   * no secret shared. Services without one are asked under `keys`, or, without these, not at all.
+   */
+  servicePublicKeys?: Readonly<Record<string, PublicKey>>;
+  /**
+   * For small bodies. The first one compresses requests, and replies are opened with any. A worker
+   * that lacks it refuses by name, and the request goes again without, within its deadline.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
+  codec?: Codec;
+  /** Deadline of a request, milliseconds, 1..86400000. Default 30000. */
+  timeoutMs?: number;
+  /** How often the broker may hand a request to a worker, 1..255. Default 3. */
+  attempts?: number;
+  /** How what was refused before it ran is sent again; false: not at all. */
+  retry?: false | RetryOptions;
+  /** Requests pending at once, sent and waiting to be sent, 1..65536. Default 65536. */
+  pendingMax?: number;
+  /** How long `connect` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
+  connectTimeoutMs?: number;
+  /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
+  heartbeatIntervalMs?: number;
+  heartbeatTimeoutMs?: number;
+  /** Told of each connection gained or lost. */
+  onConnection?: (event: ConnectionEvent) => void;
+}
+
+/** What one request may say for itself. */
+export interface RequestOptions {
+  /** Milliseconds from now until the caller no longer waits. */
+  timeoutMs?: number;
+  /** Ends the request early, as CANCELLED; a handler that runs sees it. */
+  signal?: AbortSignal;
+  /** How often it may be handed to a worker: 1 is never run twice. */
+  attempts?: number;
+  /** Its own back-off in place of the client's; false: what is refused is not sent again. */
+  retry?: false | BackoffOptions;
+  /**
+   * Running it again does no harm: it is also retried when it may have run, after UNAVAILABLE,
+   * RESOURCE_EXHAUSTED, ABORTED and INTERNAL, within its `attempts`. Its body is read again then.
+   */
+  idempotent?: boolean;
+  /** 0 (first) to 7 (last). Default 4. */
+  priority?: number;
+  /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
+  headers?: Headers;
+  /**
+   * The body is a `Uint8Array` (or a string, as UTF-8) and goes as it is, without the codec: for
+   * plain REP workers and `raw` services. The reply is a `Uint8Array`.
+   */
+  raw?: boolean;
+}
+
+/** What a client has counted since it was made. */
+export interface ClientStats {
+  sent: number;
+  /** ZeroMQ messages that these went in. */
+  messages: number;
+  replies: number;
+  failures: number;
+  /** Requests sent again because their connection was lost. */
+  resent: number;
+  /** Requests sent again because they were refused. */
+  retries: number;
+  pending: number;
+  /** Replies to requests that were over already. */
+  late: number;
+}

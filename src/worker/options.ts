@@ -1,0 +1,80 @@
+import type { Codec, CodecKey, Dictionary, ServiceKey } from "../codec/index.js";
+import type { ConnectionEvent } from "../link/membership.js";
+import { isServiceName } from "../wire/text.js";
+import type { Handler, RequestContext, ServiceOptions } from "./job.js";
+
+/** How a worker connects and what it serves. */
+export interface WorkerOptions {
+  /** Backends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
+  brokers: readonly string[];
+  /** The handlers by service name; an object with `handler` to say more about one. */
+  services: Readonly<Record<string, Handler | ServiceOptions>>;
+  /**
+   * Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. "auto": found out
+   * by how long they take, from 8 on, for handlers that wait for something else.
+   */
+  concurrency?: number | "auto";
+  /** The most that "auto" may come to, 1..65535. Default 256. */
+  concurrencyMax?: number;
+  /** Opens requests and seals replies. The first key seals, all open. */
+  keys?: readonly CodecKey[];
+  /** Opens requests of clients that know a public key of these, and seals the replies to them. */
+  serviceKeys?: readonly ServiceKey[];
+  /**
+   * For small bodies. Requests are opened with any; a reply is compressed with the one that its request
+   * named.
+   */
+  dictionaries?: readonly Dictionary[];
+  /** A codec to share instead of one made from these; the caller closes it. None: in clear. */
+  codec?: Codec;
+  /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
+  connectTimeoutMs?: number;
+  /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
+  heartbeatIntervalMs?: number;
+  heartbeatTimeoutMs?: number;
+  /**
+   * Replies remembered, so that a request which comes again is answered and not run again: bytes
+   * (default 16 MiB) and milliseconds (default 60000).
+   */
+  recentBytesMax?: number;
+  recentAgeMsMax?: number;
+  /** Told of each error that a handler threw; the client learns INTERNAL. */
+  onError?: (error: unknown, context: RequestContext) => void;
+  /** Told of each connection gained or lost. */
+  onConnection?: (event: ConnectionEvent) => void;
+}
+
+/** What a worker has counted since it was made. */
+export interface WorkerStats {
+  received: number;
+  replied: number;
+  failed: number;
+  /** Requests that came again: answered from memory, or joined to their running handler. */
+  repeated: number;
+  /** Bodies that could not be opened: tampered, replayed, misdirected or wrongly keyed. */
+  refused: number;
+  running: number;
+  waiting: number;
+  /** Requests worked on at once at most, now. */
+  concurrency: number;
+}
+
+/** The services by name, checked. Throws TypeError for what is none. */
+export function readServices(services: WorkerOptions["services"]): Map<string, ServiceOptions> {
+  const entries = Object.entries(services ?? {});
+  if (entries.length === 0) throw new TypeError("services must name at least one handler");
+  return new Map(
+    entries.map(([name, given]) => {
+      const service = typeof given === "function" ? { handler: given } : given;
+      if (!isServiceName(name)) {
+        throw new TypeError(
+          `services: a name must be 1..255 bytes without control characters, got ${JSON.stringify(name)}`,
+        );
+      }
+      if (typeof service?.handler !== "function") {
+        throw new TypeError(`services["${name}"] must be a function or have a handler`);
+      }
+      return [name, service];
+    }),
+  );
+}
