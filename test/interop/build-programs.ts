@@ -22,6 +22,8 @@ export default function setup(): () => void {
       const from = join(plain, `${name}.c`);
       run("cc", ["-Wall", "-Wextra", "-Werror", "-O2", "-o", join(out, name), from, "-lzmq"]);
     }
+    run("make", ["-s", "-j2", "-C", "examples/c", `OUT=${out}`, "CFLAGS=-O2 -Werror"]);
+    run("make", ["-s", "-C", "test/interop/vectors", `OUT=${out}`, "CFLAGS=-O1 -g -Werror"]);
     mkdirSync(join(out, "java"));
     const sources = readdirSync(plain).filter((name) => name.endsWith(".java"));
     const paths = sources.map((name) => join(plain, name));
