@@ -52,3 +52,5 @@ export const vectorRunners: Kinds = {
   C: [built("vectors")],
   Python: [python, "test/interop/vectors/vectors.py"],
 };
+
+export const gateway = [built("gateway")];
