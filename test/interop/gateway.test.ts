@@ -1,9 +1,10 @@
 // The gateway in C: TCP lines in, answers back to who asked.
 import { once } from "node:events";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { Broker } from "../../build/index.js";
 import { gateway, workers } from "./kinds.js";
+import { freePort } from "./ports.js";
 import { eventually, Program } from "./program.js";
 
 /** A TCP client: lines out, lines in. */
@@ -158,16 +159,6 @@ describe("with a broker", () => {
     ]);
   });
 });
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 test("the broker is killed and comes back: every line is answered, once", async () => {
   const frontend = `tcp://127.0.0.1:${await freePort()}`;
