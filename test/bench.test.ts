@@ -120,6 +120,7 @@ describe("suite broker beside other products", () => {
       expectPositive(row, ["requestsPerSecond", "p50Us", "p99Us", "clients", "workers"]);
       expect(row.p99Us).toBeGreaterThanOrEqual(row.p50Us as number);
       if (!row.isOurs) expectPositive(row, ["ratio", "ratioLow", "ratioHigh"]);
+      expect(row.isMiscounted ?? false, JSON.stringify(row)).toBe(false);
       if (row.operation !== "requests/s") continue;
       expectPositive(row, ["sent"]);
       expect(row).toMatchObject({ answered: row.sent, failed: 0, wrong: 0 });

@@ -31,7 +31,7 @@ export function brokerChapter(rows, { rounds, seconds }) {
       "Broker, workers and clients are processes of their own, on this machine, over TCP on loopback.",
       `All contenders of a scenario take turns, ${count(rounds, "round")}, every other one in reverse; figures are medians, a ratio is the median of the ratios within rounds.`,
       `${figure(seconds)} s a measurement, behind half as much of warm-up. Each lane asks the next as soon as the last is answered.`,
-      "Every reply is compared with what was sent, and wasmq's broker must have counted what the clients have.",
+      "Every reply is compared with what was sent, and a broker that counts must have sent what the clients have.",
       "wasmq by its public face with its defaults: deadlines, credits, limits and retries are on.",
     ],
   };

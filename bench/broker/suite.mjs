@@ -89,10 +89,19 @@ async function runScenario(full, options, { parties, progress }) {
     const results = await interleave(fleets, options.rounds, (fleet) => fleet.measure(extent));
     measured.push({ step, stepRows: rowsOf(scenario, step, fleets, results) });
   }
-  for (const fleet of fleets) await fleet.checkCounts();
+  const audits = await Promise.all(fleets.map((fleet) => fleet.audit()));
   await Promise.all(fleets.map((fleet) => fleet.end(parties)));
+  for (const { stepRows } of measured) {
+    for (const row of stepRows) Object.assign(row, audits[contenders.findIndex(isOf(row))]);
+  }
   return measured;
 }
+
+/** @param {{ contender: string }} row */
+const isOf =
+  ({ contender }) =>
+  (/** @type {Contender} */ { name }) =>
+    name === contender;
 
 /** As few processes and sockets as can still get in one another's way. @param {Scenario} scenario */
 function quickened(scenario) {
