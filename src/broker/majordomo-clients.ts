@@ -8,7 +8,7 @@ import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainPeers } from "./plain-peers.js";
 import { bodyFault, rawRequest } from "./raw-records.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 /** The names that the broker answers for itself (rfc.zeromq.org/spec/8). */
 export const MANAGEMENT_PREFIX = "mmi.";
@@ -77,7 +77,7 @@ export class MajordomoClients {
 
   /** A message of `known`, or of a stranger at the frontend. */
   onMessage(
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     known: Peer | undefined,
     dialect: Dialect,
@@ -97,10 +97,14 @@ export class MajordomoClients {
       faults.malformed++;
       return;
     }
-    const asker = client ?? this.#welcome(port, routingId, dialect);
-    if (service.startsWith(MANAGEMENT_PREFIX)) {
-      return this.#manage(asker, service, command.service, command.body);
+    const access = known === undefined ? port.accessOf(routingId) : known.access;
+    const isManagement = service.startsWith(MANAGEMENT_PREFIX);
+    if (!isManagement && access?.denial("call", service) !== undefined) {
+      this.unanswered++;
+      return;
     }
+    const asker = client ?? this.#welcome(port, routingId, dialect);
+    if (isManagement) return this.#manage(asker, service, command.service, command.body);
     const { peer } = asker;
     const sequence = ++peer.sequence;
     const held = rawRequest(peer, sequence, command.service, command.body);
@@ -109,14 +113,17 @@ export class MajordomoClients {
     else this.#ask(asker, question);
   }
 
-  #welcome(port: RouterPort, routingId: Buffer, dialect: Dialect): MajordomoClient {
+  #welcome(port: Port, routingId: Buffer, dialect: Dialect): MajordomoClient {
     const peer = this.#plain.welcomeClient(port, routingId, "mdp-client");
     const client = new MajordomoClient(peer, dialect, this.#host.limits.clientInFlightMax);
     this.#clients.set(peer, client);
     return client;
   }
 
-  /** MMI: "200" for a service that some worker serves, "404" for another; "501" for what else is asked. */
+  /**
+   * MMI: "200" for a service that some worker serves and that this client may call, "404" for any other; "501"
+   * for what else is asked.
+   */
   #manage(
     { peer, dialect }: MajordomoClient,
     service: string,
@@ -128,7 +135,8 @@ export class MajordomoClients {
       const asked = body[body.length - 1];
       const name = this.#names.read(asked, 0, asked.length);
       const known = name === undefined ? undefined : this.#host.core.registry.services.get(name);
-      code = known?.isServed ? "200" : "404";
+      const isSeen = known?.isServed === true && peer.access?.may("call", known.name) !== false;
+      code = isSeen ? "200" : "404";
     }
     peer.outbox.push(replyToClient(dialect, serviceBytes, [Buffer.from(code)]));
     peer.port?.due(peer.outbox, peer.routingId);

@@ -14,7 +14,7 @@ import type { Host } from "./host.js";
 import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
 import type { Peer } from "./peers.js";
 import { bodyFault, rawReply } from "./raw-records.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 export interface MajordomoTimes {
   /** How often workers are sent a heartbeat, and expected to send one. */
@@ -67,7 +67,7 @@ export class MajordomoWorkers {
 
   /** A message of `known`, or of a stranger at the backend. */
   onMessage(
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     known: Peer | undefined,
     dialect: Dialect,
@@ -105,12 +105,7 @@ export class MajordomoWorkers {
     }
   }
 
-  #onStranger(
-    port: RouterPort,
-    routingId: Buffer,
-    dialect: Dialect,
-    command: MajordomoCommand,
-  ): void {
+  #onStranger(port: Port, routingId: Buffer, dialect: Dialect, command: MajordomoCommand): void {
     const { faults } = this.host;
     switch (command.kind) {
       case "ready":
@@ -127,7 +122,7 @@ export class MajordomoWorkers {
     }
   }
 
-  #onReady(port: RouterPort, routingId: Buffer, dialect: Dialect, service: Uint8Array): void {
+  #onReady(port: Port, routingId: Buffer, dialect: Dialect, service: Uint8Array): void {
     const { faults, peers, delivery } = this.host;
     // It takes silence for the end of the broker, and comes to the next one: to be told would bring
     // it back at once.
@@ -142,6 +137,8 @@ export class MajordomoWorkers {
       port.sendOnce(routingId, disconnectToWorker(dialect));
       return;
     }
+    // Not told either, for the same reason.
+    if (port.accessOf(routingId)?.denial("serve", name) !== undefined) return;
     const peer = peers.addRoute(port, routingId, "mdp-worker", 0, 0);
     this.#workers.set(peer, new MajordomoWorker(peer, dialect, delivery.nowMs));
     this.host.step({

@@ -7,7 +7,7 @@ import { MajordomoClients } from "./majordomo-clients.js";
 import { type MajordomoTimes, MajordomoWorkers } from "./majordomo-workers.js";
 import type { Peer } from "./peers.js";
 import type { PlainPeers } from "./plain-peers.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 export const majordomoTimes: MajordomoTimes = { heartbeatMs: 2500, liveness: 3, busyLiveness: 0 };
 
@@ -34,7 +34,7 @@ export class Majordomo implements Pattern {
 
   onMessage(
     side: Side,
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     known: Peer | undefined,
     { from, dialect, command }: MajordomoMessage,

@@ -6,8 +6,8 @@ import { plainFailure } from "./delivery.js";
 import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
+import type { Port } from "./port.js";
 import { bodyFault, rawReply, rawRequest } from "./raw-records.js";
-import type { RouterPort } from "./router-port.js";
 
 const DEFAULT_SERVICE_BYTES = Buffer.from(DEFAULT_SERVICE);
 
@@ -21,7 +21,7 @@ export class PlainPeers {
   }
 
   /** A message of a REQ: `body` is what stands behind the empty frame. */
-  onRequest(port: RouterPort, routingId: Buffer, known: Peer | undefined, body: Buffer[]): void {
+  onRequest(port: Port, routingId: Buffer, known: Peer | undefined, body: Buffer[]): void {
     if (known !== undefined && known.role !== "plain-client") {
       this.#host.faults.role++;
       const reason = "one that said HELLO sends batches";
@@ -33,6 +33,12 @@ export class PlainPeers {
     if (why !== undefined) {
       this.#host.faults.malformed++;
       port.sendOnce(routingId, plainFailure(Status.INVALID_ARGUMENT, `request ${why}`));
+      return;
+    }
+    const access = known === undefined ? port.accessOf(routingId) : known.access;
+    const denial = access?.denial("call", DEFAULT_SERVICE);
+    if (denial !== undefined) {
+      port.sendOnce(routingId, plainFailure(Status.PERMISSION_DENIED, denial));
       return;
     }
     const peer = known ?? this.welcomeClient(port, routingId, "plain-client");
@@ -52,7 +58,7 @@ export class PlainPeers {
   }
 
   /** A client that says no HELLO, known from its first request on. */
-  welcomeClient(port: RouterPort, routingId: Buffer, role: "plain-client" | "mdp-client"): Peer {
+  welcomeClient(port: Port, routingId: Buffer, role: "plain-client" | "mdp-client"): Peer {
     // A session for the ids that workers see: this broker's own, told apart by the peer.
     const { brokerLow, brokerHigh } = this.#host.brokerId;
     const session = (brokerLow + ++this.#sessionCount) >>> 0;
@@ -63,6 +69,11 @@ export class PlainPeers {
 
   onWorker(plainWorker: PlainWorker): void {
     this.#host.begin();
+    if (plainWorker.access?.denial("serve", DEFAULT_SERVICE) !== undefined) {
+      // A REP socket cannot be told.
+      plainWorker.close();
+      return;
+    }
     const { index: peer } = this.#host.peers.addPlainWorker(plainWorker);
     this.#host.step({
       kind: "join-worker",

@@ -46,6 +46,7 @@ export function stateOf(state: Partial<BrokerState>): BrokerState {
     services: [],
     other: countsOf(),
     counts: { requests: 0 },
+    unanswered: 0,
     faults: { alien: 0 },
     refusals: {},
     limits: { requestsMax: 131_072, requestBytesMax: 134_217_728 },

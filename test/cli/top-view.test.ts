@@ -15,6 +15,7 @@ const before = stateOf({
   ],
   other: countsOf({ outcomes: { NOT_FOUND: 50 } }),
   faults: { alien: 7 },
+  unanswered: 0,
 });
 
 const now = stateOf({

@@ -104,6 +104,12 @@ export const mutants: readonly Mutant[] = [
     "requests.attempt[slot] <= requests.attemptsMax[slot]",
   ),
   mutant(
+    "begin-anew-after-a-part",
+    "core.js",
+    "requests.attemptsMax[slot] = requests.attempt[slot];",
+    ";",
+  ),
+  mutant(
     "wrong-byte-count",
     "core.js",
     "requests.bytesHeld -= requests.bytes[slot];",
