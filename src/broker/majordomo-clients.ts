@@ -208,7 +208,8 @@ export class MajordomoClients {
     }
     this.#count(client, 1, cost);
     const bytes = copyOf(held.bytes, held.at, held.at + held.size);
-    const own = { bytes, at: 0, size: held.size, frames: ownFrames(held.frames) };
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const own = { bytes, view, at: 0, size: held.size, frames: ownFrames(held.frames) };
     return { sequence, service, held: own, next: undefined };
   }
 
