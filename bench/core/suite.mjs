@@ -1,3 +1,4 @@
+import { tuneEngine } from "../../build/cli/engine.js";
 import { Core } from "../../build/core/core.js";
 import { resolveLimits } from "../../build/core/limits.js";
 import { comparison } from "../lib/promises.mjs";
@@ -169,6 +170,8 @@ class Traffic {
  */
 export async function runCoreSuite(options, { progress }) {
   progress("core: all scenarios, in turn");
+  // As the process of build/broker.js does.
+  tuneEngine();
   const contenders = SCENARIOS.map((full) => {
     const scenario = options.isQuick ? { ...full, queued: Math.ceil(full.queued / 100) } : full;
     return { scenario, traffic: new Traffic(scenario) };
