@@ -103,7 +103,9 @@ static void push(tcp_client *client) {
 /* Appends a reply or reason as part of one line. */
 static void append_line(wq_buffer *out, wq_bytes text) {
   wq_append(out, text);
-  for (size_t i = out->size - text.size; i < out->size; i++) if (out->at[i] == '\n') out->at[i] = ' ';
+  for (size_t i = out->size - text.size; i < out->size; i++) {
+    if (out->at[i] == '\n') out->at[i] = ' ';
+  }
 }
 
 static void append_json(wq_buffer *out, wq_bytes packed) {
@@ -120,7 +122,8 @@ static void append_json(wq_buffer *out, wq_bytes packed) {
   if (zone != NULL) msgpack_zone_free(zone);
 }
 
-static void answer(tcp_client *client, const char *tag, const char *status, wq_bytes text, int is_value) {
+static void answer(tcp_client *client, const char *tag, const char *status, wq_bytes text,
+                   int is_value) {
   wq_buffer *out = &client->out;
   wq_append(out, wq_text(tag));
   wq_append(out, wq_text(" "));
@@ -146,7 +149,8 @@ static void on_outcome(void *owner, uint64_t tag, const wq_outcome *outcome) {
   client->asked_count--;
   const int is_ok = outcome->status == WQ_OK;
   const char *name = wq_status_name(outcome->status);
-  answer(client, request->tag, name != NULL ? name : "INTERNAL", is_ok ? outcome->value : outcome->reason, is_ok);
+  answer(client, request->tag, name != NULL ? name : "INTERNAL",
+         is_ok ? outcome->value : outcome->reason, is_ok);
 }
 
 /* --- questions --- */
@@ -168,8 +172,9 @@ static const char *ask(tcp_client *client, char *line) {
   strcpy(request->tag, line);
   request->number = UINT64_MAX; /* Taken, should the outcome come at once. */
   client->asked_count++;
-  const uint64_t number = wq_request(gateway.broker, wq_text(service), wq_view(&body), gateway.is_raw,
-                                     gateway.timeout_ms, tag_of(client, at));
+  const uint64_t number =
+      wq_request(gateway.broker, wq_text(service), wq_view(&body), gateway.is_raw,
+                 gateway.timeout_ms, tag_of(client, at));
   wq_buffer_free(&body);
   if (request->number == UINT64_MAX) request->number = number;
   if (number != 0) return NULL;
@@ -212,7 +217,8 @@ static void take_lines(tcp_client *client) {
 }
 
 static void read_input(tcp_client *client) {
-  const ssize_t got = recv(client->fd, client->in + client->in_size, sizeof client->in - client->in_size, 0);
+  const size_t room = sizeof client->in - client->in_size;
+  const ssize_t got = recv(client->fd, client->in + client->in_size, room, 0);
   if (got > 0) client->in_size += (size_t)got;
   else if (got == 0) client->has_ended = 1;
   else if (errno != EAGAIN && errno != EINTR) let_go(client);
@@ -240,7 +246,8 @@ static int is_room(void) {
 /* The client's item of this turn, if there is something to hear of it. */
 static short events_of(const tcp_client *client) {
   /* Without room in `in`, or with lines in it that have to wait, nothing more is read. */
-  const int is_read = wants_input(client) && !client->has_ended && client->in_size < sizeof client->in;
+  const int is_read =
+      wants_input(client) && !client->has_ended && client->in_size < sizeof client->in;
   return (short)((is_read ? ZMQ_POLLIN : 0) | (client->out.size > 0 ? ZMQ_POLLOUT : 0));
 }
 
@@ -257,7 +264,8 @@ static void turn(void) {
     if (client->fd < 0) continue;
     polled[count - WQ_POLL_ITEMS - 1] = client;
     /* ZMQ_POLLERR is told for a peer that is gone even where nothing else is asked. */
-    items[count++] = (zmq_pollitem_t){NULL, client->fd, (short)(events_of(client) | ZMQ_POLLERR), 0};
+    const short events = (short)(events_of(client) | ZMQ_POLLERR);
+    items[count++] = (zmq_pollitem_t){NULL, client->fd, events, 0};
   }
   const int64_t wait_ms = until_ms - wq_now_ms();
   if (zmq_poll(items, count, wait_ms > 0 ? wait_ms : 0) < 0) return;
@@ -330,9 +338,14 @@ int main(int argc, char **argv) {
   int64_t end_ms = INT64_MAX;
   while (!gateway.is_leaving || (is_busy() && wq_now_ms() < end_ms)) {
     turn();
-    if (stop_asked && !gateway.is_leaving) gateway.is_leaving = 1, end_ms = wq_now_ms() + LEAVE_MS_MAX;
+    if (stop_asked && !gateway.is_leaving) {
+      gateway.is_leaving = 1;
+      end_ms = wq_now_ms() + LEAVE_MS_MAX;
+    }
   }
-  for (unsigned i = 0; i < CLIENTS_MAX; i++) if (gateway.clients[i].fd >= 0) let_go(&gateway.clients[i]);
+  for (unsigned i = 0; i < CLIENTS_MAX; i++) {
+    if (gateway.clients[i].fd >= 0) let_go(&gateway.clients[i]);
+  }
   wq_client_free(gateway.broker);
   zmq_ctx_term(zmq);
   close(gateway.listener);

@@ -45,9 +45,8 @@ void pack_words(const char *words, wq_buffer *out) {
 msgpack_zone *unpack(wq_bytes packed, msgpack_object *out) {
   msgpack_zone *zone = wq_must(msgpack_zone_new(MSGPACK_ZONE_CHUNK_SIZE));
   size_t at = 0;
-  if (msgpack_unpack((const char *)packed.at, packed.size, &at, zone, out) == MSGPACK_UNPACK_SUCCESS) {
-    return zone;
-  }
+  const char *bytes = (const char *)packed.at;
+  if (msgpack_unpack(bytes, packed.size, &at, zone, out) == MSGPACK_UNPACK_SUCCESS) return zone;
   msgpack_zone_free(zone);
   return NULL;
 }

@@ -192,7 +192,8 @@ static void on_reply(wq_client *client, pending *request, const wq_record *reply
   if (request->is_raw) {
     outcome.value = bytes;
   } else if (reply->flags & WQ_RAW) {
-    outcome = (wq_outcome){.status = WQ_INTERNAL, .reason = wq_text("the service answers in bytes")};
+    outcome.status = WQ_INTERNAL;
+    outcome.reason = wq_text("the service answers in raw bytes");
   } else {
     uint8_t id[16];
     wq_request_id(reply, id);

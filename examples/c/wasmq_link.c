@@ -80,7 +80,8 @@ static void connect_again(wq_link *link) {
   set_int(socket, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS);
   snprintf(address, sizeof address, "inproc://wasmq-link-%p-%u", (void *)link, count++);
   zmq_socket_monitor(socket, address,
-                     ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                     ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
+                         ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
   zmq_connect(monitor, address);
   link->due_ms = wq_now_ms() + HANDSHAKE_MS;

@@ -56,7 +56,8 @@ static void on_signal(int number) {
 
 /* --- answers: each attempt has one --- */
 
-static void fail(worker *self, const wq_record *id, uint8_t flags, uint8_t status, const char *why) {
+static void fail(worker *self, const wq_record *id, uint8_t flags, uint8_t status,
+                 const char *why) {
   const wq_record failure = {.kind = WQ_FAILURE, .flags = flags, .status = status,
                              .session = id->session, .sequence = id->sequence, .slot = id->slot,
                              .generation = id->generation, .reason = wq_text(why)};
@@ -128,7 +129,8 @@ static int take_body(worker *self, const wq_record *request, wq_buffer *out) {
     return 0;
   }
   if (!(request->flags & WQ_RAW) != !self->is_raw) {
-    fail(self, request, 0, WQ_INVALID_ARGUMENT, self->is_raw ? "takes raw bytes" : "takes no raw bytes");
+    fail(self, request, 0, WQ_INVALID_ARGUMENT,
+         self->is_raw ? "takes raw bytes" : "takes no raw bytes");
     return 0;
   }
   wq_buffer *to = self->is_raw ? out : &sealed;
@@ -299,7 +301,8 @@ int main(int argc, char **argv) {
     else return 2;
   }
   const size_t size = strlen(self.service);
-  const int is_sane = self.concurrency >= 1 && self.concurrency <= CONCURRENCY_MAX && size >= 1 && size <= 255;
+  const int is_sane =
+      self.concurrency >= 1 && self.concurrency <= CONCURRENCY_MAX && size >= 1 && size <= 255;
   if (argc - optind < 2 || !is_sane) {
     fputs("usage: worker [--raw] [--keys FILE] [--service NAME] [--concurrency 1..1024] BACKEND "
           "NAME [DELAY_MS]\n", stderr);

@@ -25,7 +25,8 @@ static wq_buffer unhex(const char *text) {
   /* Memory of exactly its size, so that a sanitizer sees a step beyond it. */
   if (size == 0) return out;
   out = (wq_buffer){wq_must(malloc(size)), size, size};
-  if (sodium_hex2bin(out.at, size, text, strlen(text), NULL, &got, NULL) != 0 || got != size) abort();
+  const int fault = sodium_hex2bin(out.at, size, text, strlen(text), NULL, &got, NULL);
+  if (fault != 0 || got != size) abort();
   return out;
 }
 
@@ -42,13 +43,17 @@ static void print_field(const char *name, wq_bytes bytes) {
 
 static void print_record(const wq_record *r) {
   printf("{\"kind\":\"%s\",\"flags\":%u", names[r->kind], r->flags);
-  if (r->kind >= WQ_REQUEST || r->kind == WQ_HELLO) printf(",\"session\":\"%016" PRIx64 "\"", r->session);
+  if (r->kind >= WQ_REQUEST || r->kind == WQ_HELLO) {
+    printf(",\"session\":\"%016" PRIx64 "\"", r->session);
+  }
   if (r->kind >= WQ_REQUEST) {
-    printf(",\"sequence\":\"%" PRIu64 "\",\"slot\":%u,\"generation\":%u", r->sequence, r->slot, r->generation);
+    printf(",\"sequence\":\"%" PRIu64 "\",\"slot\":%u,\"generation\":%u", r->sequence, r->slot,
+           r->generation);
   }
   switch (r->kind) {
     case WQ_HELLO:
-      printf(",\"role\":%u,\"version\":%u,\"concurrency\":%u,\"services\":[", r->role, r->version, r->concurrency);
+      printf(",\"role\":%u,\"version\":%u,\"concurrency\":%u,\"services\":[", r->role, r->version,
+             r->concurrency);
       for (size_t i = 0, at = 0; i < r->service_count; i++) {
         if (i > 0) putchar(',');
         print_hex((wq_bytes){r->services.at + at + 1, r->services.at[at]});
@@ -57,8 +62,9 @@ static void print_record(const wq_record *r) {
       putchar(']');
       break;
     case WQ_WELCOME:
-      printf(",\"version\":%u,\"broker\":\"%016" PRIx64 "\",\"in_flight_max\":%u,\"record_max\":%u,\"direct_port\":%u",
-             r->version, r->broker, r->in_flight_max, r->record_max, r->direct_port);
+      printf(",\"version\":%u,\"broker\":\"%016" PRIx64 "\"", r->version, r->broker);
+      printf(",\"in_flight_max\":%u,\"record_max\":%u,\"direct_port\":%u", r->in_flight_max,
+             r->record_max, r->direct_port);
       break;
     case WQ_ERROR:
       printf(",\"status\":%u,\"record\":%u", r->status, r->record);
@@ -66,12 +72,14 @@ static void print_record(const wq_record *r) {
       break;
     case WQ_CREDIT: printf(",\"credit\":%u", r->credit); break;
     case WQ_FAILURE:
-      printf(",\"status\":%u,\"attempts\":%u,\"retry_after_ms\":%u", r->status, r->attempts, r->retry_after_ms);
+      printf(",\"status\":%u,\"attempts\":%u,\"retry_after_ms\":%u", r->status, r->attempts,
+             r->retry_after_ms);
       print_field("reason", r->reason);
       break;
     case WQ_CANCEL: printf(",\"status\":%u", r->status); break;
     case WQ_REQUEST:
-      printf(",\"priority\":%u,\"attempts\":%u,\"timeout_ms\":%u", r->priority, r->attempts, r->timeout_ms);
+      printf(",\"priority\":%u,\"attempts\":%u,\"timeout_ms\":%u", r->priority, r->attempts,
+             r->timeout_ms);
       print_field("service", r->service);
       break;
     case WQ_REPLY: printf(",\"service_time_us\":%u", r->service_time_us); break;
@@ -113,7 +121,10 @@ static void on_message(int is_rewritten, char **words, size_t count) {
     wq_finish(&batch);
     printf("\"frames\":[");
     print_hex(wq_view(&batch.records));
-    for (size_t i = 0; i < batch.frame_count; i++) putchar(','), print_hex(wq_view(&batch.frames[i]));
+    for (size_t i = 0; i < batch.frame_count; i++) {
+      putchar(',');
+      print_hex(wq_view(&batch.frames[i]));
+    }
     printf("]}\n");
   } else {
     printf("],\"bad\":%u,\"isMalformed\":%s}\n", bad, got == WQ_MALFORMED ? "true" : "false");
@@ -160,9 +171,10 @@ static const char *on_body(int is_open, char **words, wq_buffer *out) {
 static const char *on_block(char **words, wq_buffer *out) {
   wq_buffer block = unhex(words[0]), dictionary = unhex(words[2]);
   const int size = atoi(words[1]);
-  const int got = LZ4_decompress_safe_usingDict((const char *)block.at, (char *)wq_extend(out, (size_t)size + 1),
-                                                (int)block.size, size, (const char *)dictionary.at,
-                                                (int)dictionary.size);
+  char *to = (char *)wq_extend(out, (size_t)size + 1);
+  const int got =
+      LZ4_decompress_safe_usingDict((const char *)block.at, to, (int)block.size, size,
+                                    (const char *)dictionary.at, (int)dictionary.size);
   out->size = got > 0 ? (size_t)got : 0;
   wq_buffer_free(&block), wq_buffer_free(&dictionary);
   if (got < 0) return "BAD_BLOCK";
@@ -201,7 +213,8 @@ static void run(char **words, size_t count) {
     dictionary = unhex(words[1]);
     wq_set_dictionary(&codec, wq_view(&dictionary));
     wq_append(&out, (wq_bytes){codec.digest, sizeof codec.digest});
-  } else if (!strcmp(op, "open") || !strcmp(op, "seal")) code = on_body(op[0] == 'o', words + 1, &out);
+  } else if (!strcmp(op, "open")) code = on_body(1, words + 1, &out);
+  else if (!strcmp(op, "seal")) code = on_body(0, words + 1, &out);
   else if (!strcmp(op, "block")) code = on_block(words + 1, &out);
   else if (!strcmp(op, "frame")) code = on_frames(words[1], &out);
   else if (!strcmp(op, "repack")) {
