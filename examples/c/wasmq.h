@@ -192,6 +192,7 @@ size_t wq_client_pending(const wq_client *client);
 void wq_client_poll(const wq_client *client, zmq_pollitem_t items[WQ_POLL_ITEMS],
                     int64_t *until_ms);
 void wq_client_step(wq_client *client);
+/* Of what is pending nothing is heard any more. */
 void wq_client_free(wq_client *client);
 
 #endif

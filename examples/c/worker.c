@@ -21,6 +21,8 @@
 #define JOBS_MAX 4096
 #define CONCURRENCY_MAX 1024
 #define DRAIN_MS_MAX 30000
+/* What a reply takes beside its body, at most. */
+#define REPLY_BYTES 1024
 
 enum { FREE, WAITING, RUNNING };
 
@@ -36,7 +38,7 @@ typedef struct {
   const char *name, *service;
   int is_raw;
   int64_t delay_ms;
-  uint32_t concurrency, running;
+  uint32_t concurrency, running, record_max;
   uint64_t count;
   wq_codec codec;
   wq_link *link;
@@ -66,6 +68,11 @@ static void fail(worker *self, const wq_record *id, uint8_t flags, uint8_t statu
 
 static void reply(worker *self, const job *done, wq_bytes body) {
   const wq_record *id = &done->id;
+  if (body.size + REPLY_BYTES > self->record_max) {
+    /* Far beyond it the broker's socket would drop the connection and all that is on it. */
+    fail(self, id, 0, WQ_INTERNAL, "the reply is too large for the broker");
+    return;
+  }
   const wq_record record = {.kind = WQ_REPLY, .flags = self->is_raw ? WQ_RAW : 0,
                             .session = id->session, .sequence = id->sequence, .slot = id->slot,
                             .generation = id->generation, .body = body,
@@ -208,7 +215,7 @@ static void on_cancel(worker *self, const wq_record *cancel) {
 
 static void on_up(void *owner, const wq_record *welcome) {
   worker *self = owner;
-  (void)welcome;
+  self->record_max = welcome->record_max;
   self->told = NULL;
 }
 

@@ -69,6 +69,9 @@ class Client:
         self._link = Link(endpoints, self)
 
     async def close(self):
+        """What is pending fails as UNAVAILABLE."""
+        for pending in self._pending.values():
+            self._fail(pending, RequestError("UNAVAILABLE", "client closed"))
         await self._link.close()
 
     async def request(self, service, body, *, timeout=30.0, attempts=3, priority=4, headers=None,
@@ -80,6 +83,8 @@ class Client:
             kind=wire.REQUEST, session=self._session, sequence=next(self._sequences),
             priority=priority, attempts=attempts, service=service,
             headers=wire.encode_headers(headers or {}), flags=wire.RAW if raw else 0)
+        if not wire.is_service(service) or len(record.headers) > wire.HEADERS_BYTES_MAX:
+            raise RequestError("INVALID_ARGUMENT", f"no service, or headers too large: {service!r}")
         request_id = wire.request_id(record)
         if not raw:
             body = self._sealer.seal(body, service, "request", request_id, record.headers)

@@ -100,6 +100,7 @@ class Worker:
                       concurrency=self._concurrency, services=list(self._services))
 
     def on_up(self, welcome):
+        self._record_max = welcome.record_max
         self._is_welcome.set()
 
     def on_down(self, reason):
@@ -147,8 +148,11 @@ class Worker:
         task, began = asyncio.current_task(), time.monotonic()
         attempt = record.slot, record.generation
         try:
-            headers, body = await self._handle(record)
-            answer = Record(kind=wire.REPLY, body=[body], headers=b"", flags=headers,
+            flags, body = await self._handle(record)
+            if len(body) > self._record_max - wire.FRAME_BYTES_MIN:
+                # Far beyond it the broker's socket would drop the connection and all that is on it.
+                raise RequestError("INTERNAL", "the reply is too large for the broker")
+            answer = Record(kind=wire.REPLY, body=[body], headers=b"", flags=flags,
                             service_time_us=int((time.monotonic() - began) * 1e6) & 0xFFFFFFFF)
         except asyncio.CancelledError:
             answer = failure_of("CANCELLED", "cancelled")
@@ -206,7 +210,8 @@ class Worker:
 
 
 def failure_of(code, reason, retry_after_ms=0, flags=0):
-    return Record(kind=wire.FAILURE, status=STATUS[code], attempts=0, flags=flags, reason=reason,
+    status = STATUS.get(code, STATUS["INTERNAL"])
+    return Record(kind=wire.FAILURE, status=status, attempts=0, flags=flags, reason=reason,
                   retry_after_ms=retry_after_ms)
 
 

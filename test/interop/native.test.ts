@@ -54,6 +54,19 @@ describe.each(kinds)("a worker in %s", (kind) => {
     expect(broker.stats.counts).toMatchObject({ failures: 0, redelivered: 0 });
   });
 
+  test("fails a reply that the broker would not take, and goes on", async () => {
+    await broker.close();
+    const loopback = { frontend: "tcp://127.0.0.1:0", backend: "tcp://127.0.0.1:0" };
+    broker = await Broker.start({ ...loopback, limits: { recordBytesMax: 65_536 } });
+    await client.close({ timeoutMs: 0 });
+    client = await Client.connect({ brokers: broker.frontend });
+    start("a name of its own".repeat(10), 0, 1);
+    await eventually("it is there", isServing(1));
+    const large = ask("x".repeat(65_400)).catch(({ code, reason }) => `${code} ${reason}`);
+    expect(await large).toBe("INTERNAL the reply is too large for the broker");
+    expect(Buffer.from(await ask("small")).toString()).toMatch(/ small$/);
+  });
+
   test("tells its concurrency by CREDIT", async () => {
     const worker = start("w", LONG_MS, 1);
     await eventually("it is there", isServing(1));
