@@ -4,16 +4,16 @@
 //   peer  --- greeting, READY, ... ---------->  upstream    replayed once it is connected
 //   peer  <-- READY, messages, PING ---------  upstream    after its 64-byte greeting, swallowed
 import { connect, type NetConnectOpts, type Socket } from "node:net";
-import { checkGreeting, greetingSize } from "./zmtp.js";
+import { checkGreeting, greetingSize, type Mechanism } from "./zmtp.js";
 
 export interface BytePipeOptions {
   peer: Socket; // Paused, its 'data' listener taken off.
   upstream: NetConnectOpts;
   replay: Buffer; // All that was read from the peer so far.
-  mechanism: string;
+  mechanism: Mechanism;
   openTimeoutMs: number;
   stallTimeoutMs: number; // How long an end may hold up the other's close, or take no bytes.
-  onOpen(): void; // ZeroMQ has answered: its READY is on the way to the peer.
+  onOpen(): void; // ZeroMQ has answered: its READY, or WELCOME, is on the way to the peer.
   onUpstreamClosed(): void; // At most once, and only after onOpen.
   onClosed(opened: boolean): void; // Exactly once, when both ends are closed.
 }

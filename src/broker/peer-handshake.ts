@@ -1,20 +1,35 @@
-// The start of one accepted connection: our greeting out, the peer's greeting and READY in.
+// The start of one accepted connection: our greeting out, the peer's greeting and READY or HELLO in.
 import type { Socket } from "node:net";
-import { encodeError, encodeGreeting, type HandshakeFault, readHandshake } from "./zmtp.js";
+import {
+  encodeError,
+  encodeGreeting,
+  greetingSize,
+  type HandshakeFault,
+  majorOffset,
+  type Mechanism,
+  readHandshake,
+} from "./zmtp.js";
 
 export interface PeerHandshakeOptions {
   peer: Socket;
-  mechanism: string;
+  mechanism: Mechanism;
   timeoutMs: number;
   /** `bytes` is all that was read; the peer is paused and nobody listens to it any more. */
   onReady(socketType: string, bytes: Buffer): void;
   onRefused(reason: HandshakeFault | "handshake-timeout" | "closed-early"): void;
 }
 
+const NO_BYTES = Buffer.alloc(0);
+/** How long one that comes with another mechanism may take to read that in our greeting, and go. */
+const MISMATCH_MS = 500;
+
 export class PeerHandshake {
   #options: PeerHandshakeOptions;
   #bytes: Buffer = Buffer.alloc(0);
+  /** What of our greeting is still to be sent. */
+  #unsaid: Buffer;
   #timer: NodeJS.Timeout;
+  #onAbort: (() => void) | undefined;
 
   constructor(options: PeerHandshakeOptions) {
     this.#options = options;
@@ -24,7 +39,12 @@ export class PeerHandshake {
     peer.on("data", this.#onData);
     peer.on("error", this.#onError);
     peer.on("close", this.#onClose);
-    peer.write(encodeGreeting(options.mechanism));
+    const greeting = encodeGreeting(options.mechanism);
+    // Under CURVE the mechanism last, when the peer has said its own: one that comes without would be
+    // gone at the sight of it, and nobody would know why.
+    const size = options.mechanism === "CURVE" ? majorOffset + 1 : greeting.length;
+    peer.write(greeting.subarray(0, size));
+    this.#unsaid = greeting.subarray(size);
   }
 
   /** Ends it without a word to onRefused. */
@@ -35,6 +55,10 @@ export class PeerHandshake {
 
   #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+    if (this.#unsaid.length > 0 && this.#bytes.length >= greetingSize) {
+      this.#options.peer.write(this.#unsaid);
+      this.#unsaid = NO_BYTES;
+    }
     const handshake = readHandshake(this.#bytes, this.#options.mechanism);
     switch (handshake.state) {
       case "partial":
@@ -60,6 +84,7 @@ export class PeerHandshake {
 
   #refuse(reason: HandshakeFault | "handshake-timeout" | "closed-early", detail?: string): void {
     this.#detach();
+    if (reason === "mechanism" && !this.#options.peer.destroyed) return this.#awaitMismatch();
     // Only a peer that has shown to speak ZMTP 3 is told why, in its own tongue.
     const isReadyFault = reason === "ready-malformed" || reason === "ready-too-large";
     if (isReadyFault && detail !== undefined) refusePeer(this.#options.peer, detail);
@@ -67,7 +92,25 @@ export class PeerHandshake {
     this.#options.onRefused(reason);
   }
 
+  /**
+   * Leaves it time to find the mismatch itself: ZeroMQ names it then, and would report a broken pipe
+   * if it had something to write first.
+   */
+  #awaitMismatch(): void {
+    const { peer } = this.#options;
+    const onClose = () => {
+      clearTimeout(this.#timer);
+      this.#options.onRefused("mechanism");
+    };
+    this.#timer = setTimeout(() => peer.destroy(), MISMATCH_MS);
+    peer.once("close", onClose);
+    this.#onAbort = () => peer.off("close", onClose);
+    peer.resume();
+    peer.end();
+  }
+
   #detach(): void {
+    this.#onAbort?.();
     clearTimeout(this.#timer);
     this.#options.peer.off("data", this.#onData);
     this.#options.peer.off("close", this.#onClose);

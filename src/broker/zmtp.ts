@@ -1,6 +1,7 @@
-// The part of ZMTP 3.x that the acceptor takes part in: the greeting and the NULL mechanism's
-// READY, enough to learn a peer's socket type. Pure: bytes in, values out, never throws.
-// RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
+// The part of ZMTP 3.x that the acceptors take part in: the greeting, and the NULL mechanism's READY,
+// enough to learn a peer's socket type, or CURVE's HELLO. Pure: bytes in, values out, never throws.
+// RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37,
+// RFC 26 (CurveZMQ) https://rfc.zeromq.org/spec/26
 
 /** Why bytes are no handshake that can be served. Stable names: counters are keyed by them. */
 export type HandshakeFault =
@@ -9,11 +10,16 @@ export type HandshakeFault =
   | "mechanism"
   | "peer-error"
   | "ready-malformed"
-  | "ready-too-large";
+  | "ready-too-large"
+  | "hello-malformed";
+
+/** How a connection is secured. */
+export type Mechanism = "NULL" | "CURVE";
 
 /** What the bytes of a connection's start amount to so far. */
 export type Handshake =
   | { state: "partial" }
+  /** Of a CURVE peer the socket type is "": it is told in what only ZeroMQ can read. */
   | { state: "ready"; socketType: string }
   | { state: "faulty"; fault: HandshakeFault; detail: string };
 
@@ -26,8 +32,13 @@ export const greetingSize = 64;
 /** Largest READY body taken. libzmq's own is under 300 bytes: an identity is at most 255. */
 export const readySizeMax = 8192;
 
+/**
+ * CURVE's HELLO: | "HELLO" with its size, 6 | version 2 | padding 72 | transient key 32 | nonce 8 | box 80 |
+ */
+const helloSize = 200;
+
 const signatureSize = 10;
-const majorOffset = 10;
+export const majorOffset = 10;
 const mechanismOffset = 12;
 const mechanismSize = 20;
 
@@ -68,7 +79,7 @@ function faulty(fault: HandshakeFault, detail: string): Extract<Handshake, { sta
 }
 
 /** Judges a greeting as early as its bytes allow: a stranger is let go at its first wrong byte. */
-export function checkGreeting(bytes: Uint8Array, mechanism: string): GreetingCheck {
+export function checkGreeting(bytes: Uint8Array, mechanism: Mechanism): GreetingCheck {
   if (bytes.length === 0) return { state: "partial" };
   if (bytes[0] !== 0xff) return faulty("not-zmtp", "the first byte is not FF");
   if (bytes.length < signatureSize) return { state: "partial" };
@@ -87,11 +98,26 @@ export function checkGreeting(bytes: Uint8Array, mechanism: string): GreetingChe
   return { state: "whole" };
 }
 
-/** Reads a peer's greeting and READY from all bytes received so far; more may follow READY. */
-export function readHandshake(bytes: Uint8Array, mechanism: string): Handshake {
+/**
+ * Reads a peer's greeting and READY, or under CURVE its HELLO, from all bytes received so far; more may
+ * follow.
+ */
+export function readHandshake(bytes: Uint8Array, mechanism: Mechanism): Handshake {
   const greeting = checkGreeting(bytes, mechanism);
   if (greeting.state !== "whole") return greeting;
-  return readReady(bytes, greetingSize);
+  return mechanism === "CURVE" ? readHello(bytes, greetingSize) : readReady(bytes, greetingSize);
+}
+
+/** | flags 04 | size u8, 200 | 05 "HELLO" | ... |: whether it was made for our key, ZeroMQ will see. */
+function readHello(bytes: Uint8Array, offset: number): Handshake {
+  const start = [flagCommand, helloSize, 5, 72, 69, 76, 76, 79];
+  for (let i = 0; i < Math.min(start.length, bytes.length - offset); i++) {
+    if (bytes[offset + i] !== start[i]) {
+      return faulty("hello-malformed", "the first command is not CURVE's HELLO");
+    }
+  }
+  if (bytes.length < offset + 2 + helloSize) return { state: "partial" };
+  return { state: "ready", socketType: "" };
 }
 
 /** | flags u8, 04 or 06 | body size u8 or u64 | 05 "READY" | properties | */
