@@ -8,7 +8,7 @@
 //                         +-- acceptor ----+
 //   REP ------------------+                +--> a DEALER of its own: a PlainWorker
 import { rm } from "node:fs/promises";
-import type { NetConnectOpts, Socket } from "node:net";
+import type { NetConnectOpts } from "node:net";
 import { BytePipe } from "./byte-pipe.js";
 import {
   connectOptions,
@@ -17,7 +17,7 @@ import {
   parseEndpoint,
   privateEndpoint,
 } from "./listen-endpoint.js";
-import { Listener, type ListenerRefusal, requireCount } from "./listener.js";
+import { type Connection, Listener, type ListenerRefusal, requireCount } from "./listener.js";
 import { refusePeer } from "./peer-handshake.js";
 import { PlainDealer, type PlainFault, type PlainWorker } from "./plain-worker.js";
 
@@ -139,34 +139,36 @@ export class Acceptor {
     });
   }
 
-  #onReady(peer: Socket, remote: string, socketType: string, bytes: Buffer): void {
+  #onReady(socketType: string, connection: Connection): void {
+    const { peer, remote, version } = connection;
     switch (socketType) {
       case "DEALER":
       case "ROUTER":
       case "REQ":
-        this.#openPipe(peer, remote, bytes, this.#router);
+        this.#openPipe(connection, this.#router);
         return;
       case "REP":
-        this.#addPlainWorker(peer, remote, bytes);
+        this.#addPlainWorker(connection);
         return;
       default:
-        refusePeer(peer, `${socketType} sockets are not served here, use DEALER or REP`);
+        // ZMTP 2.0 has no words for it.
+        if (version === 2) peer.destroy();
+        else refusePeer(peer, `${socketType} sockets are not served here, use DEALER or REP`);
         this.#refuse("socket-type", remote);
     }
   }
 
   #openPipe(
-    peer: Socket,
-    remote: string,
-    replay: Buffer,
+    { peer, remote, bytes, version }: Connection,
     upstream: NetConnectOpts,
     on: { open?(): void; upstreamClosed?(): void; failed?(): void } = {},
   ): BytePipe {
     const pipe = new BytePipe({
       peer,
       upstream,
-      replay,
+      replay: bytes,
       mechanism,
+      version,
       openTimeoutMs: this.#options.handshakeTimeoutMs,
       stallTimeoutMs: this.#options.heartbeatTimeoutMs,
       onOpen: () => on.open?.(),
@@ -184,7 +186,8 @@ export class Acceptor {
     return pipe;
   }
 
-  #addPlainWorker(peer: Socket, remote: string, bytes: Buffer): void {
+  #addPlainWorker(connection: Connection): void {
+    const { peer, remote } = connection;
     const { events, heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageSize } = this.#options;
     const id = ++this.#lastId;
     let isAnnounced = false;
@@ -212,7 +215,7 @@ export class Acceptor {
     }
     this.#workers.add(worker);
     const upstream = connectOptions(parseEndpoint("private endpoint", worker.endpoint));
-    const pipe = this.#openPipe(peer, remote, bytes, upstream, {
+    const pipe = this.#openPipe(connection, upstream, {
       open: () => {
         isAnnounced = true;
         events.onPlainWorker(worker);

@@ -89,6 +89,7 @@ export class CurveChannel<S extends Socket> {
       upstream: connectOptions(parseEndpoint("private endpoint", this.#endpoint)),
       replay: options.bytes,
       mechanism: "CURVE",
+      version: 3,
       openTimeoutMs: options.handshakeTimeoutMs,
       stallTimeoutMs: options.stallTimeoutMs,
       onOpen: () => {},

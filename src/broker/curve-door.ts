@@ -5,12 +5,11 @@
 //   peer --+-- node:net -------+--> another
 //   peer --+   greeting, HELLO
 import { rm } from "node:fs/promises";
-import type { Socket as NetSocket } from "node:net";
 import type { Socket } from "zeromq";
 import type { Access } from "../base/access.js";
 import { type ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import { makePrivateFolder, privateEndpoint } from "./listen-endpoint.js";
-import { Listener, type ListenerRefusal } from "./listener.js";
+import { type Connection, Listener, type ListenerRefusal } from "./listener.js";
 import type { PlainFault } from "./plain-dialogue.js";
 import type { Zap } from "./zap.js";
 
@@ -66,7 +65,7 @@ export class CurveDoor<S extends Socket> {
       door.#listener = await Listener.listen(
         { ...options, mechanism: "CURVE" },
         {
-          onReady: (peer, remote, _, bytes) => door.#onHello(peer, remote, bytes),
+          onReady: (_, connection) => door.#onHello(connection),
           onRefused: (reason, remote) => door.#refuse(reason, remote),
           readyCount: () => door.#channels.size,
         },
@@ -121,7 +120,7 @@ export class CurveDoor<S extends Socket> {
     });
   }
 
-  #onHello(peer: NetSocket, remote: string, bytes: Buffer): void {
+  #onHello({ peer, remote, bytes }: Connection): void {
     const { handshakeTimeoutMs, stallTimeoutMs, secretKey, zap, makeSocket } = this.#options;
     if (this.#unproven.size >= (this.#options.unprovenMax ?? UNPROVEN_MAX)) {
       // As with the listener's: the oldest gives way.

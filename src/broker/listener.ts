@@ -3,7 +3,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { listenError, listenOn, parseEndpoint } from "./listen-endpoint.js";
 import { PeerHandshake } from "./peer-handshake.js";
-import type { HandshakeFault, Mechanism } from "./zmtp.js";
+import type { HandshakeFault, Mechanism, ZmtpVersion } from "./zmtp.js";
 
 /** Why a connection did not come to be served. Stable names: counters are keyed by them. */
 export type ListenerRefusal =
@@ -22,9 +22,16 @@ export interface ListenerOptions {
   handshakesMax?: number; // Unfinished ones, of connectionsMax. Default 1024.
 }
 
+/** A connection whose handshake told what it is; it is paused and nobody listens to it any more. */
+export interface Connection {
+  peer: Socket;
+  remote: string;
+  bytes: Buffer; // All that was read of it.
+  version: ZmtpVersion;
+}
+
 export interface ListenerEvents {
-  /** `bytes` is all that was read; the peer is paused and nobody listens to it any more. */
-  onReady(peer: Socket, remote: string, socketType: string, bytes: Buffer): void;
+  onReady(socketType: string, connection: Connection): void;
   onRefused(reason: ListenerRefusal, remote: string): void;
   /** Connections that came out of `onReady` and still stand. */
   readyCount(): number;
@@ -110,9 +117,9 @@ export class Listener {
       peer,
       mechanism: this.#options.mechanism,
       timeoutMs: this.#options.handshakeTimeoutMs,
-      onReady: (socketType, bytes) => {
+      onReady: (socketType, bytes, version) => {
         this.#handshakes.delete(handshake);
-        this.#events.onReady(peer, remote, socketType, bytes);
+        this.#events.onReady(socketType, { peer, remote, bytes, version });
       },
       onRefused: (reason) => {
         this.#handshakes.delete(handshake);

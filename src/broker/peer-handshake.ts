@@ -1,13 +1,16 @@
-// The start of one accepted connection: our greeting out, the peer's greeting and READY or HELLO in.
+// The start of one accepted connection: our greeting out, the peer's greeting and READY or HELLO in. To a
+// peer of ZMTP 2.0 goes the head of our greeting alone: the rest is said by the socket it is joined to.
 import type { Socket } from "node:net";
 import {
   encodeError,
   encodeGreeting,
+  greetingHeadSize,
   greetingSize,
   type HandshakeFault,
-  majorOffset,
   type Mechanism,
   readHandshake,
+  speaksZmtp3,
+  type ZmtpVersion,
 } from "./zmtp.js";
 
 export interface PeerHandshakeOptions {
@@ -15,20 +18,18 @@ export interface PeerHandshakeOptions {
   mechanism: Mechanism;
   timeoutMs: number;
   /** `bytes` is all that was read; the peer is paused and nobody listens to it any more. */
-  onReady(socketType: string, bytes: Buffer): void;
+  onReady(socketType: string, bytes: Buffer, version: ZmtpVersion): void;
   onRefused(reason: HandshakeFault | "handshake-timeout" | "closed-early"): void;
 }
 
-const NO_BYTES = Buffer.alloc(0);
 /** How long one that comes with another mechanism may take to read that in our greeting, and go. */
 const MISMATCH_MS = 500;
 
 export class PeerHandshake {
   #options: PeerHandshakeOptions;
   #bytes: Buffer = Buffer.alloc(0);
-  /** What of our greeting is still to be sent. */
-  #unsaid: Buffer;
   #timer: NodeJS.Timeout;
+  #hasGreeted = false;
   #onAbort: (() => void) | undefined;
 
   constructor(options: PeerHandshakeOptions) {
@@ -39,12 +40,7 @@ export class PeerHandshake {
     peer.on("data", this.#onData);
     peer.on("error", this.#onError);
     peer.on("close", this.#onClose);
-    const greeting = encodeGreeting(options.mechanism);
-    // Under CURVE the mechanism last, when the peer has said its own: one that comes without would be
-    // gone at the sight of it, and nobody would know why.
-    const size = options.mechanism === "CURVE" ? majorOffset + 1 : greeting.length;
-    peer.write(greeting.subarray(0, size));
-    this.#unsaid = greeting.subarray(size);
+    peer.write(encodeGreeting(options.mechanism).subarray(0, greetingHeadSize));
   }
 
   /** Ends it without a word to onRefused. */
@@ -55,18 +51,15 @@ export class PeerHandshake {
 
   #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
-    if (this.#unsaid.length > 0 && this.#bytes.length >= greetingSize) {
-      this.#options.peer.write(this.#unsaid);
-      this.#unsaid = NO_BYTES;
-    }
     const handshake = readHandshake(this.#bytes, this.#options.mechanism);
+    if (handshake.state !== "faulty" || handshake.fault === "mechanism") this.#greet();
     switch (handshake.state) {
       case "partial":
         return;
       case "ready":
         this.#options.peer.pause();
         this.#detach();
-        this.#options.onReady(handshake.socketType, this.#bytes);
+        this.#options.onReady(handshake.socketType, this.#bytes, handshake.version);
         return;
       case "faulty":
         this.#refuse(handshake.fault, handshake.detail);
@@ -75,6 +68,17 @@ export class PeerHandshake {
         handshake satisfies never;
     }
   };
+
+  /** Sends the rest of our greeting, once. */
+  #greet(): void {
+    if (this.#hasGreeted || !speaksZmtp3(this.#bytes)) return;
+    const { mechanism, peer } = this.#options;
+    // Under CURVE when the peer has said its own mechanism: one that comes without would be gone at
+    // the sight of ours, and nobody would know why.
+    if (mechanism === "CURVE" && this.#bytes.length < greetingSize) return;
+    this.#hasGreeted = true;
+    peer.write(encodeGreeting(mechanism).subarray(greetingHeadSize));
+  }
 
   #onError = (): void => {
     // 'close' follows.
