@@ -1,6 +1,6 @@
 import { Dealer, Reply, Request } from "zeromq";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
+import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
 import { message, workerHello } from "./fake-port.js";
 import {
