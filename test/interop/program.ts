@@ -10,6 +10,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const PROGRAMS_MAX = 48;
 const LIFE_MS_MAX = 90_000;
 const KEPT_CHARS_MAX = 8_000_000;
+/** Of each of its outputs, where a test failed. */
+const TOLD_CHARS_MAX = 4000;
 
 const started = new Set<Program>();
 
@@ -94,7 +96,8 @@ export class Program {
   }
 
   get told(): string {
-    return `--- ${this.name}, stdout\n${this.stdout}--- ${this.name}, stderr\n${this.stderr}`;
+    const [out, error] = [this.stdout, this.stderr].map((text) => text.slice(-TOLD_CHARS_MAX));
+    return `--- ${this.name}, stdout\n${out}--- ${this.name}, stderr\n${error}`;
   }
 }
 

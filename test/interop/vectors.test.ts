@@ -2,6 +2,13 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import {
+  type CodecContext,
+  type CodecError,
+  createCodec,
+  importDictionary,
+  parseKey,
+} from "../../build/codec/index.js";
 import { vectorRunners } from "./kinds.js";
 import { Program } from "./program.js";
 
@@ -118,6 +125,69 @@ describe.each(Object.keys(vectorRunners))("wire.json in %s", (kind) => {
       if (isWhole || alien > 0) expect([name, isMalformed]).toEqual([name, true]);
     }
   });
+});
+
+/** Each prefix of the bytes, and the bytes with each single bit turned. */
+function damaged(hex: string): string[] {
+  const bytes = Buffer.from(hex, "hex");
+  const out: string[] = [];
+  for (let size = 0; size < bytes.length; size++) out.push(hex.slice(0, size * 2));
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    bytes[bit >> 3] ^= 1 << (bit & 7);
+    out.push(bytes.toString("hex"));
+    bytes[bit >> 3] ^= 1 << (bit & 7);
+  }
+  return out;
+}
+
+describe("damaged bytes", () => {
+  const messages: { name: string; frames: string[] }[] = wire.records.filter(
+    ({ frames }: { frames: string[] }) => frames.map(whole).join("").length < 400,
+  );
+
+  test.each(messages)("$name, cut or turned, is read alike in C and Python", async ({ frames }) => {
+    const [batch, ...rest] = frames.map(whole);
+    const lines = damaged(batch).map((bytes) => ["read", bytes, ...rest]);
+    expect(await ask("C", lines)).toEqual(await ask("Python", lines));
+  });
+
+  test.each(["an order", "with a dictionary"])(
+    "%s, cut or turned, is refused for the codec's reason",
+    async (name) => {
+      const vector: OpenVector = codec.opens.find((each: OpenVector) => each.name === name);
+      const key = await parseKey(codec.key.text);
+      const dictionary = await importDictionary(Buffer.from(codec.dictionary.bytes, "hex"));
+      const node = await createCodec({ keys: [key], dictionaries: [dictionary] });
+      const { service, requestId, headers } = vector.context;
+      const context: CodecContext = {
+        service,
+        direction: vector.context.direction as "request",
+        requestId: Buffer.from(requestId, "hex"),
+        headers: Buffer.from(headers, "hex"),
+      };
+      const codeOf = (envelope: string) => {
+        try {
+          node.open(Buffer.from(envelope, "hex"), context);
+          return "opened";
+        } catch (error) {
+          return (error as CodecError).code;
+        }
+      };
+      const envelopes = damaged(vector.envelope);
+      const codes = envelopes.map(codeOf);
+      expect(codes).not.toContain("opened");
+      const lines = envelopes.map((envelope) => opening({ ...vector, envelope }));
+      for (const kind of Object.keys(vectorRunners)) {
+        const answers = (await ask(kind, [...keyed, ...lines])).slice(keyed.length);
+        // Flags that only we know (RAW, AGREED, CHUNK) are none to them.
+        const theirs = codes.map((code, index) => {
+          const flags = Number.parseInt(envelopes[index].slice(2, 4), 16);
+          return envelopes[index].length >= 40 && (flags & 0x34) !== 0 ? "BAD_FLAGS" : code;
+        });
+        expect(answers.map(({ code }) => code)).toEqual(theirs);
+      }
+    },
+  );
 });
 
 interface OpenVector {
