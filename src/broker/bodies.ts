@@ -60,6 +60,13 @@ export class Bodies {
   }
 }
 
+/** A record in memory of its own, large frames as they are: for few, or for long. */
+export function ownRecord({ bytes, at, size, frames }: HeldRecord): HeldRecord {
+  const own = new Uint8Array(size);
+  copyBytes(bytes, at, size, own, 0);
+  return { bytes: own, at: 0, size, frames: frames.length === 0 ? NO_FRAMES : ownFrames(frames) };
+}
+
 /** `frames`, the small ones copied into memory of their own, all into one piece. */
 function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
   let size = 0;

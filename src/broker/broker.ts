@@ -11,6 +11,8 @@ import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
 import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
+import { PlainSockets } from "./plain-topics.js";
+import type { TopicStats } from "./pubsub.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { Watch } from "./watch.js";
 
@@ -20,6 +22,12 @@ export interface BrokerOptions {
   frontend?: string | readonly string[];
   /** Where workers connect, native and REP alike. Default port 5560. */
   backend?: string | readonly string[];
+  /**
+   * Where plain PUB sockets connect (an XSUB, by convention at port 5561), and plain SUB sockets (an XPUB, 5562):
+   * what either world publishes, the other hears. Off unless given.
+   */
+  xsub?: string | readonly string[];
+  xpub?: string | readonly string[];
   /** Bounds that differ from the defaults. */
   limits?: Partial<Limits>;
   /**
@@ -61,6 +69,7 @@ export interface BrokerStats {
   /** Connections at the backend, native workers that moved to the direct port not among them. */
   backendConnections: number;
   services: Record<string, { queued: number; inFlight: number; isServed: boolean }>;
+  topics: TopicStats;
   counts: CoreCounts;
   faults: FaultCounts;
   /** Connections at the backend that were refused or dropped, by reason. */
@@ -78,6 +87,9 @@ export class Broker {
   /** Where it listens, with the real ports. */
   readonly frontend: readonly string[];
   readonly backend: readonly string[];
+  /** Where plain PUB and SUB sockets connect; empty where they may not. */
+  readonly xsub: readonly string[];
+  readonly xpub: readonly string[];
   /** Where it is watched, with the real port, for example `http://127.0.0.1:9100`; undefined where it is not. */
   readonly admin: string | undefined;
   readonly #admin: AdminServer | undefined;
@@ -95,6 +107,7 @@ export class Broker {
     frontend: { port: RouterPort; endpoints: readonly string[] },
     backend: { port: RouterPort; direct: RouterPort; acceptors: readonly Acceptor[] },
     watching: { watch: Watch; admin: AdminServer | undefined },
+    plain: PlainSockets | undefined,
     folder: string,
     probeIntervalMs: number,
   ) {
@@ -103,6 +116,8 @@ export class Broker {
     this.admin = watching.admin?.url;
     this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
+    this.xsub = plain?.xsub ?? [];
+    this.xpub = plain?.xpub ?? [];
     this.#frontend = frontend.port;
     this.frontend = frontend.endpoints;
     this.#backends = [backend.port, backend.direct];
@@ -140,6 +155,8 @@ export class Broker {
     if (directPort !== false) wholeNumber("directPort", directPort, 0, 65_535);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
+    const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
+    const xpub = options.xpub === undefined ? [] : listOf("xpub", options.xpub);
     if (options.admin !== undefined) parseAdminAddress("admin", options.admin);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
     const portOptions = { ...times, messageBytesMax };
@@ -179,6 +196,10 @@ export class Broker {
         );
       }
       await offerDirect(exchange, backend, direct, acceptors, directPort);
+      let plain: PlainSockets | undefined;
+      if (xsub.length + xpub.length > 0) {
+        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub });
+      }
       frontend.open();
       backend.open();
       direct.open();
@@ -188,11 +209,13 @@ export class Broker {
         { port: frontend, endpoints: bound },
         { port: backend, direct, acceptors },
         { watch, admin },
+        plain,
         folder,
         probeIntervalMs,
       );
     } catch (error) {
       await admin?.close();
+      exchange.pubsub.close();
       frontend.close(0);
       backend.close(0);
       direct.close(0);
@@ -220,6 +243,7 @@ export class Broker {
       workers: core.workerCount,
       backendConnections: this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0),
       services,
+      topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
       faults: { ...faults },
       refusals: this.#watch.refusals(),

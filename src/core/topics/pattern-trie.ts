@@ -1,4 +1,4 @@
-import { ANY_REST, ANY_TOKEN } from "./topic.js";
+import { ANY_REST, ANY_TOKEN } from "../../base/topic.js";
 
 /** One token of one or more patterns, and what comes behind it. */
 interface Node<T> {

@@ -1,4 +1,4 @@
-import { ANY_REST, ANY_TOKEN } from "./topic.js";
+import { ANY_REST, ANY_TOKEN } from "../../base/topic.js";
 
 /** What the store needs to know of an event. */
 export interface Retainable {

@@ -1,4 +1,4 @@
-import { Fifo } from "./fifo.js";
+import { Fifo } from "../../base/fifo.js";
 import type { Retained } from "./retained.js";
 
 /** What becomes of an event that finds the queue of its subscription full. */

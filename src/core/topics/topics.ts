@@ -1,11 +1,11 @@
 import { assert } from "../../base/assert.js";
 import type { StatusCode } from "../../base/status.js";
 import { Status } from "../../base/status.js";
-import { Fifo } from "./fifo.js";
+import { Fifo } from "../../base/fifo.js";
 import { PatternTrie } from "./pattern-trie.js";
 import { RetainedStore } from "./retained.js";
 import { Subscriber, Subscription, type TopicEvent, type WhenFull } from "./subscriptions.js";
-import { isPattern, isTopic } from "./topic.js";
+import { isPattern, isTopic } from "../../base/topic.js";
 
 /** What bounds publish and subscribe; see Limits, of which it is a part. Bytes and counts. */
 export interface TopicLimits {
@@ -37,6 +37,8 @@ export interface TopicEffects<E> {
   keep(event: E): E;
   /** Tell `peer` that this subscription is over. */
   end(peer: number, subscription: number, status: StatusCode, reason: string): void;
+  /** One more subscription has `pattern`, or one fewer. */
+  listen(pattern: string, isOneMore: boolean): void;
 }
 
 /** What it has counted; all only grow. */
@@ -61,7 +63,6 @@ export interface Refusal {
 /** Topics whose subscriptions are remembered, and how many of these; past either all are found anew. */
 const MATCHES_MAX = 8192;
 const MATCHED_MAX = 262_144;
-const NO_SUBSCRIPTIONS: readonly never[] = [];
 
 interface Match<E extends TopicEvent> {
   epoch: number;
@@ -142,7 +143,10 @@ export class Topics<E extends TopicEvent> {
     this.retained.delete(topic);
   }
 
-  /** `peer` listens to `pattern` from now on, under a number of its own that it does not use yet. */
+  /**
+   * `peer` listens to `pattern` from now on, under a number of its own that it does not use yet. It has
+   * last values to come: `pump` sends them.
+   */
   subscribe(
     peer: number,
     id: number,
@@ -171,10 +175,8 @@ export class Topics<E extends TopicEvent> {
     this.trie.add(pattern, subscription);
     this.subscriptionCount++;
     this.#epoch++;
-    if (options.wantsRetained && this.retained.count > 0) {
-      subscriber.catchingUp.add(subscription);
-      this.#pump(subscriber);
-    }
+    if (options.wantsRetained && this.retained.count > 0) subscriber.catchingUp.add(subscription);
+    this.#effects.listen(pattern, true);
     return undefined;
   }
 
@@ -191,6 +193,12 @@ export class Topics<E extends TopicEvent> {
     this.#pump(subscriber);
   }
 
+  /** Sends what waits for `peer`, as far as it has room. */
+  pump(peer: number): void {
+    const subscriber = this.#subscribers.get(peer);
+    if (subscriber !== undefined) this.#pump(subscriber);
+  }
+
   /** `peer` is gone. */
   leave(peer: number): void {
     const subscriber = this.#subscribers.get(peer);
@@ -204,11 +212,6 @@ export class Topics<E extends TopicEvent> {
   /** Bytes of events on their way to `peer`. */
   outstanding(peer: number): number {
     return this.#subscribers.get(peer)?.outstanding ?? 0;
-  }
-
-  /** The subscriptions of `peer`. */
-  subscriptionsOf(peer: number): Iterable<Subscription<E>> {
-    return this.#subscribers.get(peer)?.subscriptions.values() ?? NO_SUBSCRIPTIONS;
   }
 
   get subscriberCount(): number {
@@ -270,6 +273,7 @@ export class Topics<E extends TopicEvent> {
     this.trie.delete(pattern, subscription);
     this.subscriptionCount--;
     this.#epoch++;
+    this.#effects.listen(pattern, false);
     // Lists of who listens must not keep those alive who do no more.
     if (this.subscriptionCount > 0) return;
     this.#matches.clear();
@@ -344,7 +348,7 @@ export class Topics<E extends TopicEvent> {
     this.#effects.end(subscriber.peer, id, Status.RESOURCE_EXHAUSTED, reason);
   }
 
-  /** Sends what waits for a peer, as far as it has room: last values first, then one of each queue. */
+  /** Last values first, then one of each queue in turn. */
   #pump(subscriber: Subscriber<E>): void {
     for (;;) {
       const catching = first(subscriber.catchingUp);

@@ -18,6 +18,15 @@ export class Fifo<T> {
     return item;
   }
 
+  /** Takes the last one. */
+  pop(): T | undefined {
+    if (this.count === 0) return undefined;
+    const at = (this.#head + --this.count) & (this.#ring.length - 1);
+    const item = this.#ring[at];
+    this.#ring[at] = undefined;
+    return item;
+  }
+
   peek(): T | undefined {
     return this.count === 0 ? undefined : this.#ring[this.#head];
   }
