@@ -13,7 +13,19 @@ const main = join(root, "bench/main.mjs");
 const folder = mkdtempSync(join(tmpdir(), "wqt-"));
 const env = { ...process.env, TMPDIR: folder };
 
-const DEPTHS = [1, 64, 256, 2048];
+const PRODUCTS = ["wasmq", "Proxy", "NATS", "NATS by hand", "naive"];
+/** Of suite broker, when `--depths 1,256` is asked for, which is of the first. */
+const BROKER_TABLES: Record<string, { depths: number[]; contenders: string[] }> = {
+  depth: { depths: [1, 256], contenders: PRODUCTS },
+  large: { depths: [64], contenders: PRODUCTS },
+  workers: { depths: [256, 2048], contenders: [...PRODUCTS, "wasmq, 1 worker"] },
+  clients: { depths: [16], contenders: PRODUCTS },
+  sealed: {
+    depths: [256, 2048],
+    contenders: ["wasmq", "NATS, JSON", "NATS by hand, JSON", "naive, JSON + AES-GCM"],
+  },
+  plain: { depths: [1], contenders: ["wasmq", "Proxy"] },
+};
 /** Of suite codec: each table with how many kinds of values it has, and who is there always. */
 const CODEC_TABLES = {
   messagepack: { sections: 10, operations: 4, always: ["JSON"] },
@@ -66,25 +78,113 @@ function expectPositive(row: Row, names: readonly string[]): void {
   }
 }
 
-test("suite broker has every row, and every request was answered with what was sent", () => {
-  const { version, machine, rows } = report("broker");
-  expect(version).toBe(2);
-  expect(machine.node).toBe(process.versions.node);
-  expect(machine.packages.zeromq).toMatch(/^\d+\./);
-  const keys = rows.map((row) => `${row.scenario}/${row.contender}/${row.depth}/${row.workers}`);
-  for (const depth of DEPTHS) {
-    expect(keys).toContain(`64 B, in clear/wasmq/${depth}/1`);
-    expect(keys).toContain(`64 B, in clear/naive/${depth}/1`);
-    expect(keys).toContain(`order, sealed/wasmq/${depth}/1`);
-    expect(keys).toContain(`order, sealed/naive, JSON + AES-GCM/${depth}/1`);
-  }
-  expect(keys).toContain("64 B, in clear/wasmq/256/4");
-  expect(keys).toContain("64 B, in clear/naive/256/4");
-  for (const row of rows) {
-    expectPositive(row, ["requestsPerSecond", "p50Us", "p99Us", "ratio", "sent"]);
-    expect(row).toMatchObject({ answered: row.sent, failed: 0, wrong: 0 });
-    expect(row.p99Us).toBeGreaterThanOrEqual(row.p50Us as number);
-  }
+describe("suite broker beside other products", () => {
+  // Not in the folder that must be empty in the end.
+  const outputs = mkdtempSync(join(tmpdir(), "wqt-"));
+  const json = join(outputs, "broker.json");
+  const html = join(outputs, "broker.html");
+  let text: string;
+  let page: string;
+  let broker: Report;
+  let rows: Row[];
+
+  beforeAll(() => {
+    const { status, stdout, stderr } = bench(
+      ...["broker", "--peers", "--quick", "--depths", "1,256", "--json", json, "--html", html],
+    );
+    expect(status, stderr).toBe(0);
+    text = stdout;
+    broker = JSON.parse(readFileSync(json, "utf8"));
+    page = readFileSync(html, "utf8");
+    rows = broker.rows;
+  }, 300_000);
+
+  afterAll(() => {
+    rmSync(outputs, { recursive: true, force: true });
+  });
+
+  test("every reply is what was asked, of each contender in each scenario", () => {
+    expect(broker.version).toBe(3);
+    expect(broker.machine.node).toBe(process.versions.node);
+    expect(broker.machine.packages.zeromq).toMatch(/^\d+\./);
+    const keys = rows.map((row) => `${row.table}/${row.depth}/${row.operation}/${row.contender}`);
+    expect(new Set(keys).size).toBe(keys.length);
+    for (const [table, { depths, contenders }] of Object.entries(BROKER_TABLES)) {
+      const own = rows.filter((row) => row.table === table && row.operation === "requests/s");
+      const expected = depths.flatMap((depth) => contenders.map((name) => `${depth} ${name}`));
+      const found = own.map(({ depth, contender }) => `${depth} ${contender}`);
+      expect(found.sort()).toEqual(expected.sort());
+    }
+    const there = rows.filter((row) => row.absent === undefined);
+    for (const row of there) {
+      expectPositive(row, ["requestsPerSecond", "p50Us", "p99Us", "clients", "workers"]);
+      expect(row.p99Us).toBeGreaterThanOrEqual(row.p50Us as number);
+      if (!row.isOurs) expectPositive(row, ["ratio", "ratioLow", "ratioHigh"]);
+      if (row.operation !== "requests/s") continue;
+      expectPositive(row, ["sent"]);
+      expect(row).toMatchObject({ answered: row.sent, failed: 0, wrong: 0 });
+    }
+  });
+
+  test("every target is told: its figure, what was promised, and whether it is met", () => {
+    const promises = rows.filter((row) => row.target !== undefined);
+    // All but the three of a depth that was not asked for.
+    expect(promises.length).toBe(14);
+    for (const row of promises) {
+      if (row.absent !== undefined) expect(row.isMet).toBeUndefined();
+      else expect(row.isMet).toBe((row.ratio as number) >= (row.target as number));
+    }
+    const told = (result: string) =>
+      text.split("\n").filter((line) => new RegExp(`\\dx \\| ${result} *\\|$`).test(line)).length;
+    const count = (isMet: boolean | undefined) =>
+      promises.filter((row) => row.isMet === isMet).length;
+    expect(told("met")).toBe(count(true));
+    expect(told("MISSED")).toBe(count(false));
+    expect(told("not measured")).toBe(count(undefined));
+  });
+
+  test("the page has a bar for every figure of another, and says who was there", () => {
+    const rivals = rows.filter((row) => !row.isOurs && row.absent === undefined);
+    expect(page.match(/<title>[^<]*half of the rounds/g)).toHaveLength(rivals.length);
+    for (const table of Object.keys(BROKER_TABLES))
+      expect(page).toContain(`<section id="${table}">`);
+    for (const { name, version, absent } of broker.contenders!) {
+      expect(page).toContain(`<dt>${name}</dt><dd>${absent ?? version}</dd>`);
+      expect(text).toContain(absent ?? `beside ${name}: ${version}`);
+    }
+    expect(page).not.toMatch(/<script|<link|<img|src=|url\(|https?:|@import/);
+  });
+
+  test("who is not there is named with the reason", () => {
+    const page = join(outputs, "absent.html");
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [
+        main,
+        ...["broker", "--peers", "--only", "sealed,plain", "--quick", "--json", "--html", page],
+      ],
+      { cwd: root, env: { ...env, PATH: outputs }, encoding: "utf8" },
+    );
+    expect(status, stderr).toBe(0);
+    const report: Report = JSON.parse(stdout);
+    const reason = "there is no nats-server on the path";
+    expect(report.contenders).toContainEqual({ name: "NATS", absent: reason });
+    expect(new Set(report.rows.map((row) => row.table))).toEqual(new Set(["sealed", "plain"]));
+    const absent = report.rows.filter((row) => row.absent === reason);
+    expect(absent.map(({ depth, contender, target }) => [depth, contender, target])).toEqual([
+      [256, "NATS, JSON", 2],
+      [256, "NATS by hand, JSON", undefined],
+      [2048, "NATS, JSON", 2],
+      [2048, "NATS by hand, JSON", undefined],
+    ]);
+    expect(readFileSync(page, "utf8")).toContain(`NATS, JSON (${reason})`);
+  });
+});
+
+test("without --peers suite broker is beside the naive broker alone", () => {
+  const { contenders, rows } = report("broker", "--only", "large");
+  expect(contenders).toEqual([]);
+  expect(rows.map((row) => row.contender)).toEqual(["wasmq", "naive"]);
 });
 
 describe("suite codec", () => {
@@ -169,9 +269,7 @@ describe("suite codec", () => {
 });
 
 test("a bar is as long for twice as fast as for half as fast, and ends at the axis' end", async () => {
-  const { axisOf, barPlot } = await import(
-    new URL("../bench/codec/plots.mjs", import.meta.url).href
-  );
+  const { axisOf, barPlot } = await import(new URL("../bench/lib/plots.mjs", import.meta.url).href);
   const axis = axisOf([1 / 1000, 1.5, 1000]);
   expect(axis).toEqual({ low: -3, high: 5 });
   const barOf = (ratio: number) => {
@@ -196,21 +294,6 @@ test("a bar is as long for twice as fast as for half as fast, and ends at the ax
   expect(barOf(1 / 1000)).toEqual({ ...barOf(1 / 8), hasArrow: true });
 });
 
-test("beside other products every reply is what was asked too; who is not there is named", () => {
-  const { status, stdout, stderr } = bench(
-    ...["broker", "--peers", "--quick", "--json", "--depths", "1,16"],
-  );
-  expect(status, stderr).toBe(0);
-  const rows: Row[] = JSON.parse(stdout).rows;
-  const isThere = !stderr.includes("no NATS");
-  for (const contender of ["Proxy", ...(isThere ? ["NATS", "NATS by hand"] : [])]) {
-    const own = rows.filter((row) => row.contender === contender);
-    // With four workers once more.
-    expect(own.map(({ depth }) => depth)).toEqual([1, 16, 256]);
-    for (const row of own) expect(row).toMatchObject({ failed: 0, wrong: 0 });
-  }
-});
-
 test("suite core has every scenario, and what was asked was answered", () => {
   const { rows } = report("core");
   expect(rows.length).toBe(9);
@@ -218,6 +301,8 @@ test("suite core has every scenario, and what was asked was answered", () => {
     expectPositive(row, ["cyclesPerSecond", "ratio", "sent"]);
     expect(row).toMatchObject({ answered: row.sent, failed: 0 });
   }
+  // Of the first row its rate is promised, of what differs in one thing from it the ratio.
+  expect(rows.filter((row) => row.isMet !== undefined).length).toBe(1 + 6);
 });
 
 test("suite overload: each request has its outcome, whatever is offered, and none is held at the end", () => {
@@ -231,6 +316,10 @@ test("prints tables without --json", () => {
   const { status, stdout } = bench("core", "--quick");
   expect(status).toBe(0);
   expect(stdout).toContain("| workers | services |");
+  expect(stdout).toMatch(
+    /1 workers, 1 services, 0 queued +\| +[\d,]+\/s \| 1,500,000\/s \| (met|MISSED) /,
+  );
+  expect(stdout).toMatch(/targets: \d met, \d missed/);
 });
 
 test("names the argument that it does not understand", () => {
@@ -241,8 +330,10 @@ test("names the argument that it does not understand", () => {
   expect(bench("--only", "chain/nobody").stderr).toContain("or TABLE/SECTION, got chain/nobody");
   expect(bench("--html", "nowhere/x.html").stderr).toContain("no folder nowhere for nowhere/x");
   expect(bench("core", "--html", "x.html").stderr).toBe(
-    "bench: --html is of suite codec, got core\n",
+    "bench: --html is of suites codec and broker, got core\n",
   );
+  expect(bench("broker", "--only", "nobody").stderr).toContain("plain, got nobody");
+  expect(bench("broker", "codec", "--only", "plain").stderr).toContain("got both");
 });
 
 test("Ctrl-C ends every process and leaves nothing behind", async () => {

@@ -150,6 +150,6 @@ export class PlainPeers {
 /** The one record that `writer` holds. */
 function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
   const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
-  const { bytes, size } = writer;
-  return { bytes, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
+  const { bytes, view, size } = writer;
+  return { bytes, view, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
 }

@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { BACKEND_DEFAULT, Broker, FRONTEND_DEFAULT } from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
+import { tuneEngine } from "./engine.js";
 import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, logReady, openLog } from "./log.js";
 import { collect, messageOf, newCommand, packageVersion, UsageError } from "./program.js";
 import { stopSignal } from "./signals.js";
@@ -53,6 +54,7 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   const { logLevel, ...options } = settleBrokerConfig(flags, process.env);
   const log = openLog(logLevel);
   exitOnBug(log);
+  tuneEngine();
   const stop = stopSignal();
   const starting = Broker.start(options).catch((error) => {
     throw new UsageError(messageOf(error));

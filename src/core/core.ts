@@ -201,6 +201,7 @@ export class Core {
     if (worker !== undefined) {
       this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
       this.#dispatch(service, worker, slot);
+      worker.pool.place(worker);
       return;
     }
     requests.move(slot, QUEUED);
@@ -282,7 +283,6 @@ export class Core {
     this.#workers.set(peer, worker);
     worker.idleSince = ++this.#idleClock;
     this.registry.enter(worker);
-    pool.place(worker);
     this.#feed(worker);
   }
 
@@ -293,7 +293,6 @@ export class Core {
       return;
     }
     worker.concurrency = command.concurrency;
-    worker.pool.place(worker);
     this.#feed(worker);
   }
 
@@ -366,7 +365,6 @@ export class Core {
     this.registry.meters.onAnswered(service.row, tookMs);
     worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     if (worker.state === "ready") {
-      worker.pool.place(worker);
       this.#feed(worker);
     } else if (worker.inFlight === 0) {
       this.#effects.drained(worker.peer);
@@ -436,20 +434,24 @@ export class Core {
     while (service.queue.count > 0) {
       const worker = bestWorker(service);
       if (worker === undefined) return;
-      this.#dispatchNext(service, worker);
+      if (this.#dispatchNext(service, worker)) worker.pool.place(worker);
     }
   }
 
-  /** Hands `worker` what waits for its services while it has room. */
+  /** Hands `worker` what waits for its services while it has room, and puts it in its new place. */
   #feed(worker: Worker): void {
+    const { pool } = worker;
     while (worker.room > 0) {
-      const service = worker.pool.nextHungry();
-      if (service === undefined) return;
+      const service = pool.nextHungry();
+      if (service === undefined) break;
       this.#dispatchNext(service, worker);
     }
+    // Once, at the end: under load it has as much in flight then as before, and stays where it is.
+    pool.place(worker);
   }
 
-  #dispatchNext(service: Service, worker: Worker): void {
+  /** Whether `worker` was handed what is next; else that had ended while it waited. */
+  #dispatchNext(service: Service, worker: Worker): boolean {
     const { queue } = service;
     const slot = queue.take(this.#nowMs, service.ratePerMs);
     if (service.queue.count === 0) this.registry.updateHunger(service);
@@ -461,12 +463,14 @@ export class Core {
     } else {
       this.registry.meters.onWaited(service.row, this.#nowMs - this.requests.sinceMs[slot]);
       this.#dispatch(service, worker, slot);
-      return;
+      return true;
     }
     this.#detach(slot);
     this.requests.free(slot);
+    return false;
   }
 
+  /** The caller puts `worker` in its new place. */
   #dispatch(service: Service, worker: Worker, slot: number): void {
     const { requests } = this;
     requests.move(slot, DISPATCHED);
@@ -477,7 +481,6 @@ export class Core {
     if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
     this.#linkWorker(worker, slot);
     service.inFlight++;
-    worker.pool.place(worker);
     this.#effects.dispatch(worker.peer, slot);
   }
 

@@ -118,7 +118,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "idle-beside-a-queue",
     "core.js",
-    "            worker.pool.place(worker);\n            this.#feed(worker);\n        }\n        else if",
+    "            this.#feed(worker);\n        }\n        else if",
     "            worker.pool.place(worker);\n        }\n        else if",
   ),
   mutant("latest-first", "queue.js", "const oldest = flow.head;", "const oldest = flow.tail;"),

@@ -61,7 +61,7 @@ td.plot, th.plot { line-height: 0; text-align: left; padding: 0 4px; }
 td.plot svg { display: block; }
 tbody { border-top: 1px solid var(--line); }
 tbody th { vertical-align: top; font-weight: 600; padding-top: 4px; padding-left: 0; }
-tbody th small { display: block; font-weight: 400; color: var(--soft); }
+tbody th small { display: block; font-weight: 400; color: var(--soft); white-space: normal; }
 tr.ours td { background: var(--ours); font-weight: 600; height: 20px; }
 td.faster { color: var(--faster); font-weight: 600; }
 td.slower { color: var(--slower); font-weight: 600; }
