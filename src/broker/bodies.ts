@@ -63,10 +63,13 @@ export class Bodies {
 }
 
 /** A record in memory of its own, large frames as they are: for few, or for long. */
-export function ownRecord({ bytes, at, size, frames }: HeldRecord): HeldRecord {
-  const own = new Uint8Array(size);
-  copyBytes(bytes, at, size, own, 0);
-  return { bytes: own, at: 0, size, frames: frames.length === 0 ? NO_FRAMES : ownFrames(frames) };
+export function ownRecord(record: HeldRecord): HeldRecord {
+  const { size } = record;
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  copyRange(record, size, { bytes, view }, 0);
+  const frames = record.frames.length === 0 ? NO_FRAMES : ownFrames(record.frames);
+  return { bytes, view, at: 0, size, frames };
 }
 
 /** `frames`, the small ones copied into memory of their own, all into one piece. */

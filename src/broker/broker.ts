@@ -78,6 +78,9 @@ export interface BrokerStats {
 
 export const FRONTEND_DEFAULT = "tcp://127.0.0.1:5559";
 export const BACKEND_DEFAULT = "tcp://127.0.0.1:5560";
+/** Of the deployable broker; the library has none unless asked. */
+export const XSUB_DEFAULT = "tcp://127.0.0.1:5561";
+export const XPUB_DEFAULT = "tcp://127.0.0.1:5562";
 
 /** A frame may hold a record and its batch; more than the records' limit is never right. */
 const MESSAGE_OVERHEAD_MAX = 1024 * 1024;

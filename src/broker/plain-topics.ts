@@ -205,8 +205,8 @@ export class PlainSockets implements PlainTopics {
     };
     writePublish(writer, fields, body.length === 0 ? NO_BYTES : body);
     const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
-    const { bytes, size } = writer;
-    const record = { bytes, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
+    const { bytes, view, size } = writer;
+    const record = { bytes, view, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
     const total = bytesOf(record);
     if (total > this.#bytesMax) {
       this.counts.notNative++;

@@ -1,11 +1,12 @@
 import { Status, type StatusCode } from "../base/status.js";
-import { type TopicCounts, type TopicEffects, Topics } from "../core/topics/topics.js";
+import { type Refusal, type TopicCounts, type TopicEffects, Topics } from "../core/topics/topics.js";
 import type { TopicEvent, WhenFull } from "../core/topics/subscriptions.js";
 import type { BatchReader } from "../wire/batch.js";
 import {
   EventRecord,
   forwardEvent,
   isBodyEmpty,
+  readPublishAsk,
   readSubscribe,
   readTaken,
   readUnsubscribe,
@@ -96,6 +97,19 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     };
   }
 
+  /** The same, as it is shown: what there is now apart from what only grows. */
+  get state(): { topics: Record<string, number>; topicCounts: Record<string, number> } {
+    const { plain, subscriptions, subscribers, queued, queuedBytes, retained, retainedBytes, ...rest } =
+      this.stats;
+    const { prefixes: plainPrefixes = 0, ...plainCounts } = plain ?? {};
+    const topicCounts: Record<string, number> = { ...rest };
+    for (const [name, count] of Object.entries(plainCounts)) {
+      topicCounts[`plain${name[0].toUpperCase()}${name.slice(1)}`] = count;
+    }
+    const now = { subscriptions, subscribers, queued, queuedBytes, retained, retainedBytes };
+    return { topics: { ...now, plainPrefixes }, topicCounts };
+  }
+
   onRecord(peer: Peer, reader: BatchReader): void {
     if (peer.role !== "client") {
       this.#host.faults.role++;
@@ -129,6 +143,8 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   // --- in ---
 
   #onPublish(peer: Peer, reader: BatchReader): void {
+    const asked = readPublishAsk(reader);
+    if (asked !== undefined) return this.#answerPublish(peer, asked, 0, undefined);
     const record = this.#record;
     const fault = record.read(reader, this.#names);
     if (fault !== undefined) return this.#host.malformed(fault);
@@ -138,22 +154,20 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     }
     const refusal = this.#publish(peer, bytes);
     const untold = (this.#untold[peer.index] ?? 0) + bytes;
-    if (confirm === 0 && refusal === undefined && untold < TAKEN_BYTES) {
-      this.#untold[peer.index] = untold;
-      return;
-    }
+    this.#untold[peer.index] = untold;
+    if (confirm === 0 && refusal === undefined && untold < TAKEN_BYTES) return;
+    this.#answerPublish(peer, confirm, refusal === undefined ? this.topics.heard : 0, refusal);
+  }
+
+  #answerPublish(peer: Peer, confirm: number, heard: number, refusal: Refusal | undefined): void {
+    const { status, reason } = refusal ?? TAKEN;
+    const taken = this.#untold[peer.index] ?? 0;
     this.#untold[peer.index] = 0;
-    writePublished(peer.outbox.writer, {
-      status: refusal?.status ?? Status.OK,
-      taken: untold,
-      confirm,
-      heard: refusal === undefined ? this.topics.heard : 0,
-      reason: refusal?.reason ?? "",
-    });
+    writePublished(peer.outbox.writer, { status, taken, confirm, heard, reason });
     this.#wrote(peer);
   }
 
-  #publish(peer: Peer, bytes: number): { status: StatusCode; reason: string } | undefined {
+  #publish(peer: Peer, bytes: number): Refusal | undefined {
     const { topic, held, flags } = this.#record;
     if (peer.access !== undefined) {
       const reason = peer.access.denial("publish", topic);

@@ -189,12 +189,16 @@ export class Client {
   }
 
   /**
-   * Takes no more requests, waits until those pending have ended, at most `timeoutMs`
+   * Takes no more requests, waits until those pending have ended and the broker has what was published, at most `timeoutMs`
    * (default 10000), and closes the connections. What is left then ends as CANCELLED.
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     this.#isClosing = true;
-    if (timeoutMs > 0) await this.#waiters.until(() => this.#pending.count === 0, timeoutMs);
+    if (timeoutMs > 0) {
+      const publishing = this.#topics.publisher.settle(timeoutMs);
+      await this.#waiters.until(() => this.#pending.count === 0, timeoutMs);
+      await publishing;
+    }
     this.#isShut ??= this.#shut();
     await this.#isShut;
   }

@@ -4,7 +4,7 @@ import { Status, statusName } from "../base/status.js";
 import { isTopic } from "../base/topic.js";
 import type { Codec } from "../codec/index.js";
 import { randomSession } from "../link/session.js";
-import { eventIdBytes, type Published, writePublish } from "../wire/event-record.js";
+import { eventIdBytes, type Published, writePublish, writePublishAsk } from "../wire/event-record.js";
 import { EVENT_SIZE, EventFlag, PUBLISH_WINDOW_BYTES, TAKEN_BYTES } from "../wire/layout.js";
 import { copyOf } from "../wire/request-record.js";
 import type { Broker } from "./brokers.js";
@@ -39,6 +39,7 @@ interface Topic {
 }
 
 interface Publication {
+  /** Empty where nothing is published, but an answer is asked for. */
   readonly topic: Uint8Array;
   readonly flags: number;
   readonly publisherLow: number;
@@ -76,6 +77,8 @@ export class Publisher {
   /** Those to be confirmed, oldest first. */
   readonly #unconfirmed = new Map<number, { broker: Broker; publication: Publication }>();
   #confirm = 0;
+  /** Whether something was published that no answer came behind. */
+  #isUnsettled = false;
   #timer: NodeJS.Timeout | undefined;
   readonly #stats = { published: 0, publishRefused: 0 };
 
@@ -129,6 +132,25 @@ export class Publisher {
       if (broker !== undefined) return this.#send(broker, publication);
       this.#waiting.push(publication);
       this.#waitingBytes += size;
+    });
+  }
+
+  /**
+   * Resolves when all is sent that waits here, and the broker has it; or when that cannot be had, or not
+   * within `timeoutMs`. To a client that is gone a broker may not listen to the end.
+   */
+  async settle(timeoutMs: number): Promise<void> {
+    if (this.#waiting.count === 0 && !this.#isUnsettled) return;
+    const { sessionLow: publisherLow, sessionHigh: publisherHigh } = this.#session;
+    const deadlineMs = performance.now() + Math.min(timeoutMs, this.#timeoutMs);
+    const fields = { flags: 0, publisherLow, publisherHigh, sequence: 0, isConfirmed: true };
+    await new Promise<void>((done) => {
+      const [resolve, reject] = [() => done(), () => done()];
+      const bytes = { topic: NO_BYTES, body: NO_BYTES };
+      this.#waiting.push({ ...fields, ...bytes, deadlineMs, resolve, reject });
+      this.#waitingBytes += EVENT_SIZE;
+      this.#timer ??= setTimeout(this.#onTick, TICK_MS);
+      this.sendWaiting();
     });
   }
 
@@ -228,6 +250,12 @@ export class Publisher {
       confirm = this.#confirm;
       this.#unconfirmed.set(confirm, { broker, publication });
     }
+    if (topic.length === 0) {
+      this.#isUnsettled = false;
+      writePublishAsk(broker.link.writer, confirm);
+      broker.link.flushSoon(true);
+      return;
+    }
     const fields = { topic, flags, publisherLow, publisherHigh, sequence, confirm };
     this.#write(broker, fields, publication.body, sizeOf(publication));
     if (!isConfirmed) publication.resolve(undefined);
@@ -240,6 +268,7 @@ export class Publisher {
     size: number,
   ): void {
     this.#outstanding += size;
+    this.#isUnsettled = true;
     this.#stats.published++;
     writePublish(link.writer, fields, body);
     link.flushSoon(fields.confirm !== 0 && this.#unconfirmed.size <= 1);

@@ -1,8 +1,8 @@
 import { isStatusCode, type StatusCode } from "../base/status.js";
-import type { BatchReader, BatchWriter } from "./batch.js";
+import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
 import * as at from "./layout.js";
 import { EventFlag, Kind } from "./layout.js";
-import { type Body, bytesOf, copyBytes, copyOf, type HeldRecord, reasonOf } from "./request-record.js";
+import { type Body, bytesOf, copyOf, copyRange, type HeldRecord, reasonOf } from "./request-record.js";
 import { type NameCache, readText } from "./text.js";
 
 const NO_FRAMES: readonly Uint8Array[] = [];
@@ -22,7 +22,7 @@ export class EventRecord {
   number = 0;
   /** Of an EVENT. */
   dropped = 0;
-  readonly held: HeldRecord = { bytes: new Uint8Array(0), at: 0, size: 0, frames: NO_FRAMES };
+  readonly held: HeldRecord = { bytes: NO_BYTES, view: NO_VIEW, at: 0, size: 0, frames: NO_FRAMES };
 
   /** Reads the present record; returns what is wrong with it, or undefined. */
   read(reader: BatchReader, names: NameCache): string | undefined {
@@ -34,6 +34,7 @@ export class EventRecord {
     const { bytes, view, at: start, size } = reader;
     const { held } = this;
     held.bytes = bytes;
+    held.view = view;
     held.at = start;
     held.size = size;
     held.frames = NO_FRAMES;
@@ -142,7 +143,7 @@ export function forwardEvent(
   dropped: number,
 ): void {
   const start = writer.reserve(record.size);
-  copyBytes(record.bytes, record.at, record.size, writer.bytes, start);
+  copyRange(record, record.size, writer, start);
   for (const frame of record.frames) writer.addFrame(frame);
   const { bytes, view } = writer;
   bytes[start] = Kind.EVENT;
@@ -175,7 +176,7 @@ export interface Published {
 export function writePublished(writer: BatchWriter, published: Published): void {
   const reason = reasonOf(published.reason);
   const size = at.PUBLISHED_SIZE + reason.length;
-  const start = begin(writer, Kind.PUBLISH, size, published.status, 0);
+  const start = begin(writer, Kind.PUBLISH, EventFlag.ANSWER, size, published.status, 0);
   const { bytes, view } = writer;
   view.setUint32(start + 8, published.taken, true);
   view.setUint32(start + 12, published.confirm, true);
@@ -216,9 +217,9 @@ export interface SubscribeFields {
 export function writeSubscribe(writer: BatchWriter, fields: SubscribeFields): void {
   const pattern = Buffer.from(fields.pattern);
   const size = at.SUBSCRIBE_SIZE + pattern.length;
-  const start = begin(writer, Kind.SUBSCRIBE, size, fields.whenFull, pattern.length);
+  const flags = fields.wantsRetained ? 0 : EventFlag.NO_RETAINED;
+  const start = begin(writer, Kind.SUBSCRIBE, flags, size, fields.whenFull, pattern.length);
   const { bytes, view } = writer;
-  if (!fields.wantsRetained) bytes[start + at.AT_FLAGS] = EventFlag.NO_RETAINED;
   view.setUint32(start + 8, fields.subscription, true);
   view.setUint32(start + 12, fields.queueMax, true);
   bytes.set(pattern, start + at.SUBSCRIBE_SIZE);
@@ -244,6 +245,20 @@ export function readSubscribe(reader: BatchReader): SubscribeFields | string {
   };
 }
 
+/** Publishes nothing, and is answered: all before it was read. */
+export function writePublishAsk(writer: BatchWriter, confirm: number): void {
+  const start = begin(writer, Kind.PUBLISH, EventFlag.ANSWER, at.PUBLISH_ASK_SIZE, 0, 0);
+  writer.view.setUint32(start + 8, confirm, true);
+  writer.view.setUint32(start + 12, 0, true);
+}
+
+/** The number by which to answer; undefined where the PUBLISH publishes. */
+export function readPublishAsk(reader: BatchReader): number | undefined {
+  const isAsk = (reader.bytes[reader.at + at.AT_FLAGS] & EventFlag.ANSWER) !== 0;
+  if (!isAsk || reader.size < at.PUBLISH_ASK_SIZE) return undefined;
+  return reader.view.getUint32(reader.at + 8, true);
+}
+
 /** What a broker says of a subscription: as SUBSCRIBE that it is in place or refused, as UNSUBSCRIBE that it is over. */
 export interface Subscribed {
   subscription: number;
@@ -258,7 +273,7 @@ export function writeSubscribed(
 ): void {
   const reasonBytes = reasonOf(reason);
   const size = at.SUBSCRIBED_SIZE + reasonBytes.length;
-  const start = begin(writer, kind, size, status, 0);
+  const start = begin(writer, kind, EventFlag.ANSWER, size, status, 0);
   const { bytes, view } = writer;
   view.setUint32(start + 8, subscription, true);
   view.setUint16(start + 12, reasonBytes.length, true);
@@ -277,7 +292,7 @@ export function readSubscribed(reader: BatchReader): Subscribed | string {
 }
 
 export function writeUnsubscribe(writer: BatchWriter, subscription: number): void {
-  const start = begin(writer, Kind.UNSUBSCRIBE, at.UNSUBSCRIBE_SIZE, 0, 0);
+  const start = begin(writer, Kind.UNSUBSCRIBE, 0, at.UNSUBSCRIBE_SIZE, 0, 0);
   writer.view.setUint32(start + 8, subscription, true);
   writer.view.setUint32(start + 12, 0, true);
 }
@@ -290,7 +305,7 @@ export function readUnsubscribe(reader: BatchReader): number | string {
 
 /** A client's EVENT: so many bytes of events are read since it last said so. */
 export function writeTaken(writer: BatchWriter, bytes: number): void {
-  const start = begin(writer, Kind.EVENT, at.TAKEN_SIZE, 0, 0);
+  const start = begin(writer, Kind.EVENT, EventFlag.ANSWER, at.TAKEN_SIZE, 0, 0);
   writer.view.setUint32(start + 8, bytes, true);
   writer.view.setUint32(start + 12, 0, true);
 }
@@ -306,11 +321,18 @@ function reasonAt(reader: BatchReader, sizeAt: number, fixed: number): string | 
   return readText(reader.bytes, reader.at + fixed, size);
 }
 
-function begin(writer: BatchWriter, kind: Kind, size: number, a: number, b: number): number {
+function begin(
+  writer: BatchWriter,
+  kind: Kind,
+  flags: number,
+  size: number,
+  a: number,
+  b: number,
+): number {
   const start = writer.reserve(size);
   const { bytes, view } = writer;
   bytes[start] = kind;
-  bytes[start + at.AT_FLAGS] = 0;
+  bytes[start + at.AT_FLAGS] = flags;
   bytes[start + at.AT_A] = a;
   bytes[start + at.AT_B] = b;
   view.setUint32(start + at.AT_SIZE, size, true);

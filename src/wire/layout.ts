@@ -29,8 +29,8 @@ export type Kind = (typeof Kind)[keyof typeof Kind];
 /** PROTOCOL 3.1. */
 export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4 } as const;
 
-/** PROTOCOL 6.1: of PUBLISH RETAIN, of EVENT RETAINED; of SUBSCRIBE the third. */
-export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1 } as const;
+/** PROTOCOL 6: RETAIN is of PUBLISH, RETAINED of EVENT, NO_RETAINED of SUBSCRIBE. */
+export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1, ANSWER: 128 } as const;
 
 /** PROTOCOL 2.1: this worker can move to the broker's direct port. */
 export const HELLO_MOVES = 1;
@@ -57,6 +57,7 @@ export const SUBSCRIBE_SIZE = 16;
 export const SUBSCRIBED_SIZE = 16;
 export const UNSUBSCRIBE_SIZE = 16;
 export const TAKEN_SIZE = 16;
+export const PUBLISH_ASK_SIZE = 16;
 
 // Record header, PROTOCOL 1.2.
 export const AT_KIND = 0;
