@@ -104,10 +104,18 @@ async function main(options) {
     });
     writeFileSync(options.htmlFile, reportPage(report, chapters));
   }
-  for (const { scenario, contender, depth, sent, answered, failure, wrong } of rows) {
-    if (sent === answered && !wrong) continue;
-    const what = `${contender}, ${scenario}, depth ${depth}: ${sent} sent, ${answered} answered`;
-    console.error(`bench: ${what}, ${wrong} of them wrongly; ${failure ?? ""}`);
+  reportFaults(rows);
+}
+
+/** What must not be in a run, whatever its figures. @param {any[]} rows */
+function reportFaults(rows) {
+  for (const row of rows) {
+    const { table, scenario, contender, sent, answered, failure, wrong, isMiscounted } = row;
+    if (sent === answered && !wrong && !isMiscounted) continue;
+    const where = [contender, table, scenario].filter((name) => name !== undefined).join(", ");
+    const counted = isMiscounted ? "; its broker counted otherwise" : "";
+    const what = `${sent} sent, ${answered} answered, ${wrong} of them wrongly${counted}`;
+    console.error(`bench: ${where}: ${what}; ${failure ?? ""}`);
     process.exitCode = 1;
   }
 }

@@ -22,21 +22,16 @@ const REQUESTS_MAX = 50_000_000;
 const QUICK_SECONDS_MAX = 5;
 const QUICK_PROCESSES_MAX = 2;
 const QUICK_EACH_MAX = 3;
+const STOOD_STILL = "answered nothing in one of its rounds";
 
-/** What each is measured by, and how many times as good ours is than theirs. */
-const OPERATIONS = {
-  "requests/s": {
-    ratio: (/** @type {Measurement} */ ours, /** @type {Measurement} */ theirs) =>
-      ours.requestsPerSecond / theirs.requestsPerSecond,
-  },
-  p50: {
-    ratio: (/** @type {Measurement} */ ours, /** @type {Measurement} */ theirs) =>
-      theirs.p50Us / ours.p50Us,
-  },
-  p99: {
-    ratio: (/** @type {Measurement} */ ours, /** @type {Measurement} */ theirs) =>
-      theirs.p99Us / ours.p99Us,
-  },
+/**
+ * How many times as good ours is, by each figure.
+ * @type {Record<Operation, (ours: Measurement, theirs: Measurement) => number>}
+ */
+const RATIOS = {
+  "requests/s": (ours, theirs) => ours.requestsPerSecond / theirs.requestsPerSecond,
+  p50: (ours, theirs) => theirs.p50Us / ours.p50Us,
+  p99: (ours, theirs) => theirs.p99Us / ours.p99Us,
 };
 
 /**
@@ -89,10 +84,19 @@ async function runScenario(full, options, { parties, progress }) {
     const results = await interleave(fleets, options.rounds, (fleet) => fleet.measure(extent));
     measured.push({ step, stepRows: rowsOf(scenario, step, fleets, results) });
   }
-  for (const fleet of fleets) await fleet.checkCounts();
+  const audits = await Promise.all(fleets.map((fleet) => fleet.audit()));
   await Promise.all(fleets.map((fleet) => fleet.end(parties)));
+  for (const { stepRows } of measured) {
+    for (const row of stepRows) Object.assign(row, audits[contenders.findIndex(isOf(row))]);
+  }
   return measured;
 }
+
+/** @param {{ contender: string }} row */
+const isOf =
+  ({ contender }) =>
+  (/** @type {Contender} */ { name }) =>
+    name === contender;
 
 /** As few processes and sockets as can still get in one another's way. @param {Scenario} scenario */
 function quickened(scenario) {
@@ -152,8 +156,9 @@ function headOf({ table }, { depth }, operation) {
  * @param {Measurement[][]} results by contender, then by round
  */
 function rowsOf(scenario, step, fleets, results) {
-  return operationsOf(step).flatMap((operation) =>
-    fleets.map(({ name, workers, clients }, index) => {
+  return operationsOf(step).flatMap((operation) => {
+    const targets = step.targets[operation] ?? {};
+    return fleets.map(({ name, workers, clients }, index) => {
       const measured = results[index];
       const row = {
         ...headOf(scenario, step, operation),
@@ -168,11 +173,12 @@ function rowsOf(scenario, step, fleets, results) {
         rounds: measured.map((each) => each.requestsPerSecond),
       };
       if (index === 0) return { ...row, isOurs: true };
-      const { ratio } = OPERATIONS[operation];
-      const ratios = measured.map((theirs, round) => ratio(results[0][round], theirs));
-      return { ...row, ...comparison(ratios, step.targets[operation]?.[name]) };
-    }),
-  );
+      // Whoever stood still is no one to be faster than.
+      if (row.rounds.includes(0)) return { ...row, target: targets[name], absent: STOOD_STILL };
+      const ratios = measured.map((theirs, round) => RATIOS[operation](results[0][round], theirs));
+      return { ...row, ...comparison(ratios, targets[name]) };
+    });
+  });
 }
 
 /** @param {Scenario} scenario @param {Step} step @param {{ contender: string, absent?: string }} each */

@@ -1,5 +1,5 @@
 // The scenarios of suite broker in plain text, and a line for each target.
-import { absentOnes, countsText, targetTable } from "../lib/promises.mjs";
+import { absentOnes, targetsText } from "../lib/promises.mjs";
 import { figure, formatTable, times, wrapped } from "../lib/table.mjs";
 import { SCENARIOS } from "./scenarios.mjs";
 
@@ -8,10 +8,10 @@ export function brokerText(rows) {
   const texts = Object.entries(SCENARIOS).flatMap(([name, { title, about }]) => {
     const own = rows.filter(({ table }) => table === name);
     if (own.length === 0) return [];
-    return [`${title}\n\n${wrapped(about)}\n\n${tableOf(own)}`];
+    return [`${title}\n\n${wrapped(about)}\n\n${tableOf(own)}${refusalNotes(own)}`];
   });
   const notes = absentOnes(rows).map(([name, reason]) => `${name} does not take part: ${reason}`);
-  return [HOW, ...texts, ...notes, targetTable(rows, promiseName), countsText(rows)].join("\n\n");
+  return [HOW, ...texts, ...notes, targetsText(rows, promiseName)].join("\n\n");
 }
 
 const HOW =
@@ -46,6 +46,17 @@ function tableOf(rows) {
     ],
     ofRates,
   );
+}
+
+/** What a broker refused and was asked again, so that it is in no column. @param {any[]} rows */
+function refusalNotes(rows) {
+  const texts = rows
+    .filter(({ refusals }) => refusals !== undefined)
+    .map(
+      ({ contender, refusals }) =>
+        `\n${contender}, in the whole scenario: ${JSON.stringify(refusals)}`,
+    );
+  return [...new Set(texts)].join("");
 }
 
 /** @param {any} row */

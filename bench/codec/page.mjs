@@ -16,7 +16,7 @@ export function codecChapter(rows, { codecRounds: rounds, seconds }) {
       about,
       rows: rows.filter((row) => row.table === name),
       subject: "values",
-      columns: hasSizes ? [TIME, SIZE] : [TIME],
+      columns: () => (hasSizes ? [TIME, SIZE] : [TIME]),
       detail: (/** @type {any} */ { values, valueBytes }) => ({
         small: sizeText(valueBytes),
         hint: `${figure(values)} different values`,

@@ -1,5 +1,5 @@
 import { figure, formatTable, times } from "../lib/table.mjs";
-import { countsText, targetTable } from "../lib/promises.mjs";
+import { targetsText } from "../lib/promises.mjs";
 
 /** @type {import("../lib/table.mjs").Column[]} */
 const COLUMNS = [
@@ -23,6 +23,5 @@ export function coreText(rows) {
           targetText: `${figure(row.cyclesTarget)}/s`,
         },
   );
-  const targets = targetTable(promises, ({ scenario }) => scenario);
-  return [formatTable(COLUMNS, rows), targets, countsText(promises)].join("\n\n");
+  return `${formatTable(COLUMNS, rows)}\n\n${targetsText(promises, ({ scenario }) => scenario)}`;
 }

@@ -52,6 +52,7 @@ article {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 16px 18px 12px; overflow-x: auto;
 }
+article.wide { grid-column: 1 / -1; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 0 6px; line-height: 20px; text-align: right; white-space: nowrap; font-weight: 400; }
 thead th { color: var(--soft); font-size: 12.5px; padding-bottom: 4px; vertical-align: bottom; }
@@ -61,7 +62,7 @@ td.plot, th.plot { line-height: 0; text-align: left; padding: 0 4px; }
 td.plot svg { display: block; }
 tbody { border-top: 1px solid var(--line); }
 tbody th { vertical-align: top; font-weight: 600; padding-top: 4px; padding-left: 0; }
-tbody th small { display: block; font-weight: 400; color: var(--soft); white-space: normal; }
+tbody th small { display: block; font-weight: 400; color: var(--soft); }
 tr.ours td { background: var(--ours); font-weight: 600; height: 20px; }
 td.faster { color: var(--faster); font-weight: 600; }
 td.slower { color: var(--slower); font-weight: 600; }

@@ -22,13 +22,15 @@ import { figure, promised, times } from "./table.mjs";
  * @property {string} about
  * @property {any[]} rows
  * @property {string} subject what its scenarios are
- * @property {Column[]} columns a row's own figures
+ * @property {(operation: string) => Column[]} columns a row's own figures
  * @property {(line: any) => { small: string, hint: string }} detail of a scenario
  *
  * @typedef {{ title: string, value: (row: any) => string }} Column
  *
  * @typedef {import("./plots.mjs").Axis} Axis
  */
+
+const COLUMNS_NARROW = 2;
 
 /**
  * @param {{ machine: any, contenders?: any[], settings: any }} report as --json has it
@@ -135,16 +137,19 @@ ${absentNotes(rows, installation)}
 
 /** @param {string} operation @param {any[]} lines @param {Axis} axis @param {PageTable} table */
 function panel(operation, lines, axis, table) {
-  const titles = table.columns.map(({ title }) => `<th>${title}</th>`).join("");
-  return `<article><h3>${escaped(operation)}</h3>
+  const columns = table.columns(operation);
+  const titles = columns.map(({ title }) => `<th>${title}</th>`).join("");
+  // Two of them would not fit beside each other.
+  const kind = columns.length > COLUMNS_NARROW ? ' class="wide"' : "";
+  return `<article${kind}><h3>${escaped(operation)}</h3>
 <table>
 <thead><tr><th class="text">${table.subject}</th><th class="text">against</th>${titles}<th class="plot">${axisPlot(axis)}</th><th>ratio</th><th>target</th></tr></thead>
-${lines.map((line) => group(line, axis, table)).join("\n")}
+${lines.map((line) => group(line, axis, columns, table.detail)).join("\n")}
 </table></article>`;
 }
 
-/** The rows of one scenario: ours first, for its figures. @param {any} line @param {Axis} axis @param {PageTable} table */
-function group(line, axis, { columns, detail }) {
+/** The rows of one scenario: ours first, for its figures. @param {any} line @param {Axis} axis @param {Column[]} columns @param {PageTable["detail"]} detail */
+function group(line, axis, columns, detail) {
   const { scenario, ours, rivals } = line;
   const figures = (/** @type {any} */ row) =>
     columns.map(({ value }) => `<td>${value(row)}</td>`).join("");

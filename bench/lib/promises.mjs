@@ -59,20 +59,24 @@ export function absentOnes(rows) {
 }
 
 /**
- * Every target in a line: what it is of, the figure, what was promised, and whether it is met.
+ * Every target in a line: what it is of, the figure, what was promised, and whether it is met; and
+ * how many of them are.
  * @param {any[]} rows
  * @param {(row: any) => string} nameOf
  */
-export function targetTable(rows, nameOf) {
-  return formatTable(
+export function targetsText(rows, nameOf) {
+  const withTarget = rows.filter(({ target }) => target !== undefined);
+  if (withTarget.length === 0) return "no targets: who they compare with was not asked for";
+  const table = formatTable(
     [
       { title: "target", value: nameOf, isText: true },
       { title: "figure", value: (row) => row.figureText ?? times(row.ratio) },
       { title: "promised", value: (row) => row.targetText ?? promised(row.target) },
       { title: "", value: resultOf, isText: true },
     ],
-    rows.filter(({ target }) => target !== undefined),
+    withTarget,
   );
+  return `${table}\n\n${countsText(rows)}`;
 }
 
 /** @param {{ isMet?: boolean }} row */

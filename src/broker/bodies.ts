@@ -73,7 +73,7 @@ export function ownRecord(record: HeldRecord): HeldRecord {
 }
 
 /** `frames`, the small ones copied into memory of their own, all into one piece. */
-function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
+export function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
   let size = 0;
   let smallCount = 0;
   for (const { length } of frames) {

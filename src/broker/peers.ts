@@ -3,12 +3,18 @@ import type { PlainWorker } from "./acceptor.js";
 import { Outbox } from "./outbox.js";
 import type { Port } from "./port.js";
 
-export type PeerRole = "client" | "worker" | "plain-client" | "plain-worker";
+export type PeerRole =
+  | "client"
+  | "worker"
+  | "plain-client"
+  | "plain-worker"
+  | "mdp-client"
+  | "mdp-worker";
 
 /** Someone that the broker knows: who said hello, or a plain socket that asked or serves. */
 export class Peer {
   readonly outbox: Outbox;
-  /** Of a plain client: the number of its latest request. */
+  /** Of a client that says no HELLO: the number of its latest request. */
   sequence = 0;
   /** Of a plain worker: the attempt that it works on. */
   slot = 0;

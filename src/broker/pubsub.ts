@@ -1,5 +1,10 @@
 import { Status, type StatusCode } from "../base/status.js";
-import { type Refusal, type TopicCounts, type TopicEffects, Topics } from "../core/topics/topics.js";
+import {
+  type Refusal,
+  type TopicCounts,
+  type TopicEffects,
+  Topics,
+} from "../core/topics/topics.js";
 import type { TopicEvent, WhenFull } from "../core/topics/subscriptions.js";
 import type { BatchReader } from "../wire/batch.js";
 import {
@@ -99,8 +104,16 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
 
   /** The same, as it is shown: what there is now apart from what only grows. */
   get state(): { topics: Record<string, number>; topicCounts: Record<string, number> } {
-    const { plain, subscriptions, subscribers, queued, queuedBytes, retained, retainedBytes, ...rest } =
-      this.stats;
+    const {
+      plain,
+      subscriptions,
+      subscribers,
+      queued,
+      queuedBytes,
+      retained,
+      retainedBytes,
+      ...rest
+    } = this.stats;
     const { prefixes: plainPrefixes = 0, ...plainCounts } = plain ?? {};
     const topicCounts: Record<string, number> = { ...rest };
     for (const [name, count] of Object.entries(plainCounts)) {

@@ -17,8 +17,9 @@ const STATS_INTERVAL_MS = 10_000;
 
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
-The config file is a JSON object: frontend, backend, xsub, xpub, admin, logLevel, limits, services, heartbeatIntervalMs,
-heartbeatTimeoutMs, handshakeTimeoutMs, probeIntervalMs, connectionsMax, directPort.
+The config file is a JSON object: frontend, backend, xsub, xpub, admin, logLevel, limits, services,
+heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs, mdpLiveness, mdpBusyLiveness,
+probeIntervalMs, connectionsMax, directPort.
 
 The admin port answers GET /metrics (Prometheus), /healthz, /readyz and /v1/state (JSON), on
 loopback alone; wasmq top shows the same live.

@@ -4,7 +4,12 @@ import { Status, statusName } from "../base/status.js";
 import { isTopic } from "../base/topic.js";
 import type { Codec } from "../codec/index.js";
 import { randomSession } from "../link/session.js";
-import { eventIdBytes, type Published, writePublish, writePublishAsk } from "../wire/event-record.js";
+import {
+  eventIdBytes,
+  type Published,
+  writePublish,
+  writePublishAsk,
+} from "../wire/event-record.js";
 import { EVENT_SIZE, EventFlag, PUBLISH_WINDOW_BYTES, TAKEN_BYTES } from "../wire/layout.js";
 import { copyOf } from "../wire/request-record.js";
 import type { Broker } from "./brokers.js";

@@ -317,8 +317,7 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
       }
     }
     const isRetained = (flags & EventFlag.RETAINED) !== 0;
-    const missed =
-      sequence > 0 ? this.#sequences.note(topic, low, high, sequence, isRetained) : 0;
+    const missed = sequence > 0 ? this.#sequences.note(topic, low, high, sequence, isRetained) : 0;
     this.#stats.received++;
     this.#stats.missed += missed;
     return new ReceivedEvent(held, body as Body, missed);

@@ -6,6 +6,7 @@ import type {
   Effects,
   Failure,
   JoinWorker,
+  Part,
   Reply,
   Request,
 } from "./command.js";
@@ -130,6 +131,8 @@ export class Core {
         return this.#onRequest(command);
       case "reply":
         return this.#onReply(command);
+      case "part":
+        return this.#onPart(command);
       case "failure":
         return this.#onFailure(command);
       case "cancel":
@@ -321,6 +324,15 @@ export class Core {
     this.#finish(service, slot);
   }
 
+  #onPart(command: Part): void {
+    const { slot } = command;
+    if (!this.#isCurrent(command)) return;
+    const { requests } = this;
+    if (requests.state[slot] !== DISPATCHED) return;
+    if (command.isPassedOn) requests.attemptsMax[slot] = requests.attempt[slot];
+    this.#effects.part(requests.client[slot], slot);
+  }
+
   #onFailure(command: Failure): void {
     const { slot } = command;
     if (!this.#isCurrent(command)) return;
@@ -344,7 +356,7 @@ export class Core {
   }
 
   /** Whether an answer is that of the attempt which `slot` stands for now. */
-  #isCurrent({ peer, slot, generation }: Reply | Failure): boolean {
+  #isCurrent({ peer, slot, generation }: Reply | Part | Failure): boolean {
     const { requests } = this;
     const current =
       slot < requests.capacity &&

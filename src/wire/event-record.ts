@@ -2,7 +2,14 @@ import { isStatusCode, type StatusCode } from "../base/status.js";
 import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
 import * as at from "./layout.js";
 import { EventFlag, Kind } from "./layout.js";
-import { type Body, bytesOf, copyOf, copyRange, type HeldRecord, reasonOf } from "./request-record.js";
+import {
+  type Body,
+  bytesOf,
+  copyOf,
+  copyRange,
+  type HeldRecord,
+  reasonOf,
+} from "./request-record.js";
 import { type NameCache, readText } from "./text.js";
 
 const NO_FRAMES: readonly Uint8Array[] = [];

@@ -400,6 +400,12 @@ export function requestBody({ bytes, at: start, size, frames }: HeldRecord): rea
   return [bytes.subarray(start + fixed, start + size)];
 }
 
+/** The service's name in a REQUEST, in UTF-8. */
+export function requestService({ bytes, at: start }: HeldRecord): Uint8Array {
+  const serviceAt = start + at.REQUEST_SIZE;
+  return bytes.subarray(serviceAt, serviceAt + bytes[start + at.AT_SERVICE_SIZE]);
+}
+
 /** The body of a REPLY, as one or more parts. */
 export function replyBody({ bytes, at: start, size, frames }: HeldRecord): readonly Uint8Array[] {
   if (frames.length > 0) return frames;

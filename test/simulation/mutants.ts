@@ -104,6 +104,13 @@ export const mutants: readonly Mutant[] = [
     "requests.attempt[slot] <= requests.attemptsMax[slot]",
   ),
   mutant(
+    "begin-anew-after-a-part",
+    "core.js",
+    "requests.attemptsMax[slot] = requests.attempt[slot];",
+    ";",
+    60,
+  ),
+  mutant(
     "wrong-byte-count",
     "core.js",
     "requests.bytesHeld -= requests.bytes[slot];",

@@ -54,7 +54,11 @@ async function take<Body>(
 }
 
 const bodies = (events: TopicEvent[]) => events.map(({ body }) => body);
-const rejection = (promise: Promise<unknown>) => promise.then(() => undefined, (error) => error);
+const rejection = (promise: Promise<unknown>) =>
+  promise.then(
+    () => undefined,
+    (error) => error,
+  );
 
 describe("publish and subscribe", () => {
   it("takes events to those whose pattern matches, in order, numbered by topic and publisher", async () => {
@@ -68,7 +72,9 @@ describe("publish and subscribe", () => {
     expect(await other.publish("orders.eu.new", { n: 5 }, { confirm: true })).toBe(2);
     expect(await other.publish("nobody", 0, { confirm: true })).toBe(0);
     const heard = await take(all, 4);
-    expect(heard.map(({ topic, body, sequence, missed }) => [topic, body, sequence, missed])).toEqual([
+    expect(
+      heard.map(({ topic, body, sequence, missed }) => [topic, body, sequence, missed]),
+    ).toEqual([
       ["orders.eu.new", { n: 1 }, 1, 0],
       ["orders.eu.gone", { n: 2 }, 1, 0],
       ["orders.eu.new", { n: 4 }, 2, 0],
@@ -232,7 +238,12 @@ describe("a publisher", () => {
     const all: Promise<unknown>[] = [];
     // Without a turn in between: nothing can be taken meanwhile.
     for (let i = 0; i < 200; i++) {
-      all.push(client.publish("a", new Uint8Array(200_000), { raw: true }).then(() => "sent", (e) => e.code));
+      all.push(
+        client.publish("a", new Uint8Array(200_000), { raw: true }).then(
+          () => "sent",
+          (e) => e.code,
+        ),
+      );
     }
     const outcomes = await Promise.all(all);
     expect(new Set(outcomes)).toEqual(new Set(["sent", "RESOURCE_EXHAUSTED"]));
@@ -338,7 +349,9 @@ describe("sealed events", () => {
     // As often as there are subscriptions.
     expect(codec.open(envelope, context)).toEqual({ price: 1 });
     expect(codec.open(envelope, context)).toEqual({ price: 1 });
-    expect(() => codec.open(envelope, { ...context, service: "prices.lead" })).toThrow("REDIRECTED");
+    expect(() => codec.open(envelope, { ...context, service: "prices.lead" })).toThrow(
+      "REDIRECTED",
+    );
     expect(() => codec.open(envelope, { ...context, direction: "reply" })).toThrow("REDIRECTED");
     const requestId = new Uint8Array(16).fill(8);
     expect(() => codec.open(envelope, { ...context, requestId })).toThrow("SWAPPED");
@@ -417,10 +430,10 @@ describe("plain sockets", () => {
     const before = broker.stats.topics.plain?.heard as number;
     await pub.send(["sports.ski", "snow"]);
     await pub.send(["weather.", "no topic for natives"]);
-    const after = () => broker.stats.topics.plain as Record<string, number>;
-    await eventually("counted", () => after().notNative === 1);
-    expect(after().heard).toBe(before + 1);
+    const plain = () => broker.stats.topics.plain as Record<string, number>;
+    await eventually("counted", () => plain().notNative === 1);
+    expect(plain().heard).toBe(before + 1);
     raw.close();
-    await eventually("no longer asked for", () => after().prefixes === 1);
+    await eventually("no longer asked for", () => plain().prefixes === 1);
   });
 });

@@ -101,12 +101,7 @@ export class RetainedStore<E extends Retainable> {
   }
 }
 
-function walk<E>(
-  node: Node<E>,
-  tokens: readonly string[],
-  at: number,
-  found: Retained<E>[],
-): void {
+function walk<E>(node: Node<E>, tokens: readonly string[], at: number, found: Retained<E>[]): void {
   if (at === tokens.length) {
     if (node.value !== undefined) found.push(node.value);
     return;

@@ -283,9 +283,7 @@ export class Topics<E extends TopicEvent> {
   // --- queues ---
 
   #hasRoom({ outstanding }: Subscriber<E>, bytes: number): boolean {
-    return (
-      outstanding + bytes <= this.#limits.eventWindowBytes || outstanding <= UNTOLD_BYTES_MAX
-    );
+    return outstanding + bytes <= this.#limits.eventWindowBytes || outstanding <= UNTOLD_BYTES_MAX;
   }
 
   #deliver(subscription: Subscription<E>, event: E, isRetained: boolean): void {

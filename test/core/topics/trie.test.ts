@@ -23,7 +23,9 @@ const patterns = fc
     fc.array(fc.oneof(tokens, fc.constant("*")), { minLength: 0, maxLength: 4 }),
     fc.constantFrom("", ">", "a", "*"),
   )
-  .map(([list, last]) => (last === "" && list.length > 0 ? list : [...list, last || "b"]).join("."));
+  .map(([list, last]) =>
+    (last === "" && list.length > 0 ? list : [...list, last || "b"]).join("."),
+  );
 
 describe("patterns", () => {
   it.each([
