@@ -4,11 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAdminAddress } from "../admin/address.js";
 import type { AdminServer } from "../admin/server.js";
+import type { AccessSpec } from "../base/access.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
 import { Acceptor } from "./acceptor.js";
+import {
+  type BrokerCurve,
+  CurveGate,
+  type ReloadResult,
+  type SecurityEvent,
+} from "./curve-gate.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { PlainSockets } from "./plain-topics.js";
@@ -60,6 +67,13 @@ export interface BrokerOptions {
    * none. Workers that cannot reach it stay at the backend.
    */
   directPort?: number | false;
+  /**
+   * CURVE at every listener: the broker's key pair, and who may come in and do what. What its access
+   * file does not grant is refused.
+   */
+  curve?: BrokerCurve;
+  /** Told of what CURVE and the access file refused, each time. */
+  onSecurity?: (event: SecurityEvent) => void;
   /**
    * Where to be watched over HTTP, `host:port` on loopback, port 0 for any: /metrics, /healthz,
    * /readyz, /v1/state. Off unless given.
@@ -113,6 +127,7 @@ export class Broker {
   readonly #frontend: RouterPort;
   readonly #backends: readonly RouterPort[];
   readonly #acceptors: readonly Acceptor[];
+  readonly #gate: CurveGate | undefined;
   readonly #folder: string;
   readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
@@ -120,7 +135,13 @@ export class Broker {
   private constructor(
     exchange: Exchange,
     frontend: { port: RouterPort; endpoints: readonly string[] },
-    backend: { port: RouterPort; direct: RouterPort; acceptors: readonly Acceptor[] },
+    backend: {
+      port: RouterPort;
+      direct: RouterPort;
+      acceptors: readonly Acceptor[];
+      endpoints: readonly string[];
+    },
+    gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
     plain: PlainSockets | undefined,
     folder: string,
@@ -137,7 +158,8 @@ export class Broker {
     this.frontend = frontend.endpoints;
     this.#backends = [backend.port, backend.direct];
     this.#acceptors = backend.acceptors;
-    this.backend = backend.acceptors.map((acceptor) => acceptor.endpoint);
+    this.backend = backend.endpoints;
+    this.#gate = gate;
     this.#folder = folder;
   }
 
@@ -177,6 +199,10 @@ export class Broker {
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
     const xpub = options.xpub === undefined ? [] : listOf("xpub", options.xpub);
+    if (options.curve !== undefined && xsub.length + xpub.length > 0) {
+      // Neither socket tells whose key a message came with.
+      throw new TypeError("xsub and xpub are not to be had with curve");
+    }
     if (options.admin !== undefined) parseAdminAddress("admin", options.admin);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
     const portOptions = { ...times, messageBytesMax };
@@ -189,14 +215,30 @@ export class Broker {
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
-    const watch = new Watch(exchange, acceptors, limits);
+    let gate: CurveGate | undefined;
+    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits);
     let admin: AdminServer | undefined;
     try {
+      if (options.curve !== undefined) {
+        const { onSecurity } = options;
+        gate = new CurveGate(options.curve, exchange, {
+          ...portOptions,
+          connectionsMax,
+          onSecurity,
+        });
+      }
       if (options.admin !== undefined) admin = await watch.listen(options.admin);
       const bound: string[] = [];
-      for (const endpoint of frontends) bound.push(await bindRouter(frontend, endpoint));
+      const served: string[] = [];
+      if (gate !== undefined) {
+        for (const endpoint of frontends) bound.push(await gate.listen("frontend", endpoint));
+        for (const endpoint of backends) served.push(await gate.listen("backend", endpoint));
+      }
+      for (const endpoint of gate === undefined ? frontends : []) {
+        bound.push(await bindRouter(frontend, endpoint));
+      }
       const inner = await backend.bind(privateEndpoint(folder));
-      for (const endpoint of backends) {
+      for (const endpoint of gate === undefined ? backends : []) {
         acceptors.push(
           await Acceptor.listen({
             ...times,
@@ -213,7 +255,9 @@ export class Broker {
           }),
         );
       }
-      await offerDirect(exchange, backend, direct, acceptors, directPort);
+      served.push(...acceptors.map(({ endpoint }) => endpoint));
+      // Nothing there would tell whose key a message came with.
+      if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
       let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {
         plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub });
@@ -225,7 +269,8 @@ export class Broker {
       return new Broker(
         exchange,
         { port: frontend, endpoints: bound },
-        { port: backend, direct, acceptors },
+        { port: backend, direct, acceptors, endpoints: served },
+        gate,
         { watch, admin },
         plain,
         folder,
@@ -238,6 +283,7 @@ export class Broker {
       backend.close(0);
       direct.close(0);
       for (const acceptor of acceptors) await acceptor.close();
+      await gate?.close();
       rmSync(folder, { recursive: true, force: true });
       throw error;
     }
@@ -259,7 +305,9 @@ export class Broker {
       queued,
       clients: core.clientCount,
       workers: core.workerCount,
-      backendConnections: this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0),
+      backendConnections:
+        this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0) +
+        (this.#gate?.connectionsOf("backend") ?? 0),
       services,
       topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
@@ -267,6 +315,16 @@ export class Broker {
       unanswered: majordomo.unanswered,
       refusals: this.#watch.refusals(),
     };
+  }
+
+  /**
+   * Under CURVE: takes another access file, or the given one as it is now. Whoever may still be here is
+   * not disturbed; others are told and cut off. Throws an Error of one line where it cannot be read or
+   * is none, and changes nothing.
+   */
+  reloadAccess(access?: string | AccessSpec): ReloadResult {
+    if (this.#gate === undefined) throw new Error("a broker without CURVE has no access file");
+    return this.#gate.reload(access);
   }
 
   /**
@@ -289,10 +347,12 @@ export class Broker {
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
     const ports = [this.#frontend, ...this.#backends];
-    await Promise.all(ports.map((port) => port.settle(lingerMs)));
+    const curvePorts = this.#gate === undefined ? [] : Object.values(this.#gate.ports);
+    await Promise.all([...ports, ...curvePorts].map((port) => port.settle(lingerMs)));
     this.#exchange.close();
     for (const port of ports) port.close(lingerMs);
     for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
+    await this.#gate?.close({ lingerMs });
     await this.#admin?.close();
     rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;
