@@ -25,10 +25,15 @@ export class Program {
   readonly #life: NodeJS.Timeout;
   #onChange = () => {};
 
-  constructor(name: string, [command, ...args]: readonly string[]) {
+  constructor(
+    name: string,
+    [command, ...args]: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     assert(started.size < PROGRAMS_MAX, `more than ${PROGRAMS_MAX} programs at once`);
     this.name = name;
-    const child = spawn(command, args, { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
+    const env = { ...process.env, ...environment };
+    const child = spawn(command, args, { cwd: root, env, stdio: ["pipe", "pipe", "pipe"] });
     this.#process = child;
     child.stdin.on("error", () => {}); // It may end before it has read all.
     child.on("error", (error) => {
