@@ -96,7 +96,7 @@ typedef struct {
 } wq_batch;
 
 void wq_write(wq_batch *batch, const wq_record *record);
-/* Completes the head of the first frame, which is then `batch->records`. */
+/* Completes the head of the first frame, which is then `batch->records`; of one record at least. */
 void wq_finish(wq_batch *batch);
 void wq_batch_clear(wq_batch *batch);
 
