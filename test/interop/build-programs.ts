@@ -25,6 +25,11 @@ export default function setup(): () => void {
       const to = join(out, basename(from, ".c"));
       run("cc", ["-Wall", "-Wextra", "-Werror", "-O2", "-o", to, from, "-lzmq"]);
     }
+    // With the sanitizers watching: a step beyond a buffer, or memory not freed, ends the program.
+    const checked = "-O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all";
+    for (const folder of ["examples/c", "test/interop/vectors"]) {
+      run("make", ["-s", "-j2", "-C", folder, `OUT=${out}`, `CFLAGS=${checked}`]);
+    }
     mkdirSync(join(out, "java"));
     const paths = sources.filter((path) => path.endsWith(".java"));
     run("javac", ["-Xlint:all", "-Werror", "-cp", JEROMQ, "-d", join(out, "java"), ...paths]);

@@ -23,6 +23,8 @@ export const clients: Kinds = {
   "Java Majordomo": [...javaClass("Mdclient"), "default"],
   "Python Majordomo": [python, "examples/majordomo/mdclient.py", "default"],
   "Python Majordomo 0.2": [python, "examples/majordomo/mdclient.py", "--v2", "default"],
+  "C native": [built("client"), "--raw"],
+  "Python native": [python, "examples/python/wasmq_client.py", "--raw"],
   "Node native": [node, "test/interop/node/client.mjs"],
 };
 
@@ -34,5 +36,29 @@ export const workers: Kinds = {
   "Java Majordomo": [...javaClass("Mdworker"), "default"],
   "Python Majordomo": [python, "examples/majordomo/mdworker.py", "default"],
   "Python Majordomo 0.2": [python, "examples/majordomo/mdworker.py", "--v2", "default"],
+  "C native": [built("worker"), "--raw"],
+  "Python native": [python, "examples/python/wasmq_worker.py", "--raw"],
   "Node native": [node, "test/interop/node/worker.mjs"],
 };
+
+/** Native, asking in values: with `--keys FILE` or without, `--service NAME`, and bodies. */
+export const sealedClients: Kinds = {
+  C: [built("client")],
+  Python: [python, "examples/python/wasmq_client.py"],
+  Node: [node, "test/interop/node/sealed-client.mjs"],
+};
+
+/** Native, answering each value with `{ worker: NAME, echo: value }`. */
+export const sealedWorkers: Kinds = {
+  C: [built("worker")],
+  Python: [python, "examples/python/wasmq_worker.py"],
+  Node: [node, "test/interop/node/sealed-worker.mjs"],
+};
+
+/** What runs the vectors of test/vectors on the library of an example. */
+export const vectorRunners: Kinds = {
+  C: [built("vectors")],
+  Python: [python, "test/interop/vectors/vectors.py"],
+};
+
+export const gateway = [built("gateway")];
