@@ -5,8 +5,13 @@ import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
 
 /** What a broker's flags, environment variables and config file may say. */
-export interface BrokerConfig extends Omit<BrokerOptions, "curve" | "onSecurity"> {
+export interface BrokerConfig
+  extends Omit<BrokerOptions, "curve" | "onSecurity" | "onWarning" | "adminToken"> {
   logLevel?: LogLevel;
+  /** Files: of the key pair, of who may do what, of what the admin port asks for. */
+  curveKey?: string;
+  access?: string;
+  adminToken?: string;
 }
 
 /** The flags as the command line has them. */
@@ -15,6 +20,10 @@ export interface BrokerFlags {
   backend?: string[];
   config?: string;
   admin?: string;
+  adminToken?: string;
+  curveKey?: string;
+  access?: string;
+  insecure?: boolean;
   logLevel?: string;
 }
 
@@ -24,6 +33,10 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     frontend: readEndpoints,
     backend: readEndpoints,
     admin: readAdmin,
+    adminToken: readPath,
+    curveKey: readPath,
+    access: readPath,
+    insecure: readBoolean,
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
     services: readServices,
@@ -53,6 +66,10 @@ export function settleBrokerConfig(
     frontend: flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend,
     backend: flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend,
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
+    adminToken: flags.adminToken ?? (env.WASMQ_ADMIN_TOKEN || undefined) ?? config.adminToken,
+    curveKey: flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey,
+    access: flags.access ?? (env.WASMQ_ACCESS || undefined) ?? config.access,
+    insecure: flags.insecure ?? config.insecure,
     logLevel,
   };
 }
@@ -99,6 +116,16 @@ function readEndpoints(value: unknown, key: string): unknown {
 function readAdmin(value: unknown, key: string): unknown {
   if (typeof value !== "string") throw new UsageError(`${key} must be host:port`);
   return value;
+}
+
+function readPath(value: unknown, key: string): unknown {
+  if (typeof value === "string" && value !== "") return value;
+  throw new UsageError(`${key} must be the path of a file`);
+}
+
+function readBoolean(value: unknown, key: string): unknown {
+  if (typeof value === "boolean") return value;
+  throw new UsageError(`${key} must be true or false, got ${JSON.stringify(value)}`);
 }
 
 function readLimits(value: unknown, key: string): unknown {
