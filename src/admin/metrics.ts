@@ -128,6 +128,15 @@ export class Metrics {
     this.#gauge("wasmq_limit", "The limits, by name", ["limit"], ({ limits }, add) =>
       addEach("limit", limits, add),
     );
+    this.#gauge("wasmq_topics", "Publish and subscribe now", ["what"], ({ topics }, add) =>
+      addEach("what", topics, add),
+    );
+    this.#counter(
+      "wasmq_topic_events_total",
+      "What publish and subscribe counted",
+      ["event"],
+      ({ topicCounts }, add) => addEach("event", topicCounts, add),
+    );
     this.#counter("wasmq_events_total", "What the core counted", ["event"], ({ counts }, add) =>
       addEach("event", counts, add),
     );

@@ -24,6 +24,7 @@ import { Majordomo, majordomoTimes } from "./majordomo.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
+import { PubSub } from "./pubsub.js";
 import type { Port } from "./port.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
@@ -69,6 +70,7 @@ export class Exchange implements Host {
   readonly delivery = new Delivery(this.peers);
   /** REQ clients and REP workers. */
   readonly plain = new PlainPeers(this);
+  readonly pubsub: PubSub;
   readonly majordomo: Majordomo;
   readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
@@ -101,6 +103,8 @@ export class Exchange implements Host {
     this.brokerId = brokerId;
     this.core = new Core(this.delivery, limits, performance.now(), randomInt(2 ** 32), rules);
     this.delivery.requests = this.core.requests;
+    this.pubsub = new PubSub(this);
+    this.addPattern(this.pubsub);
     this.majordomo = new Majordomo(this, this.plain, times);
     this.delivery.majordomo = this.majordomo;
     this.addPattern(this.majordomo);
@@ -489,12 +493,16 @@ export class Exchange implements Host {
     this.onTurn();
   }
 
-  /** Cuts off workers that serve what their key may serve no longer; returns how many. */
+  /**
+   * Cuts off workers that serve what their key may serve no longer; returns how many. What others hold
+   * and may not have any more ends.
+   */
   recheck(): number {
     let count = 0;
     for (const peer of [...this.peers]) {
       const { access, port, routingId, plainWorker } = peer;
       if (access === undefined) continue;
+      for (const pattern of this.#patterns) pattern.recheck?.(peer);
       const services = this.core.worker(peer.index)?.pool.services ?? [];
       const lost = services.find(({ name }) => !access.may("serve", name));
       if (lost === undefined) continue;
@@ -506,6 +514,7 @@ export class Exchange implements Host {
       }
       plainWorker?.close();
     }
+    this.onTurn();
     return count;
   }
 

@@ -1,6 +1,12 @@
 import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
-import { BACKEND_DEFAULT, Broker, FRONTEND_DEFAULT } from "../broker/broker.js";
+import {
+  BACKEND_DEFAULT,
+  Broker,
+  FRONTEND_DEFAULT,
+  XPUB_DEFAULT,
+  XSUB_DEFAULT,
+} from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
 import { tuneEngine } from "./engine.js";
 import { curvePairFrom } from "./curve-file.js";
@@ -14,9 +20,9 @@ const STATS_INTERVAL_MS = 10_000;
 
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
-The config file is a JSON object: frontend, backend, curveKey, access, insecure, admin, adminToken, logLevel, limits, services, heartbeatIntervalMs,
-heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs, mdpLiveness, mdpBusyLiveness, probeIntervalMs,
-connectionsMax, directPort.
+The config file is a JSON object: frontend, backend, xsub, xpub, curveKey, access, insecure, admin, adminToken,
+logLevel, limits, services, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
+mdpLiveness, mdpBusyLiveness, probeIntervalMs, connectionsMax, directPort.
 
 Without a curve key only loopback and ipc are listened on, or, with --insecure, anything. With one every
 connection is under CURVE, and what --access does not grant its key is refused. SIGHUP reads the access
@@ -43,6 +49,16 @@ export function brokerCommand(name: string, title: string): Command {
     .option(
       "--backend <url>",
       `where workers connect, tcp or ipc; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
+      collect,
+    )
+    .option(
+      "--xsub <url>",
+      `where plain PUB sockets connect; may be given several times (env WASMQ_XSUB, default ${XSUB_DEFAULT}, but none where --frontend or --backend is given; "none": nowhere)`,
+      collect,
+    )
+    .option(
+      "--xpub <url>",
+      `where plain SUB sockets connect; the same (env WASMQ_XPUB, default ${XPUB_DEFAULT})`,
       collect,
     )
     .option(
@@ -118,10 +134,10 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   await Promise.race([starting, setImmediate()]);
   log.info({ version: packageVersion(), node: process.version }, "starting");
   const broker = await starting;
-  const { frontend, backend, admin } = broker;
+  const { frontend, backend, xsub, xpub, admin } = broker;
   // Before the ready line: whoever waits for it may send one at once.
   process.on("SIGHUP", () => reload(broker, access, log));
-  logReady(log, { frontend, backend, admin });
+  logReady(log, { frontend, backend, xsub, xpub, admin });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
   }

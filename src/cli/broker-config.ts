@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { BrokerOptions } from "../broker/broker.js";
+import { type BrokerOptions, XPUB_DEFAULT, XSUB_DEFAULT } from "../broker/broker.js";
 import { resolveLimits } from "../core/limits.js";
 import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
@@ -18,6 +18,8 @@ export interface BrokerConfig
 export interface BrokerFlags {
   frontend?: string[];
   backend?: string[];
+  xsub?: string[];
+  xpub?: string[];
   config?: string;
   admin?: string;
   adminToken?: string;
@@ -32,6 +34,8 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
   {
     frontend: readEndpoints,
     backend: readEndpoints,
+    xsub: readEndpoints,
+    xpub: readEndpoints,
     admin: readAdmin,
     adminToken: readPath,
     curveKey: readPath,
@@ -61,17 +65,34 @@ export function settleBrokerConfig(
   let logLevel = config.logLevel ?? LOG_LEVEL_DEFAULT;
   if (flags.logLevel !== undefined) logLevel = logLevelOf("--log-level", flags.logLevel);
   else if (env.WASMQ_LOG_LEVEL) logLevel = logLevelOf("WASMQ_LOG_LEVEL", env.WASMQ_LOG_LEVEL);
+  const frontend = flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend;
+  const backend = flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend;
+  const xsub = flags.xsub ?? listFromEnv(env.WASMQ_XSUB) ?? config.xsub;
+  const xpub = flags.xpub ?? listFromEnv(env.WASMQ_XPUB) ?? config.xpub;
+  const curveKey = flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey;
+  // A broker that is put elsewhere may be one of several on this machine. Under CURVE it has none.
+  const isAtHome = frontend === undefined && backend === undefined && curveKey === undefined;
   return {
     ...config,
-    frontend: flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend,
-    backend: flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend,
+    frontend,
+    backend,
+    xsub: unlessNone(xsub ?? (isAtHome ? XSUB_DEFAULT : NONE)),
+    xpub: unlessNone(xpub ?? (isAtHome ? XPUB_DEFAULT : NONE)),
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
     adminToken: flags.adminToken ?? (env.WASMQ_ADMIN_TOKEN || undefined) ?? config.adminToken,
-    curveKey: flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey,
+    curveKey,
     access: flags.access ?? (env.WASMQ_ACCESS || undefined) ?? config.access,
     insecure: flags.insecure ?? config.insecure,
     logLevel,
   };
+}
+
+const NONE = "none";
+
+/** Endpoints, or undefined where they are to be none. */
+function unlessNone(value: string | readonly string[]): string | readonly string[] | undefined {
+  const list = typeof value === "string" ? [value] : value;
+  return list.length === 1 && list[0] === NONE ? undefined : list;
 }
 
 /** Reads a config file. @throws UsageError of one line that names the file and the key */

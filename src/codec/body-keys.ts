@@ -54,7 +54,7 @@ export type Origin = ServiceSession | null;
  * | request, AGREED | what a service key agreed on with the public key in it |
  * | request | the ring |
  * | reply of a service that `servicePublicKeys` covers | sessions with that public key |
- * | any other reply | the ring |
+ * | any other reply, and an event | the ring |
  */
 export class BodyKeys implements SealingKeys, OpeningKeys {
   readonly ring: KeyRing<EngineKey>;
@@ -96,9 +96,9 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
     if (direction === "request") {
       const agreed = this.clients.next(service);
       if (agreed !== undefined) return agreed;
-    } else if (origin) {
+    } else if (direction === "reply" && origin) {
       return this.#answering(origin);
-    } else if (origin === undefined && !this.services.isEmpty) {
+    } else if (direction === "reply" && origin === undefined && !this.services.isEmpty) {
       const reason = "a codec with service keys seals a reply by what openRequest() returned";
       throw new CodecError("NO_KEY", reason);
     }
@@ -142,7 +142,7 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   #admitAgreed(bytes: Uint8Array, { flags, keyId }: Envelope, { direction }: CodecContext): void {
     if (direction !== "request") {
       // Or whoever has the public key of a service that asks others could answer for these.
-      throw new CodecError("BAD_FLAGS", "a reply is not AGREED");
+      throw new CodecError("BAD_FLAGS", `no ${direction} is AGREED`);
     }
     if (!this.services.holds(keyId)) throw this.#unknownKey(keyId);
     const publicAt = agreedAtOf(flags);
@@ -194,6 +194,7 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
 
   /** Whether a body of this context is sealed under the ring's key, or in clear where there is none. */
   isOfRing({ service, direction }: CodecContext, origin: Origin | undefined): boolean {
+    if (direction === "event") return true;
     if (direction === "request") return !this.clients.covers(service);
     return !origin && (origin === null || this.services.isEmpty);
   }

@@ -91,7 +91,9 @@ export class BodyOpener {
     const plain = this.#decrypt(bytes, envelope, context, key);
     // Not opened: with the dictionary at hand it may be. And only who can seal learns which are.
     this.#dictionaries.requiredBy(bytes, envelope);
-    this.#keys.markOpened(bytes, null);
+    // Events are opened by many, and by one at each of its subscriptions: their sequence tells which
+    // came before.
+    if (context.direction !== "event") this.#keys.markOpened(bytes, null);
     return plain;
   }
 

@@ -2,11 +2,14 @@ import { type Envelope, HEADER_SIZE } from "./envelope.js";
 
 /** What a body is sealed for. The opener must name the same, or the body does not open. */
 export interface CodecContext {
-  /** The service that is asked, 1..65535 bytes as UTF-8. */
+  /** The service that is asked, or the topic that is published to, 1..65535 bytes as UTF-8. */
   service: string;
-  /** Whether the body is the question or the answer. */
-  direction: "request" | "reply";
-  /** The request's id, 16 bytes; a reply carries its request's. */
+  /**
+   * Whether the body is the question, the answer, or what was published: an event is sealed and opened
+   * under a shared key, by as many as hold it, and as often as they like.
+   */
+  direction: "request" | "reply" | "event";
+  /** The request's id, 16 bytes; a reply carries its request's. Of an event its publisher and number. */
   requestId: Uint8Array;
   /** Headers that travel in clear beside the body, as their exact bytes; none if left out. */
   headers?: Uint8Array;
@@ -26,7 +29,7 @@ export interface CodecContext {
 // The flags in the header say which fields there are, and so where they end.
 
 const REQUEST_ID_SIZE = 16;
-const DIRECTIONS = { request: 1, reply: 2 } as const;
+const DIRECTIONS = { request: 1, reply: 2, event: 3 } as const;
 const TARGETS_COUNT_MAX = 1024;
 
 /** A service and a direction, in the bytes of the associated data, and their check. */
@@ -55,7 +58,11 @@ export const requestCheckOf = crc32;
 
 /** Lays out associated data; remembers the services it has met. */
 export class ContextBinder {
-  #targets = { request: new Map<string, Target>(), reply: new Map<string, Target>() };
+  #targets = {
+    request: new Map<string, Target>(),
+    reply: new Map<string, Target>(),
+    event: new Map<string, Target>(),
+  };
   #bytes = new Uint8Array(512);
   #view = new DataView(this.#bytes.buffer);
 
@@ -70,8 +77,9 @@ export class ContextBinder {
     if (typeof service !== "string") {
       throw new TypeError(`context.service must be a string, got ${typeof service}`);
     }
-    if (direction !== "request" && direction !== "reply") {
-      throw new TypeError(`context.direction must be "request" or "reply", got ${direction}`);
+    if (!Object.hasOwn(DIRECTIONS, direction)) {
+      const known = Object.keys(DIRECTIONS).join(", ");
+      throw new TypeError(`context.direction must be one of ${known}, got ${direction}`);
     }
     if (!(requestId instanceof Uint8Array)) {
       throw new TypeError(`context.requestId must be a Uint8Array, got ${typeof requestId}`);

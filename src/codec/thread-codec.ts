@@ -165,7 +165,8 @@ export abstract class ThreadCodec extends StreamCodec {
       this.requireOpen();
       if (answer === undefined) return this.open(bytes, task.context);
       const isVerified = answer.code === undefined || answer.isVerified;
-      if (isSealed && isVerified) keys.markOpened(nonce, null);
+      const isOnce = isSealed && task.context.direction !== "event";
+      if (isOnce && isVerified) keys.markOpened(nonce, null);
       const plain = bytesOf(answer);
       try {
         return this.unpackOwn(plain);

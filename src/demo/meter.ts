@@ -1,4 +1,4 @@
-import { type Codec, readEnvelope } from "../codec/index.js";
+import { type Codec, type CodecContext, readEnvelope } from "../codec/index.js";
 
 /** Bytes of the same bodies in three forms. */
 export interface ByteCounts {
@@ -19,7 +19,9 @@ export function meterCodec(codec: Codec): CodecMeter {
     request: { json: 0, messagePack: 0, sealed: 0 },
     reply: { json: 0, messagePack: 0, sealed: 0 },
   };
-  const count = (value: unknown, envelope: Uint8Array, direction: "request" | "reply") => {
+  const count = (value: unknown, envelope: Uint8Array, { direction }: CodecContext) => {
+    // The story has no events.
+    if (direction === "event") return;
     const counts = meter[direction];
     counts.json += Buffer.byteLength(JSON.stringify(value));
     counts.messagePack += readEnvelope(envelope).plainSize;
@@ -29,12 +31,12 @@ export function meterCodec(codec: Codec): CodecMeter {
   const open = codec.open.bind(codec);
   codec.seal = (value, context) => {
     const envelope = seal(value, context);
-    count(value, envelope, context.direction);
+    count(value, envelope, context);
     return envelope;
   };
   codec.open = (envelope, context) => {
     const value = open(envelope, context);
-    count(value, envelope, context.direction);
+    count(value, envelope, context);
     return value;
   };
   return meter;

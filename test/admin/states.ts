@@ -45,6 +45,8 @@ export function stateOf(state: Partial<BrokerState>): BrokerState {
     },
     services: [],
     other: countsOf(),
+    topics: { subscriptions: 0 },
+    topicCounts: { published: 0 },
     counts: { requests: 0 },
     unanswered: 0,
     faults: { alien: 0 },

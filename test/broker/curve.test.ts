@@ -274,6 +274,37 @@ describe("the access file taken anew", () => {
     expect(client.stats.resent).toBe(0);
   });
 
+  test("ends subscriptions that a key may have no longer, and keeps the others", async () => {
+    const listener = { subscribe: ["prices.>", "news.*"], publish: [">"] };
+    broker.reloadAccess(accessOf({ client: listener }));
+    const client = await connect();
+    const heard = async (pattern: string) => {
+      const topics: string[] = [];
+      for await (const { topic } of client.subscribe(pattern)) {
+        topics.push(topic);
+        if (topics.length === 2) break;
+      }
+      return topics;
+    };
+    await expect(heard("orders.>")).rejects.toThrow(
+      "PERMISSION_DENIED: client may not subscribe orders.>",
+    );
+    await expect(heard(">")).rejects.toThrow("PERMISSION_DENIED");
+    const [prices, news] = [heard("prices.eu.*"), heard("news.*")];
+    await eventually("both are there", () => broker.stats.topics.subscriptions === 2);
+    await client.publish("prices.eu.a", 1);
+    await client.publish("news.a", 1);
+    broker.reloadAccess(
+      accessOf({ client: { subscribe: ["prices.eu.*"], publish: ["prices.>"] } }),
+    );
+    await expect(news).rejects.toThrow("PERMISSION_DENIED: client may not subscribe news.*");
+    await expect(client.publish("news.a", 1, { confirm: true })).rejects.toThrow(
+      "PERMISSION_DENIED: client may not publish news.a",
+    );
+    await client.publish("prices.eu.b", 1);
+    expect(await prices).toEqual(["prices.eu.a", "prices.eu.b"]);
+  });
+
   test("what is none changes nothing", async () => {
     await startWorker();
     const client = await connect();
