@@ -1,5 +1,6 @@
 import { Dealer, Reply, Request } from "zeromq";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
 import { message, workerHello } from "./fake-port.js";
@@ -336,6 +337,19 @@ test("two brokers of one process have each their own keys and access", async () 
   } finally {
     await other.broker.close({ timeoutMs: 0 });
   }
+});
+
+test("the last broker of a process may close, and the next one start at once", async () => {
+  await broker.close({ timeoutMs: 0 });
+  for (let i = 0; i < 300; i++) {
+    const zap = Zap.acquire();
+    expect(zap).toBe(Zap.acquire());
+    zap.release();
+    zap.release();
+  }
+  ({ broker, events } = await startBroker());
+  await startWorker();
+  expect(String(await (await connect()).request("echo", Buffer.from("x"), raw))).toBe("x");
 });
 
 const wrong: [string, object, string][] = [
