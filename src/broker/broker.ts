@@ -209,10 +209,6 @@ export class Broker {
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
     const xpub = options.xpub === undefined ? [] : listOf("xpub", options.xpub);
-    if (options.curve !== undefined && xsub.length + xpub.length > 0) {
-      // Neither socket tells whose key a message came with.
-      throw new TypeError("xsub and xpub are not to be had with curve");
-    }
     checkOpen({ frontend: frontends, backend: backends, xsub, xpub }, options);
     const { admin: adminAddress, adminToken } = options;
     if (adminToken !== undefined) parseAdminToken("adminToken", adminToken);
@@ -275,7 +271,7 @@ export class Broker {
       if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
       let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {
-        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub });
+        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
       }
       frontend.open();
       backend.open();
