@@ -5,13 +5,15 @@ import { Broker } from "../../build/index.js";
  * A broker on free ports of loopback, as a party offers it.
  * @template C
  * @param {(broker: Broker) => C} counts what it is asked for
+ * @param {import("../../build/index.js").BrokerOptions} [options]
  */
-export async function startLoopback(counts) {
+export async function startLoopback(counts, options) {
   // As the process of build/broker.js does, which is what a team deploys.
   tuneEngine();
   const broker = await Broker.start({
     frontend: "tcp://127.0.0.1:0",
     backend: "tcp://127.0.0.1:0",
+    ...options,
   });
   return {
     frontend: broker.frontend[0],

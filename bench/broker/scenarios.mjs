@@ -111,6 +111,21 @@ export const SCENARIOS = {
     ],
     steps: [256, 2048].map((depth) => ({ depth, targets: { [RATE]: { "NATS, JSON": 2 } } })),
   },
+  curve: {
+    title: "Under CURVE",
+    about:
+      "One client and one worker, bodies of 64 bytes, each connection under CURVE with an access file; beside it ours without.",
+    payload: "64 B",
+    isSealed: false,
+    clients: ONE,
+    workers: ONE,
+    contenders: [contender("wasmq, CURVE", "curve.mjs"), WASMQ],
+    steps: [
+      { depth: 1, targets: {} },
+      { depth: 256, targets: {} },
+      { depth: 2048, targets: { [RATE]: { wasmq: 0.5 } } },
+    ],
+  },
   plain: {
     title: "REQ and REP",
     about:

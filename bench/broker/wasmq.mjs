@@ -6,18 +6,24 @@ import { importKey } from "../../build/codec/index.js";
 const SERVICE = "bench.echo";
 const TIMEOUT_MS = 10_000;
 
-export function startBroker() {
-  return startLoopback((broker) => {
+/** @param {import("../../build/index.js").BrokerOptions["curve"]} [curve] */
+export function startBroker(curve) {
+  const countsOf = (/** @type {import("../../build/index.js").Broker} */ broker) => {
     const { counts, requests, faults } = broker.stats;
     const faultCount = Object.values(faults).reduce((sum, count) => sum + count, 0);
     return { ...counts, held: requests, faults: faultCount };
-  });
+  };
+  return startLoopback(countsOf, { curve });
 }
 
-/** @param {import("./party.mjs").WorkerOptions} options */
-export async function startWorker({ backend, secret }) {
+/**
+ * @param {import("./party.mjs").WorkerOptions} options
+ * @param {import("../../build/index.js").CurveKeys} [curve]
+ */
+export async function startWorker({ backend, secret }, curve) {
   const worker = await Worker.start({
     brokers: [backend],
+    curve,
     keys: await keysOf(secret),
     services: {
       [SERVICE]: { raw: secret === undefined, handler: (/** @type {unknown} */ body) => body },
@@ -26,10 +32,14 @@ export async function startWorker({ backend, secret }) {
   return { stop: () => worker.close() };
 }
 
-/** @param {import("./party.mjs").ClientOptions} options */
-export async function startClient({ frontend, secret }) {
+/**
+ * @param {import("./party.mjs").ClientOptions} options
+ * @param {import("../../build/index.js").CurveKeys} [curve]
+ */
+export async function startClient({ frontend, secret }, curve) {
   const client = await Client.connect({
     brokers: [frontend],
+    curve,
     keys: await keysOf(secret),
     timeoutMs: TIMEOUT_MS,
   });

@@ -16,6 +16,7 @@ const BROKER_TABLES: Record<string, { depths: number[]; contenders: string[] }> 
     depths: [256, 2048],
     contenders: ["wasmq", "NATS, JSON", "NATS by hand, JSON", "naive, JSON + AES-GCM"],
   },
+  curve: { depths: [1, 256, 2048], contenders: ["wasmq, CURVE", "wasmq"] },
   plain: { depths: [1], contenders: ["wasmq", "Proxy"] },
 };
 describe("suite broker beside other products", () => {
