@@ -61,7 +61,7 @@ export interface Refusal {
 }
 
 /** Topics whose subscriptions are remembered, and how many of these; past either all are found anew. */
-const MATCHES_MAX = 8192;
+const MATCHES_MAX = 32_768;
 const MATCHED_MAX = 262_144;
 
 interface Match<E extends TopicEvent> {
