@@ -315,7 +315,7 @@ export class Topics<E extends TopicEvent> {
     this.queuedCount++;
     subscriber.queuedBytes += event.bytes;
     if (event.holds++ === 0) this.queuedBytes += event.bytes;
-    if (!subscriber.catchingUp.has(subscription)) subscriber.waiting.add(subscription);
+    subscriber.waiting.add(subscription);
   }
 
   #canEverFit({ bytes }: E): boolean {
@@ -368,7 +368,7 @@ export class Topics<E extends TopicEvent> {
 
   /** Sends the next of the last values; false when there is no room for it. */
   #catchUp(subscription: Subscription<E>): boolean {
-    const { subscriber, queue, pattern, sinceVersion } = subscription;
+    const { subscriber, pattern, sinceVersion } = subscription;
     if (subscription.retained === undefined) {
       subscription.retained = new Fifo();
       for (const value of this.retained.matching(pattern)) subscription.retained.push(value);
@@ -377,7 +377,6 @@ export class Topics<E extends TopicEvent> {
     if (next === undefined) {
       subscription.retained = undefined;
       subscriber.catchingUp.delete(subscription);
-      if (queue.count > 0) subscriber.waiting.add(subscription);
       return true;
     }
     // A newer one stands in the queue as an event, or is counted as dropped.
