@@ -70,9 +70,7 @@ class Fleet {
     const endpoint = (await this.publisher.ask("publisher", { endpoint: given })) ?? given;
     const count = subscribers / processes;
     const options = { endpoint, topics: this.topics, count };
-    await Promise.all(
-      this.#subscribers.map((party) => party.ask("subscribers", options, ASK_MS)),
-    );
+    await Promise.all(this.#subscribers.map((party) => party.ask("subscribers", options, ASK_MS)));
     if (this.#broker === undefined) await new Promise((resolve) => setTimeout(resolve, JOIN_MS));
   }
 

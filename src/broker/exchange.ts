@@ -499,6 +499,7 @@ export class Exchange implements Host {
     for (const peer of [...this.peers]) {
       const { access, port, routingId, plainWorker } = peer;
       if (access === undefined) continue;
+      for (const pattern of this.#patterns) pattern.onAccess?.(peer);
       const services = this.core.worker(peer.index)?.pool.services ?? [];
       const lost = services.find(({ name }) => !access.may("serve", name));
       if (lost === undefined) continue;
@@ -510,6 +511,7 @@ export class Exchange implements Host {
       }
       plainWorker?.close();
     }
+    this.onTurn();
     return count;
   }
 

@@ -148,6 +148,16 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     this.topics.leave(peer.index);
   }
 
+  /** Ends the subscriptions that it may have no longer. */
+  onAccess({ access, index }: Peer): void {
+    for (const { id, pattern } of this.topics.subscriptionsOf(index)) {
+      if (access === undefined || access.may("subscribe", pattern)) continue;
+      const reason = access.deny("subscribe", pattern);
+      this.topics.unsubscribe(index, id);
+      this.end(index, id, Status.PERMISSION_DENIED, reason);
+    }
+  }
+
   onTick(): void {}
 
   close(): void {

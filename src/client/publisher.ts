@@ -11,7 +11,13 @@ import {
   writePublish,
   writePublishAsk,
 } from "../wire/event-record.js";
-import { EVENT_SIZE, EventFlag, FRAME_BYTES_MIN, PUBLISH_WINDOW_BYTES, TAKEN_BYTES } from "../wire/layout.js";
+import {
+  EVENT_SIZE,
+  EventFlag,
+  FRAME_BYTES_MIN,
+  PUBLISH_WINDOW_BYTES,
+  TAKEN_BYTES,
+} from "../wire/layout.js";
 import { copyOf } from "../wire/request-record.js";
 import type { Broker } from "./brokers.js";
 

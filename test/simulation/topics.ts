@@ -3,7 +3,11 @@
 import { Sequences } from "../../build/client/sequences.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import type { TopicEvent, WhenFull } from "../../build/core/topics/subscriptions.js";
-import { type TopicEffects, Topics, UNTOLD_BYTES_MAX } from "../../build/core/topics/topics.js";
+import {
+  type TopicEffects,
+  type Topics,
+  UNTOLD_BYTES_MAX,
+} from "../../build/core/topics/topics.js";
 import { Random } from "../random.mjs";
 import { Log, must } from "./log.ts";
 

@@ -214,6 +214,11 @@ export class Topics<E extends TopicEvent> {
     return this.#subscribers.get(peer)?.outstanding ?? 0;
   }
 
+  /** The subscriptions of `peer`, as they are now. */
+  subscriptionsOf(peer: number): Subscription<E>[] {
+    return [...(this.#subscribers.get(peer)?.subscriptions.values() ?? [])];
+  }
+
   get subscriberCount(): number {
     return this.#subscribers.size;
   }
