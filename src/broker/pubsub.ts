@@ -148,11 +148,12 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     this.topics.leave(peer.index);
   }
 
-  /** Ends the subscriptions that it may have no longer. */
-  onAccess({ access, index }: Peer): void {
-    for (const { id, pattern } of this.topics.subscriptionsOf(index)) {
-      if (access === undefined || access.may("subscribe", pattern)) continue;
-      const reason = access.deny("subscribe", pattern);
+  recheck(peer: Peer): void {
+    const { access, index } = peer;
+    if (access === undefined) return;
+    for (const { id, pattern } of [...this.topics.subscriptionsOf(index)]) {
+      const reason = access.denial("subscribe", pattern);
+      if (reason === undefined) continue;
       this.topics.unsubscribe(index, id);
       this.end(index, id, Status.PERMISSION_DENIED, reason);
     }

@@ -214,9 +214,9 @@ export class Topics<E extends TopicEvent> {
     return this.#subscribers.get(peer)?.outstanding ?? 0;
   }
 
-  /** The subscriptions of `peer`, as they are now. */
-  subscriptionsOf(peer: number): Subscription<E>[] {
-    return [...(this.#subscribers.get(peer)?.subscriptions.values() ?? [])];
+  /** What `peer` listens to. */
+  *subscriptionsOf(peer: number): Iterable<{ readonly id: number; readonly pattern: string }> {
+    yield* this.#subscribers.get(peer)?.subscriptions.values() ?? [];
   }
 
   get subscriberCount(): number {
