@@ -14,6 +14,7 @@ import type { PlainTopics, PubSub } from "./pubsub.js";
 
 /** libzmq's own: what a plain SUB is owed, or a plain PUB sent, beyond that is lost as ever. */
 const MESSAGES_QUEUED_MAX = 1000;
+const WISHES_QUEUED_MAX = 131_072;
 const MESSAGES_PER_TURN = 64;
 const FRAMES_MAX = 255;
 const TOPIC_BYTES_MAX = 255;
@@ -126,6 +127,11 @@ export class PlainSockets implements PlainTopics {
     return made;
   }
 
+  /** What SUBs ask for is small, and there may be much at once. */
+  get #sharedBySubs(): object {
+    return { ...this.#shared, receiveHighWaterMark: WISHES_QUEUED_MAX };
+  }
+
   /** One socket for all PUBs, and one for all SUBs. */
   async #bind({ xsub, xpub }: PlainTopicOptions): Promise<void> {
     if (xsub.length > 0) {
@@ -136,8 +142,7 @@ export class PlainSockets implements PlainTopics {
       void this.#receive(line);
     }
     if (xpub.length > 0) {
-      // A SUB that asks for more prefixes than its mark before we have read them asks again, or in vain.
-      const line = newSubLine(new XPublisher(this.#shared), undefined);
+      const line = newSubLine(new XPublisher(this.#sharedBySubs), undefined);
       this.#subscribers.add(line);
       for (const endpoint of xpub) this.xpub.push(await bind(line.socket, "xpub", endpoint));
       void this.#receiveWishes(line);
@@ -156,7 +161,7 @@ export class PlainSockets implements PlainTopics {
     }
     for (const endpoint of xpub) {
       const at = await gate.listenFor(endpoint, {
-        makeSocket: (security) => new XPublisher({ ...shared, ...security }),
+        makeSocket: (security) => new XPublisher({ ...this.#sharedBySubs, ...security }),
         onOpen: (channel) => this.#addSubscriber(channel),
       });
       this.xpub.push(at);
