@@ -108,7 +108,7 @@ export interface BrokerStats {
   faults: FaultCounts;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
-  /** Connections at the backend that were refused or dropped, by reason. */
+  /** Connections that were refused or dropped, by reason: at the backend, under CURVE everywhere. */
   refusals: Record<string, number>;
 }
 
