@@ -22,7 +22,7 @@ import type { Fault, Host, Pattern } from "./host.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
 export interface FaultCounts {
@@ -34,6 +34,8 @@ export interface FaultCounts {
   role: number;
   /** Peers given up because they did not read what they were owed. */
   unread: number;
+  /** What a key asked that it may not do (PERMISSION_DENIED). */
+  denied: number;
 }
 
 /** How long clients that heed DRAIN may take to leave a broker that has nothing of theirs left. */
@@ -58,17 +60,18 @@ export class Exchange implements Host {
     stranger: 0,
     role: 0,
     unread: 0,
+    denied: 0,
   };
   readonly peers = new Peers();
   readonly limits: Limits;
   readonly delivery = new Delivery(this.peers);
   /** REQ clients and REP workers. */
   readonly plain = new PlainPeers(this);
-  readonly #ports: RouterPort[] = [];
+  readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
   readonly #patternOf: (Pattern | undefined)[] = [];
   /** Where workers of the backend are better off than behind the acceptor. */
-  #direct: { from: RouterPort; port: number } | undefined;
+  #direct: { from: Port; port: number } | undefined;
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
@@ -102,12 +105,12 @@ export class Exchange implements Host {
     for (const kind of pattern.kinds) this.#patternOf[kind] = pattern;
   }
 
-  addPort(port: RouterPort): void {
+  addPort(port: Port): void {
     this.#ports.push(port);
   }
 
   /** Workers that say HELLO at port `from` are told to come to TCP port `port` of the same host. */
-  offerDirect(from: RouterPort, port: number): void {
+  offerDirect(from: Port, port: number): void {
     this.#direct = { from, port };
   }
 
@@ -159,7 +162,7 @@ export class Exchange implements Host {
 
   // --- in: a message of a ROUTER ---
 
-  onMessage(side: Side, port: RouterPort, frames: Buffer[]): void {
+  onMessage(side: Side, port: Port, frames: Buffer[]): void {
     const [routingId, first] = frames;
     const peer = this.peers.ofRoute(port, routingId);
     this.delivery.nowMs = this.#now();
@@ -175,7 +178,7 @@ export class Exchange implements Host {
 
   #onBatch(
     side: Side,
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     known: Peer | undefined,
     frames: Buffer[],
@@ -209,7 +212,7 @@ export class Exchange implements Host {
     this.refuse(Status.UNAUTHENTICATED, "say HELLO first");
   }
 
-  tell(port: RouterPort, routingId: Buffer, peer: Peer | undefined, error: Fault): void {
+  tell(port: Port, routingId: Buffer, peer: Peer | undefined, error: Fault): void {
     if (peer !== undefined) {
       writeError(peer.outbox.writer, error);
       port.due(peer.outbox, routingId);
@@ -236,12 +239,7 @@ export class Exchange implements Host {
 
   // --- records -> commands ---
 
-  #onHello(
-    side: Side,
-    port: RouterPort,
-    routingId: Buffer,
-    known: Peer | undefined,
-  ): Peer | undefined {
+  #onHello(side: Side, port: Port, routingId: Buffer, known: Peer | undefined): Peer | undefined {
     const hello = readHello(this.#reader);
     if (typeof hello === "string") {
       this.malformed(hello);
@@ -263,6 +261,16 @@ export class Exchange implements Host {
     if (role === "client" && this.#isShuttingDown) {
       this.refuse(Status.UNAVAILABLE, "broker is shutting down");
       return undefined;
+    }
+    if (role === "worker") {
+      const access = port.accessOf(routingId);
+      for (const service of access === undefined ? [] : hello.services) {
+        const reason = access?.denial("serve", service);
+        if (reason !== undefined) {
+          this.refuse(Status.PERMISSION_DENIED, reason);
+          return undefined;
+        }
+      }
     }
     if (hello.canMove && this.#direct?.from === port) {
       // Nothing is kept of it here: it says HELLO again there, or here without that flag.
@@ -355,6 +363,13 @@ export class Exchange implements Host {
       this.#countMalformed();
       this.delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
       return;
+    }
+    if (peer.access !== undefined) {
+      const reason = peer.access.denial("call", record.service);
+      if (reason !== undefined) {
+        this.delivery.fail(peer.index, record.sequence, Status.PERMISSION_DENIED, reason, 0, 0);
+        return;
+      }
     }
     record.peer = peer.index;
     this.delivery.current = record.held;

@@ -5,7 +5,7 @@ import type { BatchReader } from "../wire/batch.js";
 import type { Delivery } from "./delivery.js";
 import type { FaultCounts } from "./exchange.js";
 import type { Peer, Peers } from "./peers.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 /** What a peer is told of a message that was not taken, or of one record of it. */
 export interface Fault {
@@ -35,7 +35,7 @@ export interface Host {
   /** The same, as INVALID_ARGUMENT, and counted. */
   malformed(reason: string): void;
   /** Tells whoever is at `routingId`, whether it is known or not. */
-  tell(port: RouterPort, routingId: Buffer, peer: Peer | undefined, fault: Fault): void;
+  tell(port: Port, routingId: Buffer, peer: Peer | undefined, fault: Fault): void;
 }
 
 /** A pattern beside request and reply: the kinds of records that it takes from peers that said HELLO. */

@@ -1,6 +1,7 @@
+import type { Access } from "../base/access.js";
 import type { PlainWorker } from "./acceptor.js";
 import { Outbox } from "./outbox.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 export type PeerRole = "client" | "worker" | "plain-client" | "plain-worker";
 
@@ -19,9 +20,11 @@ export class Peer {
     readonly role: PeerRole,
     readonly sessionLow: number,
     readonly sessionHigh: number,
-    readonly port: RouterPort | undefined,
+    readonly port: Port | undefined,
     readonly routingId: Buffer,
     readonly plainWorker: PlainWorker | undefined,
+    /** What its key may do; undefined where everything is allowed, since nobody shows a key. */
+    readonly access: Access | undefined,
   ) {
     this.outbox = new Outbox(index);
   }
@@ -34,14 +37,14 @@ export class Peers {
   count = 0;
   readonly #byIndex: (Peer | undefined)[] = [];
   readonly #free: number[] = [];
-  readonly #byRoute = new Map<RouterPort, Map<string, Peer>>();
+  readonly #byRoute = new Map<Port, Map<string, Peer>>();
   readonly #byPlainWorker = new Map<PlainWorker, Peer>();
 
   at(index: number): Peer | undefined {
     return this.#byIndex[index];
   }
 
-  ofRoute(port: RouterPort, routingId: Buffer): Peer | undefined {
+  ofRoute(port: Port, routingId: Buffer): Peer | undefined {
     return this.#byRoute.get(port)?.get(routingId.toString("latin1"));
   }
 
@@ -50,14 +53,15 @@ export class Peers {
   }
 
   addRoute(
-    port: RouterPort,
+    port: Port,
     routingId: Buffer,
     role: PeerRole,
     sessionLow: number,
     sessionHigh: number,
   ): Peer {
     const index = this.#takeIndex();
-    const peer = new Peer(index, role, sessionLow, sessionHigh, port, routingId, undefined);
+    const access = port.accessOf(routingId);
+    const peer = new Peer(index, role, sessionLow, sessionHigh, port, routingId, undefined, access);
     let routes = this.#byRoute.get(port);
     if (routes === undefined) {
       routes = new Map();
@@ -70,7 +74,17 @@ export class Peers {
 
   addPlainWorker(plainWorker: PlainWorker): Peer {
     const index = this.#takeIndex();
-    const peer = new Peer(index, "plain-worker", 0, 0, undefined, NO_ROUTING_ID, plainWorker);
+    const { access } = plainWorker;
+    const peer = new Peer(
+      index,
+      "plain-worker",
+      0,
+      0,
+      undefined,
+      NO_ROUTING_ID,
+      plainWorker,
+      access,
+    );
     this.#byPlainWorker.set(plainWorker, peer);
     this.#byIndex[index] = peer;
     return peer;

@@ -13,7 +13,7 @@ import { plainFailure } from "./delivery.js";
 import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
-import type { RouterPort } from "./router-port.js";
+import type { Port } from "./port.js";
 
 const PLAIN_FRAMES_MAX = 255;
 const NO_BYTES = new Uint8Array(0);
@@ -30,7 +30,7 @@ export class PlainPeers {
   }
 
   /** A message of a REQ: `body` is what stands behind the empty frame. */
-  onRequest(port: RouterPort, routingId: Buffer, known: Peer | undefined, body: Buffer[]): void {
+  onRequest(port: Port, routingId: Buffer, known: Peer | undefined, body: Buffer[]): void {
     if (known !== undefined && known.role !== "plain-client") {
       this.#host.faults.role++;
       const reason = "one that said HELLO sends batches";
@@ -44,6 +44,12 @@ export class PlainPeers {
       const why =
         body.length > PLAIN_FRAMES_MAX ? "too many frames" : "larger than the broker takes";
       port.sendOnce(routingId, plainFailure(Status.INVALID_ARGUMENT, `request ${why}`));
+      return;
+    }
+    const access = known === undefined ? port.accessOf(routingId) : known.access;
+    const denial = access?.denial("call", DEFAULT_SERVICE);
+    if (denial !== undefined) {
+      port.sendOnce(routingId, plainFailure(Status.PERMISSION_DENIED, denial));
       return;
     }
     const peer = known ?? this.#welcomeClient(port, routingId);
@@ -78,7 +84,7 @@ export class PlainPeers {
     });
   }
 
-  #welcomeClient(port: RouterPort, routingId: Buffer): Peer {
+  #welcomeClient(port: Port, routingId: Buffer): Peer {
     // A session for the ids that workers see: this broker's own, told apart by the peer.
     const { brokerLow, brokerHigh } = this.#host.brokerId;
     const session = (brokerLow + ++this.#sessionCount) >>> 0;
@@ -89,6 +95,11 @@ export class PlainPeers {
 
   onWorker(plainWorker: PlainWorker): void {
     this.#host.begin();
+    if (plainWorker.access?.denial("serve", DEFAULT_SERVICE) !== undefined) {
+      // A REP socket cannot be told.
+      plainWorker.close();
+      return;
+    }
     const { index: peer } = this.#host.peers.addPlainWorker(plainWorker);
     this.#host.step({
       kind: "join-worker",

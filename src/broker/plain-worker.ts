@@ -2,10 +2,13 @@
 import { strict as assert } from "node:assert";
 import { randomBytes } from "node:crypto";
 import { Context, Dealer } from "zeromq";
+import type { Access } from "../base/access.js";
 
 /** An unmodified REP socket: one request at a time, its reply before the next. */
 export interface PlainWorker {
   readonly id: number;
+  /** What its key may do; undefined where everything is allowed, since nobody shows a key. */
+  readonly access: Access | undefined;
   /**
    * Sends one request; asserts that none is outstanding. Parts above 128 bytes are not copied and
    * must not be changed afterwards. Does nothing once the worker is going: `onPlainGone` follows.
@@ -54,6 +57,7 @@ function plainContext(): Context {
 
 export class PlainDealer implements PlainWorker {
   readonly id: number;
+  readonly access = undefined;
   readonly endpoint: string;
   #options: PlainDealerOptions;
   #dealer: Dealer;

@@ -1,5 +1,5 @@
 import { Router } from "zeromq";
-import type { Outbox } from "./outbox.js";
+import { Port, type PortEvents } from "./port.js";
 
 /** ZMQ_ROUTER_NOTIFY, a draft option of libzmq, and its value for disconnections alone. */
 const ZMQ_ROUTER_NOTIFY = 97;
@@ -14,9 +14,6 @@ const MESSAGES_QUEUED_MAX = 64;
  * gone then, a heartbeat, ours or its own, makes libzmq abort the process (`!_io_error`).
  */
 const MESSAGES_UNREAD_MAX = 131_072;
-/** How soon to try a peer again whose pipe was full; later and later while it stays so. */
-const RETRY_MS = 5;
-const RETRY_TURNS_MAX = 16;
 
 class NotifyingRouter extends Router {
   /** Asks for a notice, `[routingId, ""]`, when a peer is gone. */
@@ -40,31 +37,13 @@ export interface RouterPortOptions {
   messageBytesMax: number;
 }
 
-export interface RouterPortEvents {
-  /** A message of a peer: its frames, the routing id first. */
-  onMessage(frames: Buffer[]): void;
-  /** All that had come in is handled: what it brought about is to be sent. */
-  onTurn(): void;
-  /** The peer behind this outbox is gone, or reads no more. May come while the core steps. */
-  onUnreachable(outbox: Outbox, isUnread: boolean): void;
-}
-
-/** One ROUTER socket: its reader, and its one writer, which no stuck peer holds up. */
-export class RouterPort {
+/** One ROUTER socket for all its peers. */
+export class RouterPort extends Port {
   readonly #socket: NotifyingRouter;
-  readonly #events: RouterPortEvents;
-  /** Outboxes that the next flush looks at. */
-  #due: Outbox[] = [];
-  /** Outboxes of which something is not sent yet, and their routing ids. */
-  readonly #routingIds = new Map<Outbox, Buffer>();
-  /** Outboxes whose pipe was full. */
-  readonly #blocked = new Set<Outbox>();
-  #retry: NodeJS.Timeout | undefined;
-  #isClosed = false;
-  #sentCount = 0;
-  #onSettled: (() => void) | undefined;
+  readonly #events: PortEvents;
 
-  constructor(options: RouterPortOptions, events: RouterPortEvents) {
+  constructor(options: RouterPortOptions, events: PortEvents) {
+    super(events);
     this.#events = events;
     this.#socket = new NotifyingRouter({
       // A peer that is unknown or full is an error at once, not a silent loss or a wait.
@@ -92,24 +71,17 @@ export class RouterPort {
     void this.#receive();
   }
 
-  close(lingerMs: number): void {
-    this.#isClosed = true;
-    clearTimeout(this.#retry);
+  override close(lingerMs: number): void {
+    super.close(lingerMs);
     this.#socket.linger = lingerMs;
     this.#socket.close();
   }
 
-  /** Resolves when all that is due is sent, or when nothing has moved for `stallMs`. */
-  async settle(stallMs: number): Promise<void> {
-    for (let before = -1; this.#routingIds.size > 0 && before !== this.#sentCount; ) {
-      before = this.#sentCount;
-      let timer: NodeJS.Timeout | undefined;
-      await new Promise<void>((resolve) => {
-        this.#onSettled = resolve;
-        timer = setTimeout(resolve, stallMs);
-      });
-      clearTimeout(timer);
-    }
+  /** Nobody shows a key here: who may connect may do everything. */
+  accessOf(): undefined {}
+
+  protected transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void> {
+    return this.#socket.send([routingId, ...message]);
   }
 
   async #receive(): Promise<void> {
@@ -120,103 +92,19 @@ export class RouterPort {
       try {
         frames = await socket.receive();
       } catch (error) {
-        if (this.#isClosed) return;
+        if (this.isClosed) return;
         throw error;
       }
-      if (this.#isClosed) return;
+      if (this.isClosed) return;
       this.#events.onMessage(frames);
       messageCount++;
       if (messageCount % MESSAGES_PER_TURN === 0) {
         this.#events.onTurn();
         await new Promise<void>((resolve) => setImmediate(resolve));
-        if (this.#isClosed) return;
+        if (this.isClosed) return;
       } else if (!socket.readable) {
         this.#events.onTurn();
       }
     }
   }
-
-  /** Says that `outbox` has something for the peer of this routing id. */
-  due(outbox: Outbox, routingId: Buffer): void {
-    if (outbox.isGivenUp) return;
-    // Even when it is due already: all that it was due for may have gone since, behind a message that
-    // was under way.
-    this.#routingIds.set(outbox, routingId);
-    if (outbox.isDue) return;
-    if (outbox.isOverdue) {
-      outbox.isGivenUp = true;
-      this.#routingIds.delete(outbox);
-      this.#events.onUnreachable(outbox, true);
-      return;
-    }
-    outbox.isDue = true;
-    this.#due.push(outbox);
-  }
-
-  /** Sends one message that nobody will miss if it cannot be sent at once. */
-  sendOnce(routingId: Buffer, message: readonly Uint8Array[]): void {
-    if (this.#isClosed) return;
-    this.#socket.send([routingId, ...message]).catch(() => {});
-  }
-
-  /** Forgets `outbox` and what it holds. */
-  drop(outbox: Outbox): void {
-    this.#routingIds.delete(outbox);
-    this.#blocked.delete(outbox);
-    if (this.#routingIds.size === 0) this.#onSettled?.();
-  }
-
-  /** Sends what is due, as far as the peers' pipes take it. */
-  flush(): void {
-    if (this.#due.length === 0) return;
-    const due = this.#due;
-    this.#due = [];
-    for (const outbox of due) {
-      outbox.isDue = false;
-      if (!this.#blocked.has(outbox)) this.#send(outbox);
-    }
-  }
-
-  /** Sends the next message of `outbox`, one at a time, so that they arrive in order. */
-  #send(outbox: Outbox): void {
-    if (outbox.isSending || outbox.isGivenUp || this.#isClosed) return;
-    const routingId = this.#routingIds.get(outbox);
-    const message = routingId === undefined ? undefined : outbox.peek();
-    if (message === undefined) {
-      this.#routingIds.delete(outbox);
-      if (this.#routingIds.size === 0) this.#onSettled?.();
-      return;
-    }
-    outbox.isSending = true;
-    this.#socket.send([routingId as Buffer, ...message]).then(
-      () => {
-        outbox.isSending = false;
-        this.#sentCount++;
-        outbox.shift();
-        this.#send(outbox);
-      },
-      (error: NodeJS.ErrnoException) => {
-        outbox.isSending = false;
-        if (this.#isClosed || !this.#routingIds.has(outbox)) return;
-        if (error.code === "EAGAIN") this.#block(outbox);
-        else this.#events.onUnreachable(outbox, false);
-      },
-    );
-  }
-
-  #block(outbox: Outbox): void {
-    outbox.retryTurns = Math.min(2 ** outbox.refusedCount++, RETRY_TURNS_MAX);
-    this.#blocked.add(outbox);
-    this.#retry ??= setTimeout(this.#onRetry, RETRY_MS);
-  }
-
-  #onRetry = (): void => {
-    this.#retry = undefined;
-    for (const outbox of this.#blocked) {
-      if (--outbox.retryTurns > 0) continue;
-      this.#blocked.delete(outbox);
-      this.#send(outbox);
-    }
-    if (this.#blocked.size > 0) this.#retry ??= setTimeout(this.#onRetry, RETRY_MS);
-  };
 }

@@ -1,4 +1,5 @@
 // An exchange without sockets: messages go in and out by hand.
+import type { Access } from "../../build/base/access.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
 import { ServiceRules } from "../../build/core/service-rules.js";
 import type { Outbox } from "../../build/broker/outbox.js";
@@ -10,7 +11,13 @@ import { readMessage, type Shown, writeRecord } from "../wire/support.js";
 /** Stands in for a RouterPort whose peers take everything at once. */
 class FakePort {
   readonly sent: { to: string; message: Uint8Array[] }[] = [];
+  /** What its peers may do from now on; everything unless set. */
+  access: Access | undefined;
   readonly #due = new Map<Outbox, Buffer>();
+
+  accessOf(): Access | undefined {
+    return this.access;
+  }
 
   due(outbox: Outbox, routingId: Buffer): void {
     this.#due.set(outbox, routingId);
