@@ -5,10 +5,13 @@ export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js
 export { Client } from "./client/client.js";
 export type { ClientOptions, ClientStats, RequestOptions } from "./client/options.js";
 export type { BackoffOptions, RetryOptions } from "./client/retry.js";
+export type { DeadLetter, PushOptions } from "./client/pushes.js";
 export type { ConnectionEvent } from "./link/membership.js";
+export { defaultTaskLimits, type TaskLimits } from "./core/tasks/task-limits.js";
 export { defaultLimits, type Limits, type ServiceLimits } from "./core/limits.js";
 export type { ServiceOverrides } from "./core/service-rules.js";
 export type { Headers } from "./wire/headers.js";
 export type { Handler, RequestContext, ServiceOptions } from "./worker/job.js";
+export type { TaskContext, TaskHandler, TaskOptions } from "./worker/task-job.js";
 export type { WorkerOptions, WorkerStats } from "./worker/options.js";
 export { Worker } from "./worker/worker.js";

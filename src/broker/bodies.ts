@@ -61,7 +61,7 @@ export class Bodies {
 }
 
 /** `frames`, the small ones copied into memory of their own, all into one piece. */
-function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
+export function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
   let size = 0;
   let smallCount = 0;
   for (const { length } of frames) {

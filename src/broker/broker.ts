@@ -3,15 +3,19 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAdminAddress } from "../admin/address.js";
+import type { TasksState } from "../admin/state.js";
 import type { AdminServer } from "../admin/server.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
+import { resolveTaskLimits, type TaskLimits } from "../core/tasks/task-limits.js";
+import { QUEUE_PREFIX } from "../wire/layout.js";
 import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
+import { TaskPattern } from "./task-pattern.js";
 import { Watch } from "./watch.js";
 
 /** Where a broker listens and what it bears. */
@@ -42,6 +46,8 @@ export interface BrokerOptions {
    * none. Workers that cannot reach it stay at the backend.
    */
   directPort?: number | false;
+  /** Bounds of tasks, and how they are tried again, that differ from the defaults. */
+  tasks?: Partial<TaskLimits>;
   /**
    * Where to be watched over HTTP, `host:port` on loopback, port 0 for any: /metrics, /healthz,
    * /readyz, /v1/state. Off unless given.
@@ -63,6 +69,8 @@ export interface BrokerStats {
   services: Record<string, { queued: number; inFlight: number; isServed: boolean }>;
   counts: CoreCounts;
   faults: FaultCounts;
+  /** What became of tasks, and how they stand by queue. */
+  tasks: TasksState;
   /** Connections at the backend that were refused or dropped, by reason. */
   refusals: Record<string, number>;
 }
@@ -118,6 +126,7 @@ export class Broker {
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
     const limits = resolveLimits(options.limits);
+    const taskLimits = resolveTaskLimits(options.tasks);
     const rules = new ServiceRules(limits, options.services);
     const connectionsMax = wholeNumber(
       "connectionsMax",
@@ -154,7 +163,9 @@ export class Broker {
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
-    const watch = new Watch(exchange, acceptors, limits);
+    const tasks = new TaskPattern(exchange, taskLimits);
+    exchange.addPattern(tasks);
+    const watch = new Watch(exchange, acceptors, limits, tasks);
     let admin: AdminServer | undefined;
     try {
       if (options.admin !== undefined) admin = await watch.listen(options.admin);
@@ -203,8 +214,9 @@ export class Broker {
   }
 
   get stats(): BrokerStats {
-    const { core, faults } = this.#exchange;
-    const known = [...core.registry.services.values()];
+    const { core, faults, peers } = this.#exchange;
+    const all = [...core.registry.services.values()];
+    const known = all.filter(({ name }) => !name.startsWith(QUEUE_PREFIX));
     const queued = known.reduce((sum, { queue }) => sum + queue.count, 0);
     // An own property whatever the name: "__proto__" too.
     const services = Object.fromEntries(
@@ -216,12 +228,13 @@ export class Broker {
       requests: core.requests.count,
       requestBytes: core.requests.bytesHeld,
       queued,
-      clients: core.clientCount,
+      clients: core.clientCount - peers.innerCount,
       workers: core.workerCount,
       backendConnections: this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0),
       services,
       counts: { ...core.counts },
       faults: { ...faults },
+      tasks: this.#watch.tasksState,
       refusals: this.#watch.refusals(),
     };
   }

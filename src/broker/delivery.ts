@@ -93,18 +93,23 @@ export class Delivery implements Effects {
   reply(client: number, slot: number): void {
     const peer = this.#peers.at(client) as Peer;
     const record = this.current as HeldRecord;
-    if (peer.role === "plain-client") {
-      peer.outbox.push([EMPTY, ...replyBody(record).map((part) => Buffer.from(part))]);
-    } else {
-      const { sessionLow, sessionHigh } = peer;
-      forwardReply(
-        peer.outbox.writer,
-        record,
-        sessionLow,
-        sessionHigh,
-        this.requests.sequence[slot],
-      );
-    }
+    if (peer.role !== "client") return this.#replyElsewhere(peer, slot);
+    const { sessionLow, sessionHigh } = peer;
+    forwardReply(
+      peer.outbox.writer,
+      record,
+      sessionLow,
+      sessionHigh,
+      this.requests.sequence[slot],
+    );
+    this.#wrote(peer);
+  }
+
+  /** A reply to one that speaks no batches. */
+  #replyElsewhere(peer: Peer, slot: number): void {
+    if (peer.inner !== undefined) return peer.inner.onReply(this.requests.sequence[slot]);
+    const body = replyBody(this.current as HeldRecord);
+    peer.outbox.push([EMPTY, ...body.map((part) => Buffer.from(part))]);
     this.#wrote(peer);
   }
 
@@ -117,6 +122,9 @@ export class Delivery implements Effects {
     attempts: number,
   ): void {
     const peer = this.#peers.at(client) as Peer;
+    if (peer.inner !== undefined) {
+      return peer.inner.onFail(sequence, status, reason, retryAfterMs, attempts);
+    }
     if (peer.role === "plain-client") {
       peer.outbox.push(plainFailure(status, reason));
     } else {
@@ -133,15 +141,17 @@ export class Delivery implements Effects {
     // A REP worker cannot be told; what it answers is dropped.
     if (peer.plainWorker !== undefined) return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
-    const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
-    writeCancel(peer.outbox.writer, id, status);
+    const sequence = requests.sequence[slot];
+    const asked = client.inner === undefined ? undefined : client.inner.idOf(sequence);
+    const id = this.#exchangeId(client, sequence, slot, requests.generation[slot]);
+    writeCancel(peer.outbox.writer, { ...id, ...asked }, status);
     this.#wrote(peer);
   }
 
   credit(client: number, inFlightMax: number): void {
     const peer = this.#peers.at(client) as Peer;
     // A REQ client has one in flight, or does as it likes.
-    if (peer.role === "plain-client") return;
+    if (peer.role !== "client") return;
     writeCredit(peer.outbox.writer, inFlightMax);
     this.#wrote(peer);
   }

@@ -1,13 +1,34 @@
 import type { Access } from "../base/access.js";
 import type { PlainWorker } from "./acceptor.js";
+import type { StatusCode } from "../base/status.js";
 import { Outbox } from "./outbox.js";
 import type { Port } from "./port.js";
 
-export type PeerRole = "client" | "worker" | "plain-client" | "plain-worker";
+export type PeerRole = "client" | "worker" | "plain-client" | "plain-worker" | "inner";
+
+/**
+ * A part of the broker that asks for work as clients do. Told within a step of the core, into which
+ * it must not call back.
+ */
+export interface InnerClient {
+  onReply(sequence: number): void;
+  /** `attempts`: how often a worker began on it. */
+  onFail(
+    sequence: number,
+    status: StatusCode,
+    reason: string,
+    retryAfterMs: number,
+    attempts: number,
+  ): void;
+  /** What a worker knows the request by that it asked for under this number. */
+  idOf(sequence: number): { sessionLow: number; sessionHigh: number; sequence: number } | undefined;
+}
 
 /** Someone that the broker knows: who said hello, or a plain socket that asked or serves. */
 export class Peer {
   readonly outbox: Outbox;
+  /** Of an inner one: who it is. */
+  inner: InnerClient | undefined;
   /** Of a plain client: the number of its latest request. */
   sequence = 0;
   /** Of a plain worker: the attempt that it works on. */
@@ -35,6 +56,8 @@ const NO_ROUTING_ID = Buffer.alloc(0);
 /** The peers by index and by where their messages come from. Indexes are reused. */
 export class Peers {
   count = 0;
+  /** Of these, parts of the broker. */
+  innerCount = 0;
   readonly #byIndex: (Peer | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #byRoute = new Map<Port, Map<string, Peer>>();
@@ -86,6 +109,16 @@ export class Peers {
       access,
     );
     this.#byPlainWorker.set(plainWorker, peer);
+    this.#byIndex[index] = peer;
+    return peer;
+  }
+
+  addInner(inner: InnerClient): Peer {
+    const index = this.#takeIndex();
+    const none = NO_ROUTING_ID;
+    this.innerCount++;
+    const peer = new Peer(index, "inner", 0, 0, undefined, none, undefined, undefined);
+    peer.inner = inner;
     this.#byIndex[index] = peer;
     return peer;
   }

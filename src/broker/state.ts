@@ -14,12 +14,13 @@ import type { Registry } from "../core/registry.js";
 import { type Requests, RequestState } from "../core/requests.js";
 import type { Service } from "../core/services.js";
 import type { Exchange } from "./exchange.js";
+import { QUEUE_PREFIX } from "../wire/layout.js";
 import type { Peers } from "./peers.js";
 
 /** What the broker around the exchange has to say for its state. */
 export type StateFrame = Pick<
   BrokerState,
-  "version" | "startedAt" | "uptimeMs" | "isReady" | "isDraining" | "refusals" | "limits"
+  "version" | "startedAt" | "uptimeMs" | "isReady" | "isDraining" | "refusals" | "limits" | "tasks"
 >;
 
 /** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */
@@ -39,7 +40,7 @@ export function brokerState(exchange: Exchange, frame: StateFrame): BrokerState 
 }
 
 function peerCounts(peers: Peers): PeerCounts {
-  const counts = { client: 0, "plain-client": 0, worker: 0, "plain-worker": 0 };
+  const counts = { client: 0, "plain-client": 0, worker: 0, "plain-worker": 0, inner: 0 };
   for (const { role } of peers) counts[role]++;
   return {
     clients: counts.client,
@@ -56,7 +57,8 @@ function serviceStates(core: Core, nowMs: number): ServiceState[] {
   for (const service of core.registry.services.values()) {
     const { index, name, isServed, queue, inFlight, pools } = service;
     // Anyone can ask for a name: those that none served are in `other` alone.
-    if (!service.wasServed) continue;
+    // Queues are shown with their tasks.
+    if (!service.wasServed || name.startsWith(QUEUE_PREFIX)) continue;
     states.push({
       name,
       isServed,

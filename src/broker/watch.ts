@@ -1,9 +1,10 @@
 import type { AdminServer, Watched } from "../admin/server.js";
-import type { BrokerState } from "../admin/state.js";
+import type { BrokerState, TasksState } from "../admin/state.js";
 import { packageVersion } from "../admin/version.js";
 import type { Limits } from "../core/limits.js";
 import type { Acceptor } from "./acceptor.js";
 import type { Exchange } from "./exchange.js";
+import type { TaskPattern } from "./task-pattern.js";
 import { brokerState } from "./state.js";
 
 const UNREADY = { starting: "starting", ready: undefined, draining: "draining" } as const;
@@ -20,6 +21,7 @@ export class Watch implements Watched {
     /** Those of the backend, more as they come. */
     private readonly acceptors: readonly Acceptor[],
     private readonly limits: Limits,
+    private readonly tasks: TaskPattern,
   ) {}
 
   unready(): string | undefined {
@@ -37,7 +39,12 @@ export class Watch implements Watched {
       isDraining: this.phase === "draining",
       refusals: this.refusals(),
       limits,
+      tasks: this.tasks.state(),
     });
+  }
+
+  get tasksState(): TasksState {
+    return this.tasks.state();
   }
 
   /** Connections at the backend that were refused or dropped, by reason. */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { BrokerOptions } from "../broker/broker.js";
 import { resolveLimits } from "../core/limits.js";
+import { resolveTaskLimits } from "../core/tasks/task-limits.js";
 import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
 
@@ -27,6 +28,7 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
     services: readServices,
+    tasks: readTasks,
     heartbeatIntervalMs: readNumber,
     heartbeatTimeoutMs: readNumber,
     handshakeTimeoutMs: readNumber,
@@ -101,6 +103,12 @@ function readAdmin(value: unknown, key: string): unknown {
 function readLimits(value: unknown, key: string): unknown {
   if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
   resolveLimits(value);
+  return value;
+}
+
+function readTasks(value: unknown, key: string): unknown {
+  if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
+  resolveTaskLimits(value);
   return value;
 }
 

@@ -23,6 +23,7 @@ import { abortReason, asRequestError, lostError, replyError } from "./errors.js"
 import type { ClientOptions, ClientStats, RequestOptions } from "./options.js";
 import { PatternTable } from "./pattern.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 import { RetryPolicy } from "./retry.js";
 
@@ -54,6 +55,7 @@ export class Client {
   readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, retries: 0, late: 0 };
   /** What it does beside asking and being answered. */
   readonly #patterns = new PatternTable();
+  readonly #pushes: Pushes;
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
   #isShut: Promise<void> | undefined;
@@ -81,6 +83,10 @@ export class Client {
       onDown: (broker, reason) => this.#onDown(broker, reason),
       onConnection: options.onConnection,
     });
+    const onIdle = () => this.#waiters.notify();
+    this.#pushes = this.#patterns.add(
+      new Pushes(codec, this.#session, this.#brokers, this.#options.timeoutMs, onIdle),
+    );
   }
 
   /**
@@ -143,14 +149,45 @@ export class Client {
   }
 
   /**
+   * Pushes a task to a queue and resolves with its id once a broker has it: a worker does it at least
+   * once, unless it fails too often and becomes a dead letter.
+   * Rejects with RequestError: RESOURCE_EXHAUSTED where the queue is full; DEADLINE_EXCEEDED and
+   * CANCELLED where it may have been taken none the less.
+   */
+  async push(queue: string, body: unknown, options?: PushOptions): Promise<string> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.push(queue, body, options);
+  }
+
+  /** The tasks of a queue that failed too often, oldest first, at most 256 of each broker. */
+  async deadLetters(queue: string): Promise<DeadLetter[]> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.deadLetters(queue);
+  }
+
+  /** Tries these anew, oldest first, as far as the queue has room; resolves with how many. */
+  async retryDeadLetters(
+    queue: string,
+    { countMax = 0xffffffff }: { countMax?: number } = {},
+  ): Promise<number> {
+    wholeNumber("countMax", countMax, 1, 0xffffffff);
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.retryDeadLetters(queue, countMax);
+  }
+
+  /**
    * Takes no more requests, waits until those pending have ended, at most `timeoutMs`
    * (default 10000), and closes the connections. What is left then ends as CANCELLED.
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     this.#isClosing = true;
-    if (timeoutMs > 0) await this.#waiters.until(() => this.#pending.count === 0, timeoutMs);
+    if (timeoutMs > 0) await this.#waiters.until(() => this.#isIdle, timeoutMs);
     this.#isShut ??= this.#shut();
     await this.#isShut;
+  }
+
+  get #isIdle(): boolean {
+    return this.#pending.count === 0 && this.#patterns.areIdle;
   }
 
   async #shut(): Promise<void> {

@@ -1,6 +1,6 @@
 import { SESSION_SIZE } from "./aead.js";
 import { ClientSessions } from "./client-sessions.js";
-import type { CodecContext } from "./context.js";
+import { type CodecContext, isOpenedOnce } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
 import {
   AGREED_FIELD_SIZE,
@@ -39,7 +39,7 @@ export interface OpeningKeys {
   sessionOf(bytes: Uint8Array, envelope: Envelope): ServiceSession;
   keep(session: ServiceSession): void;
   drop(session: ServiceSession): void;
-  markOpened(bytes: Uint8Array, session: ServiceSession | null): void;
+  markOpened(bytes: Uint8Array, session: ServiceSession | null, context: CodecContext): void;
 }
 
 /** What a request came under: a session with its client, or null, a shared key or none. */
@@ -93,7 +93,7 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
    * @throws CodecError `NO_KEY`: with any key given, nothing goes in clear
    */
   sealing({ service, direction }: CodecContext, origin: Origin | undefined): Sealing | undefined {
-    if (direction === "request") {
+    if (direction !== "reply") {
       const agreed = this.clients.next(service);
       if (agreed !== undefined) return agreed;
     } else if (origin) {
@@ -140,7 +140,7 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   }
 
   #admitAgreed(bytes: Uint8Array, { flags, keyId }: Envelope, { direction }: CodecContext): void {
-    if (direction !== "request") {
+    if (direction === "reply") {
       // Or whoever has the public key of a service that asks others could answer for these.
       throw new CodecError("BAD_FLAGS", "a reply is not AGREED");
     }
@@ -194,7 +194,7 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
 
   /** Whether a body of this context is sealed under the ring's key, or in clear where there is none. */
   isOfRing({ service, direction }: CodecContext, origin: Origin | undefined): boolean {
-    if (direction === "request") return !this.clients.covers(service);
+    if (direction !== "reply") return !this.clients.covers(service);
     return !origin && (origin === null || this.services.isEmpty);
   }
 
@@ -212,15 +212,16 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   }
 
   /**
-   * Marks a body whose tag has verified as opened.
+   * Marks a body whose tag has verified as opened, unless its context lets it be opened again.
    *
    * @throws CodecError `BAD_COUNTER`, `REPLAYED`, `STALE`
    */
-  markOpened(bytes: Uint8Array, session: ServiceSession | null): void {
+  markOpened(bytes: Uint8Array, session: ServiceSession | null, context: CodecContext): void {
     const counter = counterOf(bytes);
     if (counter >= COUNTER_END) {
       throw new CodecError("BAD_COUNTER", `the nonce's counter ${counter} is 2^48 or more`);
     }
+    if (!isOpenedOnce(context)) return;
     const freshness =
       session === null ? this.#guard.mark(sessionOf(bytes), counter) : session.window.mark(counter);
     if (freshness === "REPLAYED") {

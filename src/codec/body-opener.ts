@@ -91,7 +91,7 @@ export class BodyOpener {
     const plain = this.#decrypt(bytes, envelope, context, key);
     // Not opened: with the dictionary at hand it may be. And only who can seal learns which are.
     this.#dictionaries.requiredBy(bytes, envelope);
-    this.#keys.markOpened(bytes, null);
+    this.#keys.markOpened(bytes, null, context);
     return plain;
   }
 
@@ -106,7 +106,7 @@ export class BodyOpener {
     }
     this.#keys.keep(session);
     this.#dictionaries.requiredBy(bytes, envelope);
-    this.#keys.markOpened(bytes, session);
+    this.#keys.markOpened(bytes, session, context);
     this.origin = session;
     return plain;
   }

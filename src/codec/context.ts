@@ -1,11 +1,16 @@
 import { type Envelope, HEADER_SIZE } from "./envelope.js";
 
+export type Direction = "request" | "reply" | "task" | "survey";
+
 /** What a body is sealed for. The opener must name the same, or the body does not open. */
 export interface CodecContext {
   /** The service that is asked, 1..65535 bytes as UTF-8. */
   service: string;
-  /** Whether the body is the question or the answer. */
-  direction: "request" | "reply";
+  /**
+   * Whether the body is the question or the answer, or a task of a queue, or the question of a survey.
+   * A task may come again, and a survey goes to many: they may be opened more than once.
+   */
+  direction: Direction;
   /** The request's id, 16 bytes; a reply carries its request's. */
   requestId: Uint8Array;
   /** Headers that travel in clear beside the body, as their exact bytes; none if left out. */
@@ -26,7 +31,12 @@ export interface CodecContext {
 // The flags in the header say which fields there are, and so where they end.
 
 const REQUEST_ID_SIZE = 16;
-const DIRECTIONS = { request: 1, reply: 2 } as const;
+const DIRECTIONS: Readonly<Record<Direction, number>> = {
+  request: 1,
+  reply: 2,
+  task: 5,
+  survey: 6,
+};
 const TARGETS_COUNT_MAX = 1024;
 
 /** A service and a direction, in the bytes of the associated data, and their check. */
@@ -55,7 +65,12 @@ export const requestCheckOf = crc32;
 
 /** Lays out associated data; remembers the services it has met. */
 export class ContextBinder {
-  #targets = { request: new Map<string, Target>(), reply: new Map<string, Target>() };
+  #targets: Readonly<Record<Direction, Map<string, Target>>> = {
+    request: new Map(),
+    reply: new Map(),
+    task: new Map(),
+    survey: new Map(),
+  };
   #bytes = new Uint8Array(512);
   #view = new DataView(this.#bytes.buffer);
 
@@ -70,8 +85,9 @@ export class ContextBinder {
     if (typeof service !== "string") {
       throw new TypeError(`context.service must be a string, got ${typeof service}`);
     }
-    if (direction !== "request" && direction !== "reply") {
-      throw new TypeError(`context.direction must be "request" or "reply", got ${direction}`);
+    if (!Object.hasOwn(DIRECTIONS, direction)) {
+      const names = Object.keys(DIRECTIONS).join(", ");
+      throw new TypeError(`context.direction must be one of ${names}, got ${direction}`);
     }
     if (!(requestId instanceof Uint8Array)) {
       throw new TypeError(`context.requestId must be a Uint8Array, got ${typeof requestId}`);
@@ -141,6 +157,11 @@ export class ContextBinder {
     if (context.headers !== undefined) bytes.set(context.headers, at + 4);
     return bytes.subarray(0, size);
   }
+}
+
+/** Whether a body of this context is opened at most once. */
+export function isOpenedOnce({ direction }: CodecContext): boolean {
+  return direction === "request" || direction === "reply";
 }
 
 /** A copy, for work that goes on: the caller may change its own meanwhile. */

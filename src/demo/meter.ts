@@ -1,4 +1,4 @@
-import { type Codec, readEnvelope } from "../codec/index.js";
+import { type Codec, type CodecContext, readEnvelope } from "../codec/index.js";
 
 /** Bytes of the same bodies in three forms. */
 export interface ByteCounts {
@@ -19,8 +19,8 @@ export function meterCodec(codec: Codec): CodecMeter {
     request: { json: 0, messagePack: 0, sealed: 0 },
     reply: { json: 0, messagePack: 0, sealed: 0 },
   };
-  const count = (value: unknown, envelope: Uint8Array, direction: "request" | "reply") => {
-    const counts = meter[direction];
+  const count = (value: unknown, envelope: Uint8Array, direction: CodecContext["direction"]) => {
+    const counts = direction === "reply" ? meter.reply : meter.request;
     counts.json += Buffer.byteLength(JSON.stringify(value));
     counts.messagePack += readEnvelope(envelope).plainSize;
     counts.sealed += envelope.length;

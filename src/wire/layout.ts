@@ -19,6 +19,12 @@ export const Kind = {
   REPLY: 17,
   FAILURE: 18,
   CANCEL: 19,
+  PUSH: 40,
+  PUSHED: 41,
+  TASK: 42,
+  TASK_DONE: 43,
+  TASK_FAILED: 44,
+  DEAD_LETTERS: 45,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -44,6 +50,9 @@ export const REQUEST_SIZE = 40;
 export const REPLY_SIZE = 40;
 export const FAILURE_SIZE = 40;
 export const CANCEL_SIZE = 32;
+export const PUSHED_SIZE = 40;
+export const DEAD_LETTERS_SIZE = 40;
+export const DEAD_LETTER_SIZE = 32;
 
 // Record header, PROTOCOL 1.2.
 export const AT_KIND = 0;
@@ -75,5 +84,9 @@ export const FRAME_COST = 512;
 export const HEADERS_BYTES_MAX = 8 * 1024;
 /** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */
 export const NO_RECORD = 0xffffffff;
+/** PROTOCOL 7: what the core knows a queue by is this and its name, which no service can have. */
+export const QUEUE_PREFIX = "\u0001";
+/** The queue of plain PUSH and PULL sockets, PROTOCOL 7. */
+export const DEFAULT_QUEUE = "default";
 /** The service of plain peers, PROTOCOL 4. */
 export const DEFAULT_SERVICE = "default";

@@ -9,7 +9,7 @@ import { type NameCache, readText } from "./text.js";
  * One of the records of PROTOCOL 3 as it was read: where its parts are in `bytes`. Reused from
  * record to record; it is a command of the core once its `peer` is set.
  */
-class ExchangeRecord {
+export class ExchangeRecord {
   peer = 0;
   sequence = 0;
   sessionLow = 0;
@@ -85,7 +85,10 @@ export class RequestRecord extends ExchangeRecord implements Request {
     if (bodyAt > reader.size) return "service or headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
-    if (this.priority > at.PRIORITY_MAX) return "priority must be 0..7";
+    // PROTOCOL 7.3: of a TASK it is the attempt.
+    if (this.priority > at.PRIORITY_MAX && reader.kind !== Kind.TASK) {
+      return "priority must be 0..7";
+    }
     const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
     if (service === undefined)
       return "service must be 1..255 bytes of UTF-8, no control characters";
@@ -227,13 +230,14 @@ export function writeRequest(
   id: ExchangeId,
   fields: RequestFields,
   body: Body,
+  kind: Kind = Kind.REQUEST,
 ): void {
   const { service, headers } = fields;
   const inline = inlineOf(body);
   const fixed = at.REQUEST_SIZE + service.length + headers.length;
   const size = fixed + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.REQUEST, fields.flags, size, id);
+  writeCommon(writer, start, kind, fields.flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = fields.priority;
   bytes[start + at.AT_B] = fields.attempts;
@@ -275,11 +279,12 @@ export function writeFailure(
   reason: string,
   retryAfterMs: number,
   attempts = 0,
+  kind: Kind = Kind.FAILURE,
 ): void {
   const reasonBytes = reasonOf(reason);
   const size = at.FAILURE_SIZE + reasonBytes.length;
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.FAILURE, flags, size, id);
+  writeCommon(writer, start, kind, flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = status;
   bytes[start + at.AT_B] = Math.min(attempts, 255);
@@ -290,9 +295,14 @@ export function writeFailure(
   bytes.set(reasonBytes, start + at.FAILURE_SIZE);
 }
 
-export function writeCancel(writer: BatchWriter, id: ExchangeId, status: number): void {
+export function writeCancel(
+  writer: BatchWriter,
+  id: ExchangeId,
+  status: number,
+  kind: Kind = Kind.CANCEL,
+): void {
   const start = writer.reserve(at.CANCEL_SIZE);
-  writeCommon(writer, start, Kind.CANCEL, 0, at.CANCEL_SIZE, id);
+  writeCommon(writer, start, kind, 0, at.CANCEL_SIZE, id);
   writer.bytes[start + at.AT_A] = status;
 }
 
@@ -326,7 +336,7 @@ function writeBody(
   else for (const frame of body) writer.addFrame(frame);
 }
 
-function writeCommon(
+export function writeCommon(
   writer: BatchWriter,
   start: number,
   kind: number,

@@ -56,8 +56,10 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
+  /** A task of a queue, which wants no reply. */
+  readonly isTask: boolean = false;
   readonly service: string;
-  readonly attempt: number;
+  attempt: number;
   readonly sessionLow: number;
   readonly sessionHigh: number;
   readonly sequence: number;
@@ -68,7 +70,7 @@ export class Job implements RequestContext, ExchangeId {
   readonly #bodyAt: number;
   readonly #bodyEnd: number;
   readonly #frames: readonly Uint8Array[];
-  readonly #headerBytes: Uint8Array;
+  protected readonly headerBytes: Uint8Array;
   readonly #isRaw: boolean;
   readonly #deadlineMs: number;
   readonly #startedMs: number;
@@ -98,7 +100,7 @@ export class Job implements RequestContext, ExchangeId {
     this.#bodyAt = held.at + record.bodyOffset;
     this.#bodyEnd = held.at + held.size;
     this.#frames = held.frames;
-    this.#headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
+    this.headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
     this.#startedMs = nowMs;
     this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
   }
@@ -108,7 +110,7 @@ export class Job implements RequestContext, ExchangeId {
   }
 
   get headers(): Headers {
-    this.#headers ??= decodeHeaders(this.#headerBytes) ?? NO_HEADERS;
+    this.#headers ??= decodeHeaders(this.headerBytes) ?? NO_HEADERS;
     return this.#headers;
   }
 
@@ -197,12 +199,19 @@ export class Job implements RequestContext, ExchangeId {
           : copyOf(this.#body);
       return undefined;
     }
+    return this.openSealed(codec, this.#body);
+  }
+
+  protected openSealed(
+    codec: Codec,
+    bytes: Uint8Array,
+  ): Failed | undefined | Promise<Failed | undefined> {
     try {
-      const opened = codec.openRequestSoon(this.#body, {
+      const opened = codec.openRequestSoon(bytes, {
         service: this.service,
         direction: "request",
         requestId: requestIdBytes(this),
-        headers: this.#headerBytes,
+        headers: this.headerBytes,
       });
       if (opened instanceof Promise) return this.#openLarge(opened);
       this.#opened = opened;
@@ -261,7 +270,7 @@ export class Job implements RequestContext, ExchangeId {
 }
 
 /** Why a body was not opened; what is not of its own making is thrown on. */
-function refusal(error: unknown): Failed {
+export function refusal(error: unknown): Failed {
   if (!(error instanceof CodecError)) throw error;
   return refusedBody("body", error);
 }

@@ -21,13 +21,15 @@ import {
   writeReply,
 } from "../wire/request-record.js";
 import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
+import { writeTaskDone, writeTaskFailed } from "../wire/task-record.js";
 import { NameCache } from "../wire/text.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
 import { Job, type ServiceOptions } from "./job.js";
 import { JobTable } from "./job-table.js";
-import { readServices, type WorkerOptions, type WorkerStats } from "./options.js";
+import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
 import { Outcome, RecentReplies } from "./recent-replies.js";
+import { TaskJob } from "./task-job.js";
 
 class Broker extends Membership {
   /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
@@ -40,6 +42,7 @@ const WAITING_MAX = 65_536;
 /** Serves requests that brokers hand to it. */
 export class Worker {
   readonly #services: ReadonlyMap<string, ServiceOptions>;
+  readonly #queues: ReadonlyMap<string, ServiceOptions>;
   #concurrency: number;
   /** Finds `#concurrency` out, where it is not given. */
   readonly #auto: AutoConcurrency | undefined;
@@ -67,7 +70,9 @@ export class Worker {
     this.#options = options;
     this.#codec = codec;
     this.#ownsCodec = options.codec === undefined;
-    this.#services = readServices(options.services);
+    const work = readWork(options);
+    this.#services = work.services;
+    this.#queues = work.queues;
     const { concurrency = 8, concurrencyMax = 256 } = options;
     wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
     if (concurrency === "auto") {
@@ -185,8 +190,9 @@ export class Worker {
     // A worker that leaves does not come back.
     if (this.#draining !== undefined) return undefined;
     const services = [...this.#services.keys()];
+    const queues = [...this.#queues.keys()];
     const concurrency = this.#concurrency;
-    return { role: Role.WORKER, ...this.#session, concurrency, services, canMove: true };
+    return { role: Role.WORKER, ...this.#session, concurrency, services, queues, canMove: true };
   }
 
   #onDown(broker: Broker): void {
@@ -209,6 +215,11 @@ export class Worker {
           this.#onRequest(broker, this.#request);
         }
         return;
+      case Kind.TASK:
+        if (this.#request.read(reader, this.#names) === undefined) {
+          this.#onRequest(broker, this.#request, true);
+        }
+        return;
       case Kind.CANCEL:
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
         return;
@@ -225,13 +236,13 @@ export class Worker {
 
   // --- a request: in, run, out ---
 
-  #onRequest(broker: Broker, record: RequestRecord): void {
+  #onRequest(broker: Broker, record: RequestRecord, isTask = false): void {
     this.#stats.received++;
     const { link } = broker;
     const { sessionLow, sessionHigh, sequence } = record;
     const nowMs = performance.now();
     const remembered = this.#recent.find(sessionLow, sessionHigh, sequence, nowMs);
-    if (remembered !== undefined) return this.#answerAgain(link, record, remembered);
+    if (remembered !== undefined) return this.#answerAgain(link, record, remembered, isTask);
     const known = this.#jobs.find(record);
     if (known !== undefined) {
       this.#stats.repeated++;
@@ -239,19 +250,20 @@ export class Worker {
       known.rejoin(record, link);
       return;
     }
-    const service = this.#services.get(record.service);
+    const service = (isTask ? this.#queues : this.#services).get(record.service);
     if (service === undefined) {
-      return this.#refuse(link, record, {
-        status: "NOT_FOUND",
-        reason: `this worker does not serve ${record.service}`,
-      });
+      const reason = `this worker does not serve ${record.service}`;
+      return this.#refuse(link, record, { status: "NOT_FOUND", reason }, isTask);
     }
     if (this.#draining !== undefined || this.#waiting.length - this.#waitingHead >= WAITING_MAX) {
-      writeFailure(link.writer, record, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
+      const write = isTask ? writeTaskFailed : writeFailure;
+      write(link.writer, record, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
       link.flushSoon(true);
       return;
     }
-    const job = new Job(link, service, record, nowMs);
+    const job = isTask
+      ? new TaskJob(link, service, record, nowMs)
+      : new Job(link, service, record, nowMs);
     this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) this.#run(job);
     else this.#waiting.push(job);
@@ -261,14 +273,24 @@ export class Worker {
   #supersede(job: Job): void {
     const { link } = job;
     if (link?.isOpen !== true) return;
-    writeFailure(link.writer, job, 0, Status.ABORTED, "asked again over another connection", 0);
+    const write = job.isTask ? writeTaskFailed : writeFailure;
+    write(link.writer, job, 0, Status.ABORTED, "asked again over another connection", 0);
     link.flushSoon(true);
   }
 
   /** A request that ran already: what came of it. */
-  #answerAgain(link: Link, id: ExchangeId, outcome: { flags: number; body: Uint8Array }): void {
+  #answerAgain(
+    link: Link,
+    id: ExchangeId,
+    outcome: { flags: number; body: Uint8Array },
+    isTask: boolean,
+  ): void {
     this.#stats.repeated++;
-    if ((outcome.flags & Outcome.NOT_KEPT) !== 0) {
+    if (isTask) {
+      // Of tasks only those that were done are remembered.
+      writeTaskDone(link.writer, id);
+      link.flushSoon(true);
+    } else if ((outcome.flags & Outcome.NOT_KEPT) !== 0) {
       const reason = "it has run; its reply was too large to remember";
       this.#refuse(link, id, { status: "ABORTED", reason });
     } else if ((outcome.flags & Outcome.FAILED) !== 0) {
@@ -383,14 +405,17 @@ export class Worker {
     if (failed === undefined) {
       this.#stats.replied++;
       this.#remember(job, job.replyFlags, job.reply);
-    } else if (job.hasBegun && !job.isAborted) {
+    } else if (job.hasBegun && !job.isAborted && !job.isTask) {
       // One that was stopped is not done: its client may only have lost its connection, and asks again.
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
       const bytes = REPLY_SIZE + job.reply.length;
       if (failed !== undefined) {
-        this.#refuse(link, job, failed);
+        this.#refuse(link, job, failed, job.isTask);
+      } else if (job.isTask) {
+        writeTaskDone(link.writer, job);
+        link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       } else if (bytes > link.recordMax) {
         const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
         this.#refuse(link, job, { status: "INTERNAL", reason });
@@ -407,9 +432,15 @@ export class Worker {
     this.#recent.add(sessionLow, sessionHigh, sequence, flags, bytes, job.endedMs);
   }
 
-  #refuse(link: Link, id: ExchangeId, { status, reason, retryAfterMs = 0 }: Failed): void {
+  #refuse(
+    link: Link,
+    id: ExchangeId,
+    { status, reason, retryAfterMs = 0 }: Failed,
+    isTask = false,
+  ): void {
     this.#stats.failed++;
-    writeFailure(link.writer, id, 0, Status[status], reason, retryAfterMs);
+    const write = isTask ? writeTaskFailed : writeFailure;
+    write(link.writer, id, 0, Status[status], reason, retryAfterMs);
     link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
   }
 

@@ -38,6 +38,7 @@ export function stateOf(state: Partial<BrokerState>): BrokerState {
     peers: { clients: 0, plainClients: 0, workers: 0, plainWorkers: 0 },
     services: [],
     other: countsOf(),
+    tasks: { counts: { pushed: 0 }, queues: [] },
     counts: { requests: 0 },
     faults: { alien: 0 },
     refusals: {},

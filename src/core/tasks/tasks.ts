@@ -12,6 +12,8 @@ import { TaskQueue } from "./task-queue.js";
 export interface TaskOutlet {
   /** Whether one more task of this queue may be given to the core: a worker has room, or few wait. */
   hasRoom(queue: string): boolean;
+  /** Whether some worker takes tasks of this queue. */
+  isServed(queue: string): boolean;
   /**
    * Gives an attempt to the core, as a request of one attempt under this number. Its end is noted
    * by `noteDone` or `noteFailed`, once; also within this call.
@@ -89,12 +91,15 @@ export class Tasks {
   /** Those that are not over, dead letters among them. */
   readonly #byKey = new Map<string, Task>();
   readonly #recent: RecentTasks;
+  readonly #storing = new Set<Task>();
   readonly #given = new Map<number, Task>();
   readonly #delayed: (Task | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #deadlines: Deadlines;
   #outcomes: Outcome[] = [];
   #readyCount = 0;
+  /** Whether tasks wait for room that may come unheard of. */
+  #waitsForRoom = false;
   #sequence = 0;
   #nowMs: number;
 
@@ -114,9 +119,9 @@ export class Tasks {
     this.#recent = new RecentTasks(limits.recentCountMax, limits.recentAgeMsMax);
   }
 
-  /** Whether time matters: some task waits. */
+  /** Whether time matters: some task waits for it, or for room at workers that there are. */
   get needsTick(): boolean {
-    return this.#readyCount > 0 || this.#deadlines.count > 0 || this.#outcomes.length > 0;
+    return this.#waitsForRoom || this.#deadlines.count > 0 || this.#outcomes.length > 0;
   }
 
   get givenCount(): number {
@@ -150,6 +155,7 @@ export class Tasks {
     task.dueMs = nowMs + delayMs;
     this.#byKey.set(key, task);
     this.#count(queue, pushed.bytes, 1);
+    this.#storing.add(task);
     this.#store.keep(task);
   }
 
@@ -195,6 +201,7 @@ export class Tasks {
   onKept(task: Task): void {
     const { pusher, pushed } = task;
     const queue = this.#queueOf(task);
+    this.#storing.delete(task);
     this.counts.pushed++;
     queue.counts.pushed++;
     this.#outlet.pushed(pusher, pushed.sequence, Status.OK, "", 0);
@@ -207,6 +214,7 @@ export class Tasks {
   onNotKept(task: Task, reason: string): void {
     const { pusher, pushed } = task;
     this.counts.refused++;
+    this.#storing.delete(task);
     this.#forget(task);
     this.#outlet.pushed(pusher, pushed.sequence, Status.UNAVAILABLE, reason, 1000);
   }
@@ -227,8 +235,7 @@ export class Tasks {
 
   /** Who pushed is gone, and told nothing any more. */
   onPusherLeft(pusher: number): void {
-    // Only a store that takes its time has any that wait; there are few of these at a time.
-    for (const task of this.#byKey.values()) if (task.pusher === pusher) task.pusher = -1;
+    for (const task of this.#storing) if (task.pusher === pusher) task.pusher = -1;
   }
 
   // --- what the core says ---
@@ -254,8 +261,12 @@ export class Tasks {
     const outcomes = this.#outcomes;
     this.#outcomes = [];
     for (const outcome of outcomes) this.#onOutcome(outcome);
+    this.#waitsForRoom = false;
     if (this.#readyCount === 0) return;
-    for (const queue of this.queues.values()) this.#giveFrom(queue);
+    for (const queue of this.queues.values()) {
+      this.#giveFrom(queue);
+      if (queue.readyCount > 0 && this.#outlet.isServed(queue.name)) this.#waitsForRoom = true;
+    }
   }
 
   tick(nowMs: number): void {
