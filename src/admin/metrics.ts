@@ -164,7 +164,8 @@ export class Metrics {
       }
     });
     this.#gauge("wasmq_queue_bytes", "Bytes of tasks held", ["queue"], ({ tasks }, add) => {
-      for (const { name, bytes, deadBytes } of tasks.queues) add({ queue: name }, bytes + deadBytes);
+      for (const { name, bytes, deadBytes } of tasks.queues)
+        add({ queue: name }, bytes + deadBytes);
     });
   }
 

@@ -95,13 +95,7 @@ export class Delivery implements Effects {
     const record = this.current as HeldRecord;
     if (peer.role !== "client") return this.#replyElsewhere(peer, slot);
     const { sessionLow, sessionHigh } = peer;
-    forwardReply(
-      peer.outbox.writer,
-      record,
-      sessionLow,
-      sessionHigh,
-      this.requests.sequence[slot],
-    );
+    forwardReply(peer.outbox.writer, record, sessionLow, sessionHigh, this.requests.sequence[slot]);
     this.#wrote(peer);
   }
 

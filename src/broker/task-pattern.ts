@@ -275,7 +275,9 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     if (attempts > 0) this.#settleSoon();
   }
 
-  idOf(sequence: number): { sessionLow: number; sessionHigh: number; sequence: number } | undefined {
+  idOf(
+    sequence: number,
+  ): { sessionLow: number; sessionHigh: number; sequence: number } | undefined {
     return this.tasks.givenAs(sequence)?.pushed;
   }
 

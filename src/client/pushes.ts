@@ -108,7 +108,8 @@ export class Pushes implements ClientPattern {
     const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? this.timeoutMs, 1, 86_400_000);
     const fields = {
       priority: wholeNumber("priority", options.priority ?? 4, 0, 7),
-      attempts: options.attempts === undefined ? 0 : wholeNumber("attempts", options.attempts, 1, 255),
+      attempts:
+        options.attempts === undefined ? 0 : wholeNumber("attempts", options.attempts, 1, 255),
       timeoutMs: attemptTimeout(options.attemptTimeoutMs),
       flags: options.raw === true ? Flag.RAW : 0,
       service: queueBytes,
@@ -117,7 +118,8 @@ export class Pushes implements ClientPattern {
     const sequence = this.#asks.nextSequence();
     const id = { ...this.session, sequence };
     const idBytes = requestIdBytes({ ...id, slot: 0, generation: 0 });
-    const sealed = options.raw === true ? rawBytes(body) : this.#seal(queue, body, idBytes, headers);
+    const sealed =
+      options.raw === true ? rawBytes(body) : this.#seal(queue, body, idBytes, headers);
     const ask = (bytes: Uint8Array): Ask => ({
       sequence,
       bytes: REQUEST_SIZE + queueBytes.length + headers.length + bytes.length,

@@ -73,7 +73,10 @@ export function readWork({ services, queues }: Pick<WorkerOptions, "services" | 
   const work = {
     services: readHandlers("services", services ?? {}),
     // A task is a job like others, whose handler knows another context.
-    queues: readHandlers("queues", (queues ?? {}) as unknown as NonNullable<WorkerOptions["services"]>),
+    queues: readHandlers(
+      "queues",
+      (queues ?? {}) as unknown as NonNullable<WorkerOptions["services"]>,
+    ),
   };
   if (work.services.size + work.queues.size === 0) {
     throw new TypeError("services must name at least one handler, or queues");

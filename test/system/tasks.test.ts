@@ -203,7 +203,12 @@ test("wrong arguments are refused by name", async () => {
   await using all = await stage();
   const { client } = all;
   expect(await failure(client.push("", 1))).toMatchObject({ code: "INVALID_ARGUMENT" });
-  for (const options of [{ attempts: 0 }, { delayMs: -1 }, { priority: 8 }, { attemptTimeoutMs: 0 }]) {
+  for (const options of [
+    { attempts: 0 },
+    { delayMs: -1 },
+    { priority: 8 },
+    { attemptTimeoutMs: 0 },
+  ]) {
     const error = await failure(client.push("q", 1, options));
     expect(error.code).toBe("INVALID_ARGUMENT");
     expect(error.message).toContain(Object.keys(options)[0]);
