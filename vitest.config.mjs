@@ -3,6 +3,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    // Needs compilers and packages of the system: see vitest.interop.config.mjs.
+    exclude: ["test/interop/**"],
     // Two cores: tests that start processes would disturb each other.
     fileParallelism: false,
     pool: "forks",

@@ -3,36 +3,50 @@
 // own, figures are medians of rounds, and every reply is compared with what was asked.
 import { writeFileSync } from "node:fs";
 import { overloadColumns, runOverloadSuite } from "./broker/overload.mjs";
-import { brokerColumns, runBrokerSuite } from "./broker/suite.mjs";
+import { brokerChapter } from "./broker/page.mjs";
+import { describePeers } from "./broker/peers/describe.mjs";
+import { selectedScenarios } from "./broker/scenarios.mjs";
+import { runBrokerSuite } from "./broker/suite.mjs";
+import { brokerText } from "./broker/text.mjs";
 import { eventLoopText, runEventLoopSuite } from "./codec/event-loop.mjs";
-import { codecPage } from "./codec/page.mjs";
+import { codecChapter } from "./codec/page.mjs";
 import { describeRivals } from "./codec/rivals.mjs";
 import { runCodecSuite, selected } from "./codec/suite.mjs";
 import { codecText, rivalsText } from "./codec/text.mjs";
-import { coreColumns, runCoreSuite } from "./core/suite.mjs";
+import { coreText } from "./core/text.mjs";
+import { runCoreSuite } from "./core/suite.mjs";
 import { BUSY_LOAD, busyText, describeMachine } from "./lib/machine.mjs";
 import { readOptions, USAGE } from "./lib/options.mjs";
+import { reportPage } from "./lib/page.mjs";
 import { Parties } from "./lib/parties.mjs";
 import { formatTable } from "./lib/table.mjs";
 
 /** @typedef {import("./lib/options.mjs").Options} Options */
 
 /** Goes up when a row's fields change their meaning. */
-const JSON_VERSION = 2;
+const JSON_VERSION = 3;
 
-/** @type {Record<string, { run: (options: Options, run: any) => Promise<any[]>, table: (rows: any[]) => string }>} */
+/**
+ * @typedef {object} Suite
+ * @property {(options: Options, run: any) => Promise<any[]>} run
+ * @property {(rows: any[]) => string} table
+ * @property {(rows: any[], settings: any) => import("./lib/page.mjs").Chapter} [chapter] on the page
+ */
+
+/** @type {Record<string, Suite>} */
 const suites = {
-  broker: { run: runBrokerSuite, table: (rows) => formatTable(brokerColumns, rows) },
-  codec: { run: runCodecSuite, table: codecText },
+  broker: { run: runBrokerSuite, table: brokerText, chapter: brokerChapter },
+  codec: { run: runCodecSuite, table: codecText, chapter: codecChapter },
   "event-loop": { run: runEventLoopSuite, table: eventLoopText },
-  core: { run: runCoreSuite, table: (rows) => formatTable(coreColumns, rows) },
+  core: { run: runCoreSuite, table: coreText },
   overload: { run: runOverloadSuite, table: (rows) => formatTable(overloadColumns, rows) },
 };
 
 /** @param {Options} options */
 async function main(options) {
   // First of all, so that a name that nothing has is refused at once.
-  selected(options.only);
+  if (options.suites.includes("codec")) selected(options.only);
+  if (options.suites.includes("broker")) selectedScenarios(options);
   const parties = new Parties();
   let isStopping = false;
   for (const [signal, code] of /** @type {const} */ ([
@@ -48,14 +62,21 @@ async function main(options) {
   const progress = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
   const { suites: names, seconds, rounds, codecRounds, depths, only, isQuick } = options;
   const machine = await describeMachine();
-  const contenders = names.includes("codec") ? await describeRivals() : undefined;
+  const rivals = names.includes("codec") ? await describeRivals() : [];
+  const peers = options.hasPeers ? describePeers() : [];
+  const contenders = [...rivals, ...peers];
+  /** @type {any[]} */
   const rows = [];
   try {
     if (!options.isJson) {
       console.log(`wasmq ${machine.wasmq} (${machine.commit}) on Node ${machine.node}, libzmq`);
       console.log(`${machine.libzmq}, ${machine.cores} x ${machine.cpu}, ${machine.takenAt}\n`);
       if (machine.load > BUSY_LOAD) console.log(`${busyText(machine)}\n`);
-      if (contenders !== undefined) console.log(`${rivalsText(contenders)}\n`);
+      if (rivals.length > 0) console.log(`${rivalsText(rivals)}\n`);
+      for (const { name, version, absent } of peers) {
+        console.log(absent === undefined ? `beside ${name}: ${version}` : `no ${name}: ${absent}`);
+      }
+      if (peers.length > 0) console.log("");
       if (isQuick) console.log("--quick: it runs; its figures say nothing about speed\n");
     }
     for (const name of names) {
@@ -76,11 +97,25 @@ async function main(options) {
   const json = JSON.stringify(report, null, 2);
   if (options.isJson) console.log(json);
   if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, `${json}\n`);
-  if (options.htmlFile !== undefined) writeFileSync(options.htmlFile, codecPage(report));
-  for (const { scenario, contender, depth, sent, answered, failure, wrong } of rows) {
-    if (sent === answered && !wrong) continue;
-    const what = `${contender}, ${scenario}, depth ${depth}: ${sent} sent, ${answered} answered`;
-    console.error(`bench: ${what}, ${wrong} of them wrongly; ${failure ?? ""}`);
+  if (options.htmlFile !== undefined) {
+    const chapters = names.flatMap((name) => {
+      const own = rows.filter(({ suite }) => suite === name);
+      return suites[name].chapter?.(own, settings) ?? [];
+    });
+    writeFileSync(options.htmlFile, reportPage(report, chapters));
+  }
+  reportFaults(rows);
+}
+
+/** What must not be in a run, whatever its figures. @param {any[]} rows */
+function reportFaults(rows) {
+  for (const row of rows) {
+    const { table, scenario, contender, sent, answered, failure, wrong, isMiscounted } = row;
+    if (sent === answered && !wrong && !isMiscounted) continue;
+    const where = [contender, table, scenario].filter((name) => name !== undefined).join(", ");
+    const counted = isMiscounted ? "; its broker counted otherwise" : "";
+    const what = `${sent} sent, ${answered} answered, ${wrong} of them wrongly${counted}`;
+    console.error(`bench: ${where}: ${what}; ${failure ?? ""}`);
     process.exitCode = 1;
   }
 }

@@ -118,7 +118,7 @@ export async function startClient({ frontend, secret }) {
 }
 
 /**
- * @param {Dealer | Router} socket
+ * @param {Pick<Dealer, "closed"> & { receive(): Promise<Buffer[]> }} socket
  * @param {(frames: Buffer[]) => Promise<void> | void} handle
  */
 export async function forEachMessage(socket, handle) {

@@ -1,3 +1,4 @@
+import { tuneEngine } from "../../build/cli/engine.js";
 import { Broker } from "../../build/index.js";
 
 /**
@@ -6,6 +7,8 @@ import { Broker } from "../../build/index.js";
  * @param {(broker: Broker) => C} counts what it is asked for
  */
 export async function startLoopback(counts) {
+  // As the process of build/broker.js does, which is what a team deploys.
+  tuneEngine();
   const broker = await Broker.start({
     frontend: "tcp://127.0.0.1:0",
     backend: "tcp://127.0.0.1:0",

@@ -17,10 +17,12 @@ import { measure } from "./load.mjs";
  *
  * @typedef {object} WorkerOptions
  * @property {string} backend
+ * @property {import("./load.mjs").Payload} payload
  * @property {string} [secret] 32 bytes in base64: bodies are sealed with it
  *
  * @typedef {object} ClientOptions
  * @property {string} frontend
+ * @property {import("./load.mjs").Payload} payload
  * @property {string} [secret]
  */
 
@@ -28,8 +30,13 @@ const LEAVE_MS = 2_000;
 
 /** @type {Contender} */
 const contender = await import(process.argv[2]);
-/** @type {any} */
-let part;
+/** Of a broker one; of workers and clients as many as this process is to be. @type {any[]} */
+let parts = [];
+
+/** @param {number} count @param {() => Promise<Part>} start */
+async function startMany(count, start) {
+  parts = await Promise.all(Array.from({ length: count }, start));
+}
 
 /**
  * @param {string} what
@@ -38,22 +45,20 @@ let part;
 async function answer(what, options) {
   switch (what) {
     case "broker":
-      part = await contender.startBroker();
-      return { frontend: part.frontend, backend: part.backend };
+      parts = [await contender.startBroker()];
+      return { frontend: parts[0].frontend, backend: parts[0].backend };
     case "worker":
-      part = await contender.startWorker(options);
-      return undefined;
+      return startMany(options.count ?? 1, () => contender.startWorker(options));
     case "client":
-      part = await contender.startClient(options);
-      return undefined;
+      return startMany(options.count ?? 1, () => contender.startClient(options));
     case "measure":
-      return measure(part, options);
+      return measure(parts, options);
     case "closedLoop":
-      return part.closedLoop(options);
+      return parts[0].closedLoop(options);
     case "openLoop":
-      return part.openLoop(options);
+      return parts[0].openLoop(options);
     case "counts":
-      return part.counts();
+      return parts[0].counts();
     default:
       throw new Error(`not a thing to ask of a party: ${what}`);
   }
@@ -72,6 +77,6 @@ process.on("SIGINT", () => {});
 process.on("SIGTERM", () => {});
 process.on("disconnect", async () => {
   setTimeout(() => process.exit(1), LEAVE_MS).unref();
-  await part?.stop();
+  await Promise.all(parts.map((part) => part.stop()));
   process.exit(0);
 });

@@ -1,234 +1,191 @@
 import { randomBytes } from "node:crypto";
-import { absence } from "./peers/nats.mjs";
-import { interleave, median, medianRatio } from "../lib/rounds.mjs";
-import { figure, times } from "../lib/table.mjs";
+import { comparison } from "../lib/promises.mjs";
+import { interleave, median } from "../lib/rounds.mjs";
+import { Fleet } from "./fleet.mjs";
+import { countsOf } from "./load.mjs";
+import { describePeers } from "./peers/describe.mjs";
+import { selectedScenarios } from "./scenarios.mjs";
 
-/** @typedef {import("../lib/parties.mjs").Party} Party */
 /** @typedef {import("../lib/parties.mjs").Parties} Parties */
 /** @typedef {import("../lib/options.mjs").Options} Options */
+/** @typedef {import("./load.mjs").Measurement} Measurement */
+/** @typedef {import("./scenarios.mjs").Contender} Contender */
+/** @typedef {import("./scenarios.mjs").Ends} Ends */
+/** @typedef {import("./scenarios.mjs").Operation} Operation */
+/** @typedef {import("./scenarios.mjs").Scenario & { table: string }} Scenario */
+/** @typedef {import("./scenarios.mjs").Step} Step */
+/** @typedef {{ parties: Parties, progress(text: string): void }} Run */
 
-const WASMQ = { name: "wasmq", module: new URL("wasmq.mjs", import.meta.url) };
-const NAIVE = { name: "naive", module: new URL("../naive-broker.mjs", import.meta.url) };
-/** What else a team would take; `--peers` adds those that are there. */
-const PEERS = [
-  { name: "Proxy", module: new URL("peers/proxy.mjs", import.meta.url) },
-  { name: "NATS", module: new URL("peers/nats.mjs", import.meta.url) },
-  { name: "NATS by hand", module: new URL("peers/nats-by-hand.mjs", import.meta.url) },
-];
-const WORKERS_MANY = 4;
-const DEPTH_OF_MANY = 256;
 const WARMUP_DEPTH = 64;
 const WARMUP_SECONDS_MAX = 0.5;
 const REQUESTS_MAX = 50_000_000;
 const QUICK_SECONDS_MAX = 5;
-/** How long after its time a measurement may still wait for its last replies. */
-const STUCK_MS = 30_000;
+const QUICK_PROCESSES_MAX = 2;
+const QUICK_EACH_MAX = 3;
+const STOOD_STILL = "answered nothing in one of its rounds";
 
 /**
- * What is asked of the contenders, side by side; the last of them is the baseline.
- * @typedef {object} Scenario
- * @property {string} name
- * @property {"bytes" | "order"} payload
- * @property {boolean} isSealed
- * @property {{ name: string, module: URL }[]} contenders
- * @property {boolean} hasManyWorkers also with four workers
+ * How many times as good ours is, by each figure.
+ * @type {Record<Operation, (ours: Measurement, theirs: Measurement) => number>}
  */
-
-/** @type {Scenario[]} */
-const SCENARIOS = [
-  {
-    name: "64 B, in clear",
-    payload: "bytes",
-    isSealed: false,
-    contenders: [WASMQ, NAIVE],
-    hasManyWorkers: true,
-  },
-  {
-    name: "order, sealed",
-    payload: "order",
-    isSealed: true,
-    contenders: [WASMQ, { ...NAIVE, name: "naive, JSON + AES-GCM" }],
-    hasManyWorkers: false,
-  },
-];
-
-/** One contender's processes. */
-class Fleet {
-  /** @type {Party[]} */
-  #workers = [];
-  /** @type {Party | undefined} */
-  #client;
-  #endpoints = { frontend: "", backend: "" };
-  #start;
-  #secret;
-  answered = 0;
-
-  /**
-   * @param {{ name: string, module: URL }} contender
-   * @param {Parties} parties
-   * @param {string} label
-   * @param {string | undefined} secret
-   * @param {Options} options
-   */
-  constructor(contender, parties, label, secret, { profileFolder }) {
-    this.name = contender.name;
-    this.#secret = secret;
-    const { module } = contender;
-    this.#start = (/** @type {string} */ role) =>
-      parties.start(`${contender.name} ${role} ${label}`, { module, profileFolder });
-    this.broker = this.#start("broker");
-  }
-
-  async start() {
-    this.#endpoints = await this.broker.ask("broker");
-    await this.growTo(1);
-    this.#client = this.#start("client");
-    await this.#client.ask("client", { ...this.#endpoints, secret: this.#secret });
-  }
-
-  /** @param {number} count */
-  async growTo(count) {
-    while (this.#workers.length < count) {
-      const worker = this.#start(`worker ${this.#workers.length + 1}`);
-      this.#workers.push(worker);
-      await worker.ask("worker", { ...this.#endpoints, secret: this.#secret });
-    }
-  }
-
-  /**
-   * @param {import("./load.mjs").Load} load
-   * @returns {Promise<import("./load.mjs").Measurement>}
-   */
-  async measure(load) {
-    const timeoutMs = (load.warmupSeconds + load.seconds) * 1000 + STUCK_MS;
-    const measured = await this.#client?.ask("measure", load, timeoutMs);
-    this.answered += measured.answered;
-    return measured;
-  }
-
-  /** Client first: nothing is in flight when the broker goes. @param {Parties} parties */
-  async end(parties) {
-    for (const party of [this.#client, ...this.#workers, this.broker]) {
-      if (party !== undefined) await parties.end(party);
-    }
-  }
-}
+const RATIOS = {
+  "requests/s": (ours, theirs) => ours.requestsPerSecond / theirs.requestsPerSecond,
+  p50: (ours, theirs) => theirs.p50Us / ours.p50Us,
+  p99: (ours, theirs) => theirs.p99Us / ours.p99Us,
+};
 
 /**
  * @param {Options} options
- * @param {{ parties: Parties, progress(text: string): void }} run
+ * @param {Run} run
  */
 export async function runBrokerSuite(options, run) {
+  const absence = describePeers().find(({ name }) => name === "NATS")?.absent;
   const rows = [];
-  const absent = options.hasPeers ? absence() : undefined;
-  if (absent !== undefined) run.progress(`broker: no NATS: ${absent}`);
-  const peers = PEERS.filter(({ name }) => name === "Proxy" || absent === undefined);
-  for (const each of SCENARIOS) {
-    const isBeside = options.hasPeers && each.payload === "bytes";
-    const scenario = isBeside
-      ? { ...each, contenders: [each.contenders[0], ...peers, ...each.contenders.slice(1)] }
-      : each;
-    rows.push(...(await runScenario(scenario, options, run)));
+  for (const scenario of selectedScenarios(options)) {
+    const isThere = (/** @type {Contender} */ { isNats }) => !isNats || absence === undefined;
+    const contenders = scenario.contenders.filter(isThere);
+    const absent = scenario.contenders.filter((each) => !isThere(each));
+    // Alone it would say nothing.
+    if (contenders.length + absent.length < 2) continue;
+    const measured = await runScenario({ ...scenario, contenders }, options, run);
+    for (const { step, stepRows } of measured) {
+      const missing = absent.map(({ name }) => ({ contender: name, absent: absence }));
+      rows.push(...stepRows, ...missing.flatMap((each) => absentRows(scenario, step, each)));
+    }
   }
   return rows;
 }
 
 /**
+ * @param {Scenario} full
+ * @param {Options} options
+ * @param {Run} run
+ */
+async function runScenario(full, options, { parties, progress }) {
+  const scenario = options.isQuick ? quickened(full) : full;
+  const { table, contenders, payload, isSealed } = scenario;
+  const steps = stepsOf(scenario, options);
+  const settings = { payload, secret: isSealed ? randomBytes(32).toString("base64") : undefined };
+  const fleets = contenders.map(
+    (each) => new Fleet(each, scenario, settings, parties, options.profileFolder),
+  );
+  await Promise.all(fleets.map((fleet) => fleet.start()));
+  const [{ clients }] = fleets;
+  // At a depth of 1 the first figures would be those of code not compiled yet.
+  const warmupDepth = Math.min(WARMUP_DEPTH, Math.max(...steps.map(({ depth }) => depth)));
+  const warmupSeconds = Math.min(options.seconds, WARMUP_SECONDS_MAX);
+  const warmup = extentOf(warmupDepth, clients, { ...options, seconds: warmupSeconds });
+  for (const fleet of fleets) await fleet.measure(warmup);
+
+  const measured = [];
+  for (const step of steps) {
+    progress(`broker: ${table}, depth ${step.depth}: ${contenders.length} contenders`);
+    const extent = extentOf(step.depth, clients, options);
+    const results = await interleave(fleets, options.rounds, (fleet) => fleet.measure(extent));
+    measured.push({ step, stepRows: rowsOf(scenario, step, fleets, results) });
+  }
+  const audits = await Promise.all(fleets.map((fleet) => fleet.audit()));
+  await Promise.all(fleets.map((fleet) => fleet.end(parties)));
+  for (const { stepRows } of measured) {
+    for (const row of stepRows) Object.assign(row, audits[contenders.findIndex(isOf(row))]);
+  }
+  return measured;
+}
+
+/** @param {{ contender: string }} row */
+const isOf =
+  ({ contender }) =>
+  (/** @type {Contender} */ { name }) =>
+    name === contender;
+
+/** As few processes and sockets as can still get in one another's way. @param {Scenario} scenario */
+function quickened(scenario) {
+  const fewer = (/** @type {Ends} */ { processes, each }) => ({
+    processes: Math.min(processes, QUICK_PROCESSES_MAX),
+    each: Math.min(each, QUICK_EACH_MAX),
+  });
+  return { ...scenario, clients: fewer(scenario.clients), workers: fewer(scenario.workers) };
+}
+
+/**
+ * `--depths` is of the scenario that is about them.
  * @param {Scenario} scenario
  * @param {Options} options
- * @param {{ parties: Parties, progress(text: string): void }} run
+ * @returns {Step[]}
  */
-async function runScenario(scenario, options, { parties, progress }) {
-  const secret = scenario.isSealed ? randomBytes(32).toString("base64") : undefined;
-  const fleets = scenario.contenders.map(
-    (contender) => new Fleet(contender, parties, scenario.name, secret, options),
+function stepsOf({ table, steps }, { depths }) {
+  if (table !== "depth" || depths === undefined) return steps;
+  return depths.map(
+    (depth) => steps.find((step) => step.depth === depth) ?? { depth, targets: {} },
   );
-  for (const fleet of fleets) await fleet.start();
-  // At a depth of 1 the first figures would be those of code not compiled yet.
-  const warmup = extentOf(WARMUP_DEPTH, {
-    ...options,
-    seconds: Math.min(options.seconds, WARMUP_SECONDS_MAX),
-  });
-  for (const fleet of fleets) {
-    await fleet.measure({ payload: scenario.payload, depth: WARMUP_DEPTH, ...warmup });
-  }
-  const steps = options.depths.map((depth) => ({ depth, workers: 1 }));
-  if (scenario.hasManyWorkers) steps.push({ depth: DEPTH_OF_MANY, workers: WORKERS_MANY });
-
-  /** @type {any[]} */
-  const rows = [];
-  for (const { depth, workers } of steps) {
-    progress(`broker: ${scenario.name}, depth ${depth}, ${workers} worker(s)`);
-    for (const fleet of fleets) await fleet.growTo(workers);
-    const load = { payload: scenario.payload, depth, ...extentOf(depth, options) };
-    const results = await interleave(fleets, options.rounds, (fleet) => fleet.measure(load));
-    const rates = results.map((each) => each.map((one) => one.requestsPerSecond));
-    const baseline = rates[rates.length - 1];
-    fleets.forEach((fleet, index) => {
-      rows.push({
-        suite: "broker",
-        scenario: scenario.name,
-        contender: fleet.name,
-        depth,
-        workers,
-        ...summary(results[index]),
-        rounds: rates[index],
-        ratio: medianRatio(rates[index], baseline),
-      });
-    });
-  }
-  for (const fleet of fleets) await checkCounts(fleet);
-  for (const fleet of fleets) await fleet.end(parties);
-  return rows;
 }
 
 /**
  * How long a measurement is: by the clock, or for a quick one by count.
- * @param {number} depth
+ * @param {number} depth of each client
+ * @param {number} clients
  * @param {Options} options
  */
-function extentOf(depth, { isQuick, seconds }) {
+function extentOf(depth, clients, { isQuick, seconds }) {
   return isQuick
-    ? { seconds: QUICK_SECONDS_MAX, warmupSeconds: 0, requestsMax: 200 + 2 * depth }
-    : { seconds, warmupSeconds: seconds / 2, requestsMax: REQUESTS_MAX };
+    ? {
+        depth,
+        seconds: QUICK_SECONDS_MAX,
+        warmupSeconds: 0,
+        requestsMax: 200 + 2 * depth * clients,
+      }
+    : { depth, seconds, warmupSeconds: seconds / 2, requestsMax: REQUESTS_MAX };
 }
 
-/** @param {import("./load.mjs").Measurement[]} measured */
-function summary(measured) {
-  const total = (/** @type {"sent" | "answered" | "failed" | "wrong"} */ name) =>
-    measured.reduce((sum, each) => sum + each[name], 0);
-  return {
-    requestsPerSecond: median(measured.map((each) => each.requestsPerSecond)),
-    p50Us: median(measured.map((each) => each.p50Us)),
-    p99Us: median(measured.map((each) => each.p99Us)),
-    sent: total("sent"),
-    answered: total("answered"),
-    failed: total("failed"),
-    wrong: total("wrong"),
-    failure: measured.find((each) => each.failure !== undefined)?.failure,
-  };
+/** @param {Step} step @returns {Operation[]} */
+function operationsOf({ targets }) {
+  const latencies = /** @type {const} */ (["p50", "p99"]);
+  return ["requests/s", ...latencies.filter((name) => targets[name] !== undefined)];
 }
 
-/** The broker must have seen what the client has, and nothing else. @param {Fleet} fleet */
-async function checkCounts(fleet) {
-  const counts = await fleet.broker.ask("counts");
-  if (counts === undefined) return;
-  const { requests, replies, ...others } = counts;
-  const odd = Object.entries(others).filter(([, count]) => count !== 0);
-  if (requests !== replies || replies !== fleet.answered || odd.length > 0) {
-    const counted = JSON.stringify({ requests, replies, ...others });
-    throw new Error(`${fleet.name}: client has ${fleet.answered} replies, broker ${counted}`);
-  }
+/** @param {Scenario} scenario @param {Step} step @param {Operation} operation */
+function headOf({ table }, { depth }, operation) {
+  return { suite: "broker", table, scenario: `depth ${depth}`, depth, operation };
 }
 
-/** @type {import("../lib/table.mjs").Column[]} */
-export const brokerColumns = [
-  { title: "bodies", value: (row) => row.scenario, isText: true },
-  { title: "workers", value: (row) => row.workers },
-  { title: "depth", value: (row) => row.depth },
-  { title: "contender", value: (row) => row.contender, isText: true },
-  { title: "req/s", value: (row) => figure(row.requestsPerSecond) },
-  { title: "p50 us", value: (row) => figure(row.p50Us) },
-  { title: "p99 us", value: (row) => figure(row.p99Us) },
-  { title: "x naive", value: (row) => times(row.ratio) },
-];
+/**
+ * One row for each contender, ours first; of latencies that were promised one more each.
+ * @param {Scenario} scenario
+ * @param {Step} step
+ * @param {Fleet[]} fleets
+ * @param {Measurement[][]} results by contender, then by round
+ */
+function rowsOf(scenario, step, fleets, results) {
+  return operationsOf(step).flatMap((operation) => {
+    const targets = step.targets[operation] ?? {};
+    return fleets.map(({ name, workers, clients }, index) => {
+      const measured = results[index];
+      const row = {
+        ...headOf(scenario, step, operation),
+        contender: name,
+        workers,
+        clients,
+        requestsPerSecond: median(measured.map((each) => each.requestsPerSecond)),
+        p50Us: median(measured.map((each) => each.p50Us)),
+        p99Us: median(measured.map((each) => each.p99Us)),
+        // A request counts once, whatever is told of it.
+        ...(operation === "requests/s" ? countsOf(measured) : {}),
+        rounds: measured.map((each) => each.requestsPerSecond),
+      };
+      if (index === 0) return { ...row, isOurs: true };
+      // Whoever stood still is no one to be faster than.
+      if (row.rounds.includes(0)) return { ...row, target: targets[name], absent: STOOD_STILL };
+      const ratios = measured.map((theirs, round) => RATIOS[operation](results[0][round], theirs));
+      return { ...row, ...comparison(ratios, targets[name]) };
+    });
+  });
+}
+
+/** @param {Scenario} scenario @param {Step} step @param {{ contender: string, absent?: string }} each */
+function absentRows(scenario, step, each) {
+  return operationsOf(step).map((operation) => ({
+    ...headOf(scenario, step, operation),
+    ...each,
+    target: step.targets[operation]?.[each.contender],
+  }));
+}

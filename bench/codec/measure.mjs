@@ -1,5 +1,6 @@
 import { collectAllGarbage, collectYoungGarbage } from "../lib/garbage.mjs";
-import { interleave, median, quantile } from "../lib/rounds.mjs";
+import { comparison } from "../lib/promises.mjs";
+import { interleave, median } from "../lib/rounds.mjs";
 
 /**
  * One who does what is measured. `time` runs it for about so long and tells us a call.
@@ -117,16 +118,7 @@ export async function measure(operation, plan) {
     if (index === 0) return { ...row, isOurs: true };
     // Of times of the same round, theirs over ours: above 1 we are the faster ones.
     const ratios = results[index].map((callUs, round) => callUs / ours[round]);
-    const ratio = median(ratios);
-    const target = targets[contender];
-    return {
-      ...row,
-      ratio,
-      ratioLow: quantile(ratios, 0.25),
-      ratioHigh: quantile(ratios, 0.75),
-      target,
-      isMet: target === undefined ? undefined : ratio >= target,
-    };
+    return { ...row, ...comparison(ratios, targets[contender]) };
   });
   const missing = Object.entries(absent).map(([contender, reason]) => ({
     operation: name,

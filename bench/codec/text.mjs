@@ -1,34 +1,8 @@
 // The tables of suite codec in plain text: the contenders of an operation side by side.
-import { figure, formatTable, promised, times } from "../lib/table.mjs";
+import { absentOnes, countsText, linesOf, promisesOf } from "../lib/promises.mjs";
+import { figure, formatTable, promised, times, wrapped } from "../lib/table.mjs";
 import { INSTALL } from "./rivals.mjs";
 import { TABLES } from "./tables.mjs";
-
-/**
- * One line for each operation on each kind of values.
- * @param {any[]} rows of one table
- */
-export function linesOf(rows) {
-  const lines = new Map();
-  for (const row of rows) {
-    const key = `${row.scenario}/${row.operation}`;
-    const line = lines.get(key) ?? { ...row, ours: undefined, rivals: [], absent: [] };
-    if (row.isOurs) line.ours = row;
-    else if (row.absent === undefined) line.rivals.push(row);
-    else line.absent.push(row);
-    lines.set(key, line);
-  }
-  return [...lines.values()];
-}
-
-/** What came of the promises in these rows. @param {any[]} rows */
-export function promisesOf(rows) {
-  const withTarget = rows.filter(({ target }) => target !== undefined);
-  return {
-    met: withTarget.filter(({ isMet }) => isMet === true),
-    missed: withTarget.filter(({ isMet }) => isMet === false),
-    unmeasured: withTarget.filter(({ isMet }) => isMet === undefined),
-  };
-}
 
 /** The tables one below the other, and what was met and missed. @param {any[]} rows */
 export function codecText(rows) {
@@ -103,19 +77,16 @@ function resultText({ rivals, absent }) {
 
 /** @param {any[]} rows */
 function absentNotes(rows) {
-  const absent = new Map(
-    rows.filter((row) => row.absent !== undefined).map((row) => [row.contender, row.absent]),
-  );
-  return [...absent].map(([name, reason]) => `\n${name} does not take part: ${reason}`).join("");
+  return absentOnes(rows)
+    .map(([name, reason]) => `\n${name} does not take part: ${reason}`)
+    .join("");
 }
 
 /** @param {any[]} rows */
 function summaryOf(rows) {
-  const { met, missed, unmeasured } = promisesOf(rows);
-  const unknown = unmeasured.length === 0 ? "" : `, ${unmeasured.length} not measured`;
   return [
-    `targets: ${met.length} met, ${missed.length} missed${unknown}`,
-    ...missed.map(
+    countsText(rows),
+    ...promisesOf(rows).missed.map(
       ({ table, scenario, operation, contender, ratio, target }) =>
         `  missed: ${table}, ${scenario}, ${operation}: ${times(ratio)} ${contender}, not ${promised(target)}`,
     ),
@@ -138,9 +109,4 @@ export function rivalsText(rivals) {
     lines.push(wrapped(`missing: ${reasons.join(", ")}`), `to install what is missing: ${INSTALL}`);
   }
   return lines.join("\n");
-}
-
-/** @param {string} text */
-function wrapped(text) {
-  return text.replaceAll(/(.{1,100})(?: +|$)/g, "$1\n").trimEnd();
 }

@@ -19,6 +19,19 @@ export class Histogram {
     this.count++;
   }
 
+  /** What is in it, few numbers where it is mostly empty: bucket and count by turns. */
+  entries() {
+    return [...this.#counts].flatMap((count, bucket) => (count === 0 ? [] : [bucket, count]));
+  }
+
+  /** Adds what is in another. @param {readonly number[]} entries */
+  merge(entries) {
+    for (let at = 0; at < entries.length; at += 2) {
+      this.#counts[entries[at]] += entries[at + 1];
+      this.count += entries[at + 1];
+    }
+  }
+
   /**
    * The latency, in us, that this share of all stayed within.
    * @param {number} share 0..1

@@ -14,8 +14,8 @@ import { parseArgs } from "node:util";
  * @property {number} seconds one measurement of the broker takes this long; others a part of it
  * @property {number} rounds
  * @property {number} codecRounds
- * @property {string[] | undefined} only tables of suite codec, or `table/section`
- * @property {number[]} depths
+ * @property {string[] | undefined} only tables of suite codec, or `table/section`; scenarios of suite broker
+ * @property {number[] | undefined} depths in place of those of the scenario that is about them
  * @property {string | undefined} profileFolder
  */
 
@@ -24,17 +24,19 @@ export const SUITES = ["broker", "codec", "event-loop", "core", "overload"];
 export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [overload] [options]
 
   --json [FILE]    print JSON instead of tables, or beside them into FILE, which ends in .json
-  --html FILE      write the tables of suite codec as a page with plots
-  --only LIST      of suite codec: messagepack,lz4,encryption,chain, or one kind: chain/order
+  --html FILE      write the tables of suites codec and broker as a page with plots
+  --only LIST      of suite codec: messagepack,lz4,encryption,chain, or one kind: chain/order;
+                   of suite broker: depth,large,workers,clients,sealed,plain
   --seconds N      length of one measurement at the broker, default 0.7; of others a part of it
   --rounds N       rounds per figure, default 3, of suite codec 7; figures are medians
-  --depths LIST    requests in flight, default 1,64,256,2048
+  --depths LIST    of suite broker, requests in flight, default 1,64,256,2048
   --peers          suite broker beside NATS, where it is installed, and zeromq's native Proxy too
   --quick          tiny counts: shows that it runs, not how fast
   --profile DIR    write a CPU profile of each process that measures into DIR
   --help`;
 
-const DEPTHS = [1, 64, 256, 2048];
+/** Suites that have a page, and parts that can be named. */
+const PAGED = ["codec", "broker"];
 
 /**
  * Reads the command line; undefined when only help is wanted.
@@ -70,8 +72,11 @@ export function readOptions(args) {
   const byDefault = only === undefined ? SUITES : ["codec"];
   const suites = positionals.length === 0 ? byDefault : positionals;
   for (const name of /** @type {const} */ (["html", "only"])) {
-    if (values[name] === undefined || suites.includes("codec")) continue;
-    throw new RangeError(`--${name} is of suite codec, got ${suites.join(", ")}`);
+    if (values[name] === undefined || suites.some((suite) => PAGED.includes(suite))) continue;
+    throw new RangeError(`--${name} is of suites codec and broker, got ${suites.join(", ")}`);
+  }
+  if (only !== undefined && PAGED.every((suite) => suites.includes(suite))) {
+    throw new RangeError("--only is of suite codec or of suite broker, got both");
   }
   // Now, and not after minutes of measuring.
   for (const file of [values["json-file"], values.html]) {
@@ -92,10 +97,7 @@ export function readOptions(args) {
     seconds: number("--seconds", values.seconds, quick ? 0.03 : 0.7, 0.01, 600),
     rounds: wholeNumber("--rounds", values.rounds, quick ? 1 : 3, 1, 99),
     codecRounds: wholeNumber("--rounds", values.rounds, quick ? 1 : 7, 1, 99),
-    depths:
-      values.depths === undefined
-        ? DEPTHS
-        : values.depths.split(",").map((text) => wholeNumber("--depths", text, 1, 1, 32_768)),
+    depths: values.depths?.split(",").map((text) => wholeNumber("--depths", text, 1, 1, 32_768)),
     profileFolder: values.profile,
   };
 }

@@ -26,16 +26,6 @@ export function median(values) {
 }
 
 /**
- * How much faster than the baseline: the median of the ratios of each round, whose figures were
- * taken side by side.
- * @param {readonly number[]} rates of one contender, by round
- * @param {readonly number[]} baseline
- */
-export function medianRatio(rates, baseline) {
-  return median(rates.map((rate, round) => rate / baseline[round]));
-}
-
-/**
  * The value that this share of all stays within.
  * @param {readonly number[]} values
  * @param {number} share 0..1

@@ -46,3 +46,8 @@ export function times(value) {
 export function promised(ratio) {
   return `${Number(ratio.toFixed(2))}x`;
 }
+
+/** In lines that a terminal shows. @param {string} text */
+export function wrapped(text) {
+  return text.replaceAll(/(.{1,100})(?: +|$)/g, "$1\n").trimEnd();
+}

@@ -64,10 +64,10 @@ export function makeOrders() {
   return Array.from({ length: 512 }, (_, index) => order(random, index));
 }
 
-/** Bodies of this many bytes, each telling its index in the first two. @param {number} size */
-export function makeBodies(size) {
+/** Bodies of this many bytes, each telling its index in the first two. @param {number} size @param {number} count */
+export function makeBodies(size, count) {
   const random = randomFrom(0x85ebca6b);
-  return Array.from({ length: 1024 }, (_, index) => {
+  return Array.from({ length: count }, (_, index) => {
     const body = bytes(random, size);
     body.writeUInt16LE(index);
     return body;

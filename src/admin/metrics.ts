@@ -111,8 +111,10 @@ export class Metrics {
     this.#gauge("wasmq_peers", "Who is connected", ["role"], ({ peers }, add) => {
       add({ role: "client" }, peers.clients);
       add({ role: "plain-client" }, peers.plainClients);
+      add({ role: "majordomo-client" }, peers.majordomoClients);
       add({ role: "worker" }, peers.workers);
       add({ role: "plain-worker" }, peers.plainWorkers);
+      add({ role: "majordomo-worker" }, peers.majordomoWorkers);
     });
     this.#gauge("wasmq_held_requests", "Requests held, waiting and in flight", [], (state, add) =>
       add({}, state.requests),
@@ -132,6 +134,12 @@ export class Metrics {
     );
     this.#counter("wasmq_faults_total", "Input not taken", ["fault"], ({ faults }, add) =>
       addEach("fault", faults, add),
+    );
+    this.#counter(
+      "wasmq_unanswered_total",
+      "Requests of Majordomo clients that ended without a reply",
+      [],
+      ({ unanswered }, add) => add({}, unanswered),
     );
     this.#counter(
       "wasmq_refused_connections_total",

@@ -26,6 +26,8 @@ export interface BrokerState {
   counts: Record<string, number>;
   /** Messages and records that were not taken, by PROTOCOL 5. */
   faults: Record<string, number>;
+  /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
+  unanswered: number;
   /** Connections at the backend that were refused or dropped, by reason. */
   refusals: Record<string, number>;
   limits: Record<string, number>;
@@ -54,8 +56,10 @@ export interface QueueState {
 export interface PeerCounts {
   clients: number;
   plainClients: number;
+  majordomoClients: number;
   workers: number;
   plainWorkers: number;
+  majordomoWorkers: number;
 }
 
 export interface ServiceCounts {

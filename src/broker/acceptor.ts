@@ -22,7 +22,7 @@ import {
 } from "./listen-endpoint.js";
 import { PeerHandshake, refusePeer } from "./peer-handshake.js";
 import { PlainDealer, type PlainFault, type PlainWorker } from "./plain-worker.js";
-import type { HandshakeFault } from "./zmtp.js";
+import type { HandshakeFault, ZmtpVersion } from "./zmtp.js";
 
 export type { PlainWorker } from "./plain-worker.js";
 
@@ -55,6 +55,14 @@ export interface AcceptorOptions {
   handshakesMax?: number; // Unfinished ones, of connectionsMax. Default 1024.
   maxMessageSize: number; // Bytes of one part of a plain reply; -1 for no limit.
   events: AcceptorEvents;
+}
+
+/** A connection whose handshake told what it is. */
+interface Connection {
+  peer: Socket;
+  remote: string;
+  bytes: Buffer; // All that was read of it.
+  version: ZmtpVersion;
 }
 
 // Above the length of the system's accept queue that node:net drains in one turn (511 and up),
@@ -178,9 +186,9 @@ export class Acceptor {
       peer,
       mechanism,
       timeoutMs: this.#options.handshakeTimeoutMs,
-      onReady: (socketType, bytes) => {
+      onReady: (socketType, bytes, version) => {
         this.#handshakes.delete(handshake);
-        this.#onReady(peer, remote, socketType, bytes);
+        this.#onReady(socketType, { peer, remote, bytes, version });
       },
       onRefused: (reason) => {
         this.#handshakes.delete(handshake);
@@ -190,34 +198,36 @@ export class Acceptor {
     this.#handshakes.set(handshake, remote);
   }
 
-  #onReady(peer: Socket, remote: string, socketType: string, bytes: Buffer): void {
+  #onReady(socketType: string, connection: Connection): void {
+    const { peer, remote, version } = connection;
     switch (socketType) {
       case "DEALER":
       case "ROUTER":
       case "REQ":
-        this.#openPipe(peer, remote, bytes, this.#router);
+        this.#openPipe(connection, this.#router);
         return;
       case "REP":
-        this.#addPlainWorker(peer, remote, bytes);
+        this.#addPlainWorker(connection);
         return;
       default:
-        refusePeer(peer, `${socketType} sockets are not served here, use DEALER or REP`);
+        // ZMTP 2.0 has no words for it.
+        if (version === 2) peer.destroy();
+        else refusePeer(peer, `${socketType} sockets are not served here, use DEALER or REP`);
         this.#refuse("socket-type", remote);
     }
   }
 
   #openPipe(
-    peer: Socket,
-    remote: string,
-    replay: Buffer,
+    { peer, remote, bytes, version }: Connection,
     upstream: NetConnectOpts,
     on: { open?(): void; upstreamClosed?(): void; failed?(): void } = {},
   ): BytePipe {
     const pipe = new BytePipe({
       peer,
       upstream,
-      replay,
+      replay: bytes,
       mechanism,
+      version,
       openTimeoutMs: this.#options.handshakeTimeoutMs,
       stallTimeoutMs: this.#options.heartbeatTimeoutMs,
       onOpen: () => on.open?.(),
@@ -235,7 +245,8 @@ export class Acceptor {
     return pipe;
   }
 
-  #addPlainWorker(peer: Socket, remote: string, bytes: Buffer): void {
+  #addPlainWorker(connection: Connection): void {
+    const { peer, remote } = connection;
     const { events, heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageSize } = this.#options;
     const id = ++this.#lastId;
     let isAnnounced = false;
@@ -263,7 +274,7 @@ export class Acceptor {
     }
     this.#workers.add(worker);
     const upstream = connectOptions(parseEndpoint("private endpoint", worker.endpoint));
-    const pipe = this.#openPipe(peer, remote, bytes, upstream, {
+    const pipe = this.#openPipe(connection, upstream, {
       open: () => {
         isAnnounced = true;
         events.onPlainWorker(worker);

@@ -1,8 +1,8 @@
+import { NO_BYTES, NO_VIEW } from "../wire/batch.js";
 import { FRAME_BYTES_MIN } from "../wire/layout.js";
-import { copyBytes, type HeldRecord } from "../wire/request-record.js";
+import { copyRange, type HeldRecord } from "../wire/request-record.js";
 import { type Cell, Cells } from "./cells.js";
 
-const NO_BYTES = Buffer.alloc(0);
 const NO_FRAMES: readonly Uint8Array[] = [];
 
 /**
@@ -30,15 +30,16 @@ export class Bodies {
   /** Copies the request in `slot` from `record` into memory of its own, if it has none yet. */
   hold(slot: number, record: HeldRecord): void {
     if (this.#cells[slot] !== undefined) return;
-    const { bytes, at, size } = record;
+    const { size } = record;
     const cell = this.#store.allocate(size);
-    copyBytes(bytes, at, size, cell.bytes, cell.at);
+    copyRange(record, size, cell, cell.at);
     const frames = record.frames.length === 0 ? NO_FRAMES : ownFrames(record.frames);
     const held = this.#held[slot];
     if (held === undefined) {
-      this.#held[slot] = { bytes: cell.bytes, at: cell.at, size, frames };
+      this.#held[slot] = { bytes: cell.bytes, view: cell.view, at: cell.at, size, frames };
     } else {
       held.bytes = cell.bytes;
+      held.view = cell.view;
       held.at = cell.at;
       held.size = size;
       held.frames = frames;
@@ -55,6 +56,7 @@ export class Bodies {
     // The object stays for the slot's next request; what it refers to must not.
     const held = this.#held[slot] as HeldRecord;
     held.bytes = NO_BYTES;
+    held.view = NO_VIEW;
     held.size = 0;
     held.frames = NO_FRAMES;
   }

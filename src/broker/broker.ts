@@ -14,6 +14,7 @@ import { QUEUE_PREFIX } from "../wire/layout.js";
 import { Acceptor } from "./acceptor.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
+import { majordomoTimes } from "./majordomo.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { TaskPattern } from "./task-pattern.js";
 import { Watch } from "./watch.js";
@@ -36,6 +37,15 @@ export interface BrokerOptions {
   heartbeatTimeoutMs?: number;
   /** How long a connection may take to say what it is. Default 5000. */
   handshakeTimeoutMs?: number;
+  /** Heartbeats to and from Majordomo workers. Default 2500, as in the ZeroMQ Guide's programs. */
+  mdpHeartbeatMs?: number;
+  /** A Majordomo worker silent for so many of them is taken for dead. Default 3. */
+  mdpLiveness?: number;
+  /**
+   * The same for one that is busy and never sent a heartbeat while it was: programs like the Guide's send
+   * none until they have done. Default 0: such a one may take its time.
+   */
+  mdpBusyLiveness?: number;
   /** How often peers are looked for whose end ZeroMQ did not tell of. Default 10000. */
   probeIntervalMs?: number;
   /** Connections at each backend endpoint. Default 10000. */
@@ -71,6 +81,8 @@ export interface BrokerStats {
   faults: FaultCounts;
   /** What became of tasks, and how they stand by queue. */
   tasks: TasksState;
+  /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
+  unanswered: number;
   /** Connections at the backend that were refused or dropped, by reason. */
   refusals: Record<string, number>;
 }
@@ -145,6 +157,11 @@ export class Broker {
       );
     }
     const probeIntervalMs = timeMs("probeIntervalMs", options.probeIntervalMs ?? 10_000);
+    const majordomo = {
+      heartbeatMs: timeMs("mdpHeartbeatMs", options.mdpHeartbeatMs ?? majordomoTimes.heartbeatMs),
+      liveness: wholeNumber("mdpLiveness", options.mdpLiveness ?? 3, 1, 1000),
+      busyLiveness: wholeNumber("mdpBusyLiveness", options.mdpBusyLiveness ?? 0, 0, 1_000_000),
+    };
     const directPort = options.directPort ?? 0;
     if (directPort !== false) wholeNumber("directPort", directPort, 0, 65_535);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
@@ -154,10 +171,8 @@ export class Broker {
     const portOptions = { ...times, messageBytesMax };
 
     const id = randomBytes(8);
-    const exchange = new Exchange(limits, rules, {
-      brokerLow: id.readUInt32LE(0),
-      brokerHigh: id.readUInt32LE(4) || 1,
-    });
+    const brokerId = { brokerLow: id.readUInt32LE(0), brokerHigh: id.readUInt32LE(4) || 1 };
+    const exchange = new Exchange(limits, rules, brokerId, majordomo);
     const folder = mkdtempSync(join(tmpdir(), "wq-"));
     const frontend = makePort("frontend", exchange, portOptions);
     const backend = makePort("backend", exchange, portOptions);
@@ -214,7 +229,7 @@ export class Broker {
   }
 
   get stats(): BrokerStats {
-    const { core, faults, peers } = this.#exchange;
+    const { core, faults, peers, majordomo } = this.#exchange;
     const all = [...core.registry.services.values()];
     const known = all.filter(({ name }) => !name.startsWith(QUEUE_PREFIX));
     const queued = known.reduce((sum, { queue }) => sum + queue.count, 0);
@@ -235,6 +250,7 @@ export class Broker {
       counts: { ...core.counts },
       faults: { ...faults },
       tasks: this.#watch.tasksState,
+      unanswered: majordomo.unanswered,
       refusals: this.#watch.refusals(),
     };
   }

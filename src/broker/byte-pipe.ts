@@ -3,14 +3,17 @@
 //   peer  <-- our greeting (sent at accept) --  acceptor
 //   peer  --- greeting, READY, ... ---------->  upstream    replayed once it is connected
 //   peer  <-- READY, messages, PING ---------  upstream    after its 64-byte greeting, swallowed
+//
+// A peer of ZMTP 2.0 was sent, and its upstream has swallowed, the greeting's first 11 bytes.
 import { connect, type NetConnectOpts, type Socket } from "node:net";
-import { checkGreeting, greetingSize } from "./zmtp.js";
+import { checkGreeting, greetingHeadSize, greetingSize, type ZmtpVersion } from "./zmtp.js";
 
 export interface BytePipeOptions {
   peer: Socket; // Paused, its 'data' listener taken off.
   upstream: NetConnectOpts;
   replay: Buffer; // All that was read from the peer so far.
   mechanism: string;
+  version: ZmtpVersion; // The peer's.
   openTimeoutMs: number;
   stallTimeoutMs: number; // How long an end may hold up the other's close, or take no bytes.
   onOpen(): void; // ZeroMQ has answered: its READY is on the way to the peer.
@@ -121,13 +124,15 @@ export class BytePipe {
 
   #onUpstreamGreeting(bytes: Buffer): void {
     this.#greeting = Buffer.concat([this.#greeting, bytes]);
-    const check = checkGreeting(this.#greeting, this.#options.mechanism);
-    if (check.state === "faulty") this.destroy();
-    // What follows the greeting tells that ZeroMQ has taken the peer's: wait for it.
-    if (check.state !== "whole" || this.#greeting.length === greetingSize) return;
+    const { mechanism, version } = this.#options;
+    const swallowedSize = version === 3 ? greetingSize : greetingHeadSize;
+    const check = checkGreeting(this.#greeting.subarray(0, swallowedSize), mechanism);
+    if (check.state === "faulty") return this.destroy();
+    // What follows tells that ZeroMQ has taken the peer's greeting: wait for it.
+    if (this.#greeting.length <= swallowedSize) return;
     clearTimeout(this.#openTimer);
     this.#isOpen = true;
-    this.#peer.write(this.#greeting.subarray(greetingSize));
+    this.#peer.write(this.#greeting.subarray(swallowedSize));
     this.#greeting = Buffer.alloc(0);
     this.#peer.on("drain", () => {
       this.#peer.setTimeout(0);

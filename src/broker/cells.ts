@@ -6,6 +6,7 @@ const CELL_BYTES_MIN = 64;
 /** A slab of cells of one size. */
 interface Chunk {
   readonly bytes: Buffer;
+  readonly view: DataView;
   readonly kind: number;
   readonly cellSize: number;
   readonly free: Cell[];
@@ -15,6 +16,8 @@ interface Chunk {
 /** A piece of memory: the first `size` bytes from `at` on are the holder's. */
 export interface Cell {
   readonly bytes: Buffer;
+  /** Of the same `bytes`. */
+  readonly view: DataView;
   readonly at: number;
   readonly chunk: Chunk | undefined;
 }
@@ -30,8 +33,10 @@ export class Cells {
   bytesHeld = 0;
 
   allocate(size: number): Cell {
-    if (size > CELL_BYTES_MAX)
-      return { bytes: Buffer.allocUnsafeSlow(size), at: 0, chunk: undefined };
+    if (size > CELL_BYTES_MAX) {
+      const bytes = Buffer.allocUnsafeSlow(size);
+      return { bytes, view: viewOf(bytes), at: 0, chunk: undefined };
+    }
     const kind = kindOf(size);
     this.#open[kind] ??= [];
     const open = this.#open[kind];
@@ -57,11 +62,18 @@ export class Cells {
     const cellSize = sizeOf(kind);
     const cellCount = Math.floor(CHUNK_BYTES / cellSize);
     const bytes = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-    const chunk: Chunk = { bytes, kind, cellSize, free: [], cellCount };
-    for (let i = cellCount - 1; i >= 0; i--) chunk.free.push({ bytes, at: i * cellSize, chunk });
+    const view = viewOf(bytes);
+    const chunk: Chunk = { bytes, view, kind, cellSize, free: [], cellCount };
+    for (let i = cellCount - 1; i >= 0; i--) {
+      chunk.free.push({ bytes, view, at: i * cellSize, chunk });
+    }
     this.bytesHeld += CHUNK_BYTES;
     return chunk;
   }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** Even kinds are 64 << k, odd ones half as much again. */

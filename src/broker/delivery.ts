@@ -9,12 +9,14 @@ import {
   type HeldRecord,
   replyBody,
   requestBody,
+  requestService,
   writeCancel,
   writeFailure,
 } from "../wire/request-record.js";
 import { Flag } from "../wire/layout.js";
 import { writeBye, writeCredit } from "../wire/session-record.js";
 import { Bodies } from "./bodies.js";
+import type { Majordomo } from "./majordomo.js";
 import type { Peer, Peers } from "./peers.js";
 
 const EMPTY = Buffer.alloc(0);
@@ -34,6 +36,8 @@ export class Delivery implements Effects {
   readonly bodies = new Bodies();
   /** The core's requests; set once, since the core is made with its effects. */
   requests!: Requests;
+  /** Who speaks for Majordomo peers; set once too. */
+  majordomo!: Majordomo;
   /** The record whose command the core is stepping. */
   current: HeldRecord | undefined;
   refusal: Refusal | undefined;
@@ -55,7 +59,7 @@ export class Delivery implements Effects {
     const { requests, bodies } = this;
     const peer = this.#peers.at(worker) as Peer;
     const record = bodies.get(slot) ?? (this.current as HeldRecord);
-    if (peer.plainWorker !== undefined) return this.#dispatchPlain(peer, slot, record);
+    if (peer.role !== "worker") return this.#dispatchRaw(peer, slot, record);
     const { writer } = peer.outbox;
     const timeoutMs = Math.min(
       Math.max(1, Math.ceil(requests.deadlineMs[slot] - this.nowMs)),
@@ -73,12 +77,19 @@ export class Delivery implements Effects {
     this.#wrote(peer);
   }
 
-  #dispatchPlain(peer: Peer, slot: number, record: HeldRecord): void {
+  /** To a worker that knows no records. */
+  #dispatchRaw(peer: Peer, slot: number, record: HeldRecord): void {
     // Also so that the bytes sent stay as they are, whatever becomes of the slot.
     const parts = requestBody(record).map((part) => Buffer.from(part));
+    const generation = this.requests.generation[slot];
     this.bodies.hold(slot, record);
+    if (peer.role === "mdp-worker") {
+      peer.outbox.push(this.majordomo.requestTo(peer, slot, generation, parts));
+      this.#wrote(peer);
+      return;
+    }
     peer.slot = slot;
-    peer.generation = this.requests.generation[slot];
+    peer.generation = generation;
     peer.plainWorker?.send(parts);
   }
 
@@ -93,18 +104,43 @@ export class Delivery implements Effects {
   reply(client: number, slot: number): void {
     const peer = this.#peers.at(client) as Peer;
     const record = this.current as HeldRecord;
-    if (peer.role !== "client") return this.#replyElsewhere(peer, slot);
-    const { sessionLow, sessionHigh } = peer;
-    forwardReply(peer.outbox.writer, record, sessionLow, sessionHigh, this.requests.sequence[slot]);
+    if (peer.role !== "client") {
+      if (peer.inner !== undefined) return peer.inner.onReply(this.requests.sequence[slot]);
+      this.#replyRaw(peer, slot, record);
+    } else {
+      const { sessionLow, sessionHigh } = peer;
+      forwardReply(
+        peer.outbox.writer,
+        record,
+        sessionLow,
+        sessionHigh,
+        this.requests.sequence[slot],
+      );
+    }
     this.#wrote(peer);
   }
 
-  /** A reply to one that speaks no batches. */
-  #replyElsewhere(peer: Peer, slot: number): void {
-    if (peer.inner !== undefined) return peer.inner.onReply(this.requests.sequence[slot]);
-    const body = replyBody(this.current as HeldRecord);
-    peer.outbox.push([EMPTY, ...body.map((part) => Buffer.from(part))]);
+  /** To a client that knows no records. */
+  #replyRaw(peer: Peer, slot: number, record: HeldRecord): void {
+    const parts = replyBody(record).map((part) => Buffer.from(part));
+    const isPlain = peer.role === "plain-client";
+    peer.outbox.push(
+      isPlain ? [EMPTY, ...parts] : this.majordomo.replyTo(peer, this.#serviceOf(slot), parts),
+    );
+  }
+
+  part(client: number, slot: number): void {
+    const peer = this.#peers.at(client) as Peer;
+    const worker = this.#peers.at(this.requests.worker[slot]) as Peer;
+    const message = this.majordomo.partTo(peer, worker, this.#serviceOf(slot));
+    if (message === undefined) return;
+    peer.outbox.push(message);
     this.#wrote(peer);
+  }
+
+  /** The name that the request in `slot` was sent to, in memory of its own. */
+  #serviceOf(slot: number): Uint8Array {
+    return Buffer.from(requestService(this.bodies.get(slot) as HeldRecord));
   }
 
   fail(
@@ -119,6 +155,9 @@ export class Delivery implements Effects {
     if (peer.inner !== undefined) {
       return peer.inner.onFail(sequence, status, reason, retryAfterMs, attempts);
     }
+    if (peer.role === "mdp-client") {
+      return this.majordomo.onFail(peer, sequence, status, retryAfterMs);
+    }
     if (peer.role === "plain-client") {
       peer.outbox.push(plainFailure(status, reason));
     } else {
@@ -132,8 +171,9 @@ export class Delivery implements Effects {
   abort(worker: number, slot: number, status: StatusCode): void {
     const { requests } = this;
     const peer = this.#peers.at(worker) as Peer;
-    // A REP worker cannot be told; what it answers is dropped.
-    if (peer.plainWorker !== undefined) return;
+    // A REP or Majordomo worker cannot be told; what it answers is dropped.
+    if (peer.role === "mdp-worker") this.majordomo.onAbort(peer);
+    if (peer.role !== "worker") return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
     const sequence = requests.sequence[slot];
     const asked = client.inner === undefined ? undefined : client.inner.idOf(sequence);
@@ -145,14 +185,15 @@ export class Delivery implements Effects {
   credit(client: number, inFlightMax: number): void {
     const peer = this.#peers.at(client) as Peer;
     // A REQ client has one in flight, or does as it likes.
-    if (peer.role !== "client") return;
+    if (peer.role === "plain-client" || peer.inner !== undefined) return;
+    if (peer.role === "mdp-client") return this.majordomo.onCredit(peer, inFlightMax);
     writeCredit(peer.outbox.writer, inFlightMax);
     this.#wrote(peer);
   }
 
   drained(worker: number): void {
     const peer = this.#peers.at(worker) as Peer;
-    if (peer.plainWorker !== undefined) return;
+    if (peer.role !== "worker") return;
     writeBye(peer.outbox.writer);
     this.#wrote(peer);
   }

@@ -7,6 +7,7 @@ import type { Limits } from "../core/limits.js";
 import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
 import { Kind, NO_RECORD, Role } from "../wire/layout.js";
+import { readMajordomo } from "../wire/majordomo.js";
 import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import {
   readCredit,
@@ -21,6 +22,7 @@ import {
 import { NameCache, queueService } from "../wire/text.js";
 import { Delivery } from "./delivery.js";
 import type { Fault, Host, Pattern } from "./host.js";
+import { Majordomo, majordomoTimes } from "./majordomo.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
@@ -69,6 +71,7 @@ export class Exchange implements Host {
   readonly delivery = new Delivery(this.peers);
   /** REQ clients and REP workers. */
   readonly plain = new PlainPeers(this);
+  readonly majordomo: Majordomo;
   readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
   readonly #patternOf: (Pattern | undefined)[] = [];
@@ -94,11 +97,15 @@ export class Exchange implements Host {
     limits: Limits,
     rules: ServiceRules,
     brokerId: { brokerLow: number; brokerHigh: number },
+    times = majordomoTimes,
   ) {
     this.limits = limits;
     this.brokerId = brokerId;
     this.core = new Core(this.delivery, limits, performance.now(), randomInt(2 ** 32), rules);
     this.delivery.requests = this.core.requests;
+    this.majordomo = new Majordomo(this, this.plain, times);
+    this.delivery.majordomo = this.majordomo;
+    this.addPattern(this.majordomo);
   }
 
   /** Takes its kinds of records to `pattern`. */
@@ -128,6 +135,7 @@ export class Exchange implements Host {
    */
   async shutdown(timeoutMs: number): Promise<boolean> {
     this.#isShuttingDown = true;
+    this.majordomo.shutdown();
     this.core.step({ kind: "shutdown" }, this.#now());
     for (const peer of this.peers) {
       if (peer.role !== "client" && peer.role !== "worker") continue;
@@ -139,6 +147,8 @@ export class Exchange implements Host {
     await this.#untilTurn(isEmpty, timeoutMs);
     const areClientsGone = () => ![...this.peers].some(({ role }) => role === "client");
     await this.#untilTurn(() => isEmpty() && areClientsGone(), Math.min(timeoutMs, LEAVE_MS_MAX));
+    this.majordomo.dismiss();
+    this.onTurn();
     return isEmpty();
   }
 
@@ -175,11 +185,26 @@ export class Exchange implements Host {
     if (frames.length === 2 && first.length === 0) {
       // The ROUTER's notice of a disconnection.
       if (peer !== undefined) this.leave(peer);
-    } else if (frames.length > 2 && first.length === 0 && side === "frontend") {
-      this.plain.onRequest(port, routingId, peer, frames.slice(2));
+    } else if (frames.length > 2 && first.length === 0) {
+      this.#onDelimited(side, port, routingId, peer, frames);
     } else if (first !== undefined) {
       this.#onBatch(side, port, routingId, peer, frames);
     }
+  }
+
+  /** A message behind an empty frame: of Majordomo, or of a REQ. */
+  #onDelimited(
+    side: Side,
+    port: Port,
+    routingId: Buffer,
+    peer: Peer | undefined,
+    frames: Buffer[],
+  ): void {
+    // A REQ that was plain before stays so, whatever its body begins with.
+    const said = peer?.role === "plain-client" ? undefined : readMajordomo(frames, 1);
+    if (said !== undefined) this.majordomo.onMessage(side, port, routingId, peer, said);
+    else if (side === "backend" || peer?.role === "mdp-client") this.faults.alien++;
+    else this.plain.onRequest(port, routingId, peer, frames.slice(2));
   }
 
   #onBatch(
@@ -204,6 +229,8 @@ export class Exchange implements Host {
     }
     reader.close();
     if (reader.fault !== undefined) {
+      const said = reader.fault === "alien" ? readMajordomo(frames, 1) : undefined;
+      if (said !== undefined) return this.majordomo.onMessage(side, port, routingId, peer, said);
       this.faults[reader.fault]++;
       // What is no batch may be anything, and is better not answered.
       if (reader.fault === "alien") return;
@@ -461,6 +488,7 @@ export class Exchange implements Host {
       this.#gone = [];
       for (const peer of gone) if (this.peers.at(peer.index) === peer) this.leave(peer);
     }
+    if (this.majordomo.isDue) this.majordomo.feed();
     for (const port of this.#ports) port.flush();
     this.#onShutdownTurn?.();
     if (this.#needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);

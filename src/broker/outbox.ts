@@ -1,7 +1,10 @@
 import { BatchWriter } from "../wire/batch.js";
 
-/** A batch of this many bytes is closed and the next begun. */
-const BATCH_BYTES_MAX = 64 * 1024;
+/**
+ * A batch of this many bytes is closed and the next begun. With 64 KiB all that is in flight moves as one or two
+ * batches, and who is not at it waits: at depth 2048 a fifth fewer requests a second.
+ */
+const BATCH_BYTES_MAX = 32 * 1024;
 /** What a peer that does not read may be owed behind its next message before it is given up. */
 const OWED_BYTES_MAX = 8 * 1024 * 1024;
 

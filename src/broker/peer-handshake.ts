@@ -1,13 +1,22 @@
-// The start of one accepted connection: our greeting out, the peer's greeting and READY in.
+// The start of one accepted connection: our greeting out, the peer's greeting and READY in. To a
+// peer of ZMTP 2.0 goes the head of our greeting alone: the rest is said by the socket it is joined to.
 import type { Socket } from "node:net";
-import { encodeError, encodeGreeting, type HandshakeFault, readHandshake } from "./zmtp.js";
+import {
+  encodeError,
+  encodeGreeting,
+  greetingHeadSize,
+  type HandshakeFault,
+  readHandshake,
+  speaksZmtp3,
+  type ZmtpVersion,
+} from "./zmtp.js";
 
 export interface PeerHandshakeOptions {
   peer: Socket;
   mechanism: string;
   timeoutMs: number;
   /** `bytes` is all that was read; the peer is paused and nobody listens to it any more. */
-  onReady(socketType: string, bytes: Buffer): void;
+  onReady(socketType: string, bytes: Buffer, version: ZmtpVersion): void;
   onRefused(reason: HandshakeFault | "handshake-timeout" | "closed-early"): void;
 }
 
@@ -15,6 +24,7 @@ export class PeerHandshake {
   #options: PeerHandshakeOptions;
   #bytes: Buffer = Buffer.alloc(0);
   #timer: NodeJS.Timeout;
+  #hasGreeted = false;
 
   constructor(options: PeerHandshakeOptions) {
     this.#options = options;
@@ -24,7 +34,7 @@ export class PeerHandshake {
     peer.on("data", this.#onData);
     peer.on("error", this.#onError);
     peer.on("close", this.#onClose);
-    peer.write(encodeGreeting(options.mechanism));
+    peer.write(encodeGreeting(options.mechanism).subarray(0, greetingHeadSize));
   }
 
   /** Ends it without a word to onRefused. */
@@ -36,13 +46,18 @@ export class PeerHandshake {
   #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     const handshake = readHandshake(this.#bytes, this.#options.mechanism);
+    if (!this.#hasGreeted && handshake.state !== "faulty" && speaksZmtp3(this.#bytes)) {
+      this.#hasGreeted = true;
+      const greeting = encodeGreeting(this.#options.mechanism);
+      this.#options.peer.write(greeting.subarray(greetingHeadSize));
+    }
     switch (handshake.state) {
       case "partial":
         return;
       case "ready":
         this.#options.peer.pause();
         this.#detach();
-        this.#options.onReady(handshake.socketType, this.#bytes);
+        this.#options.onReady(handshake.socketType, this.#bytes, handshake.version);
         return;
       case "faulty":
         this.#refuse(handshake.fault, handshake.detail);

@@ -4,7 +4,14 @@ import type { StatusCode } from "../base/status.js";
 import { Outbox } from "./outbox.js";
 import type { Port } from "./port.js";
 
-export type PeerRole = "client" | "worker" | "plain-client" | "plain-worker" | "inner";
+export type PeerRole =
+  | "client"
+  | "worker"
+  | "plain-client"
+  | "plain-worker"
+  | "mdp-client"
+  | "mdp-worker"
+  | "inner";
 
 /**
  * A part of the broker that asks for work as clients do. Told within a step of the core, into which
@@ -29,7 +36,7 @@ export class Peer {
   readonly outbox: Outbox;
   /** Of an inner one: who it is. */
   inner: InnerClient | undefined;
-  /** Of a plain client: the number of its latest request. */
+  /** Of a client that says no HELLO: the number of its latest request. */
   sequence = 0;
   /** Of a plain worker: the attempt that it works on. */
   slot = 0;

@@ -1,24 +1,15 @@
 import { Status } from "../base/status.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
-import { BatchWriter } from "../wire/batch.js";
-import { BATCH_HEADER_SIZE, DEFAULT_SERVICE, Flag, NO_RECORD } from "../wire/layout.js";
-import {
-  bytesOf,
-  type ExchangeId,
-  type HeldRecord,
-  writeReply,
-  writeRequest,
-} from "../wire/request-record.js";
+import { DEFAULT_SERVICE, NO_RECORD } from "../wire/layout.js";
+import { bytesOf } from "../wire/request-record.js";
 import { plainFailure } from "./delivery.js";
 import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
 import type { Port } from "./port.js";
+import { bodyFault, rawReply, rawRequest } from "./raw-records.js";
 
-const PLAIN_FRAMES_MAX = 255;
-const NO_BYTES = new Uint8Array(0);
 const DEFAULT_SERVICE_BYTES = Buffer.from(DEFAULT_SERVICE);
-const NO_ID: ExchangeId = { sessionLow: 0, sessionHigh: 0, sequence: 1, slot: 0, generation: 0 };
 
 /** REQ clients and REP workers (PROTOCOL 4): their messages to records and commands. */
 export class PlainPeers {
@@ -38,11 +29,9 @@ export class PlainPeers {
       this.#host.tell(port, routingId, known, { status, reason, record: NO_RECORD });
       return;
     }
-    const size = body.reduce((sum, part) => sum + part.length, 0);
-    if (body.length > PLAIN_FRAMES_MAX || size > this.#host.limits.recordBytesMax) {
+    const why = bodyFault(body, this.#host.limits);
+    if (why !== undefined) {
       this.#host.faults.malformed++;
-      const why =
-        body.length > PLAIN_FRAMES_MAX ? "too many frames" : "larger than the broker takes";
       port.sendOnce(routingId, plainFailure(Status.INVALID_ARGUMENT, `request ${why}`));
       return;
     }
@@ -52,25 +41,9 @@ export class PlainPeers {
       port.sendOnce(routingId, plainFailure(Status.PERMISSION_DENIED, denial));
       return;
     }
-    const peer = known ?? this.#welcomeClient(port, routingId);
+    const peer = known ?? this.welcomeClient(port, routingId, "plain-client");
     const sequence = ++peer.sequence;
-    const writer = new BatchWriter();
-    const fields = {
-      priority: PRIORITY_DEFAULT,
-      attempts: 0,
-      timeoutMs: 0,
-      flags: Flag.RAW,
-      service: DEFAULT_SERVICE_BYTES,
-      headers: NO_BYTES,
-    };
-    const { sessionLow, sessionHigh } = peer;
-    writeRequest(
-      writer,
-      { sessionLow, sessionHigh, sequence, slot: 0, generation: 0 },
-      fields,
-      body,
-    );
-    const held = heldIn(writer, body);
+    const held = rawRequest(peer, sequence, DEFAULT_SERVICE_BYTES, body);
     this.#host.delivery.current = held;
     this.#host.step({
       kind: "request",
@@ -84,11 +57,12 @@ export class PlainPeers {
     });
   }
 
-  #welcomeClient(port: Port, routingId: Buffer): Peer {
+  /** A client that says no HELLO, known from its first request on. */
+  welcomeClient(port: Port, routingId: Buffer, role: "plain-client" | "mdp-client"): Peer {
     // A session for the ids that workers see: this broker's own, told apart by the peer.
     const { brokerLow, brokerHigh } = this.#host.brokerId;
     const session = (brokerLow + ++this.#sessionCount) >>> 0;
-    const peer = this.#host.peers.addRoute(port, routingId, "plain-client", session, brokerHigh);
+    const peer = this.#host.peers.addRoute(port, routingId, role, session, brokerHigh);
     this.#host.step({ kind: "join-client", peer: peer.index });
     return peer;
   }
@@ -116,8 +90,7 @@ export class PlainPeers {
     if (peer === undefined) return;
     this.#host.begin();
     const { index, slot, generation } = peer;
-    const size = body.reduce((sum, part) => sum + part.length, 0);
-    if (body.length > PLAIN_FRAMES_MAX || size > this.#host.limits.recordBytesMax) {
+    if (bodyFault(body, this.#host.limits) !== undefined) {
       this.#host.faults.malformed++;
       this.#host.step({
         kind: "failure",
@@ -130,9 +103,7 @@ export class PlainPeers {
         untouched: false,
       });
     } else {
-      const writer = new BatchWriter();
-      writeReply(writer, NO_ID, Flag.RAW, 0, body);
-      this.#host.delivery.current = heldIn(writer, body);
+      this.#host.delivery.current = rawReply(body);
       this.#host.step({ kind: "reply", peer: index, slot, generation });
     }
     this.#host.onTurn();
@@ -145,11 +116,4 @@ export class PlainPeers {
     this.#host.leave(peer);
     this.#host.onTurn();
   }
-}
-
-/** The one record that `writer` holds. */
-function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
-  const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
-  const { bytes, size } = writer;
-  return { bytes, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
 }

@@ -15,7 +15,7 @@ import { type Requests, RequestState } from "../core/requests.js";
 import type { Service } from "../core/services.js";
 import type { Exchange } from "./exchange.js";
 import { QUEUE_PREFIX } from "../wire/layout.js";
-import type { Peers } from "./peers.js";
+import type { PeerRole, Peers } from "./peers.js";
 
 /** What the broker around the exchange has to say for its state. */
 export type StateFrame = Pick<
@@ -35,18 +35,29 @@ export function brokerState(exchange: Exchange, frame: StateFrame): BrokerState 
     other: serviceCounts(core.registry),
     counts: { ...core.counts },
     faults: { ...faults },
+    unanswered: exchange.majordomo.unanswered,
     process: processState(cellBytes),
   };
 }
 
 function peerCounts(peers: Peers): PeerCounts {
-  const counts = { client: 0, "plain-client": 0, worker: 0, "plain-worker": 0, inner: 0 };
+  const counts: Record<PeerRole, number> = {
+    client: 0,
+    "plain-client": 0,
+    "mdp-client": 0,
+    worker: 0,
+    "plain-worker": 0,
+    "mdp-worker": 0,
+    inner: 0,
+  };
   for (const { role } of peers) counts[role]++;
   return {
     clients: counts.client,
     plainClients: counts["plain-client"],
+    majordomoClients: counts["mdp-client"],
     workers: counts.worker,
     plainWorkers: counts["plain-worker"],
+    majordomoWorkers: counts["mdp-worker"],
   };
 }
 

@@ -1,5 +1,6 @@
-// The part of ZMTP 3.x that the acceptor takes part in: the greeting and the NULL mechanism's
-// READY, enough to learn a peer's socket type. Pure: bytes in, values out, never throws.
+// The part of ZMTP that the acceptor takes part in: the greeting and the NULL mechanism's READY,
+// enough to learn a peer's socket type. Pure: bytes in, values out, never throws.
+// RFC 15 (ZMTP 2.0: JeroMQ 0.3, libzmq 3.2) https://rfc.zeromq.org/spec/15
 // RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
 
 /** Why bytes are no handshake that can be served. Stable names: counters are keyed by them. */
@@ -11,18 +12,26 @@ export type HandshakeFault =
   | "ready-malformed"
   | "ready-too-large";
 
+/** 3 stands for all of 3.x. */
+export type ZmtpVersion = 2 | 3;
+
 /** What the bytes of a connection's start amount to so far. */
 export type Handshake =
   | { state: "partial" }
-  | { state: "ready"; socketType: string }
+  | { state: "ready"; socketType: string; version: ZmtpVersion }
   | { state: "faulty"; fault: HandshakeFault; detail: string };
 
 export type GreetingCheck =
   | { state: "partial" }
-  | { state: "whole" }
+  | { state: "whole"; version: ZmtpVersion }
   | Extract<Handshake, { state: "faulty" }>;
 
 export const greetingSize = 64;
+/**
+ * The signature and the major version, which peers of either version read alike. What is sent behind
+ * them depends on the version that the peer has said by then.
+ */
+export const greetingHeadSize = 11;
 /** Largest READY body taken. libzmq's own is under 300 bytes: an identity is at most 255. */
 export const readySizeMax = 8192;
 
@@ -30,6 +39,10 @@ const signatureSize = 10;
 const majorOffset = 10;
 const mechanismOffset = 12;
 const mechanismSize = 20;
+/** In the place of the major version, ZMTP 2.0's; RFC 15 calls it the revision. */
+const revision2 = 1;
+/** ZMTP 2.0's, by the number that stands behind the revision. */
+const socketTypes2 = "PAIR PUB SUB REQ REP DEALER ROUTER PULL PUSH XPUB XSUB".split(" ");
 
 const flagLong = 0x02;
 const flagCommand = 0x04;
@@ -76,7 +89,14 @@ export function checkGreeting(bytes: Uint8Array, mechanism: string): GreetingChe
   if ((bytes[9] & 1) === 0) return faulty("zmtp-version", "ZMTP 1.0 is not supported");
   if (bytes.length === majorOffset) return { state: "partial" };
   const major = bytes[majorOffset];
-  if (major < 3) return faulty("zmtp-version", "ZMTP 2.0 is not supported");
+  if (major === revision2) {
+    // It has no mechanisms: where one is asked for it must not slip by.
+    if (mechanism !== "NULL") return faulty("mechanism", `ZMTP 2.0 has no ${mechanism}`);
+    return bytes.length === greetingHeadSize
+      ? { state: "partial" }
+      : { state: "whole", version: 2 };
+  }
+  if (major < 3) return faulty("zmtp-version", "only ZMTP 2.0 and 3.x are supported");
   if (bytes.length < greetingSize) return { state: "partial" };
   for (let i = 0; i < mechanismSize; i++) {
     const wanted = i < mechanism.length ? mechanism.charCodeAt(i) : 0;
@@ -84,14 +104,26 @@ export function checkGreeting(bytes: Uint8Array, mechanism: string): GreetingChe
       return faulty("mechanism", `the security mechanism must be ${mechanism}`);
     }
   }
-  return { state: "whole" };
+  return { state: "whole", version: 3 };
 }
 
-/** Reads a peer's greeting and READY from all bytes received so far; more may follow READY. */
+/** Whether a greeting, so far, is of a peer that waits for the rest of ours as ZMTP 3 has it. */
+export function speaksZmtp3(bytes: Uint8Array): boolean {
+  return bytes.length > majorOffset && bytes[majorOffset] >= 3;
+}
+
+/** Reads a peer's greeting and READY from all bytes received so far; more may follow. */
 export function readHandshake(bytes: Uint8Array, mechanism: string): Handshake {
   const greeting = checkGreeting(bytes, mechanism);
   if (greeting.state !== "whole") return greeting;
-  return readReady(bytes, greetingSize);
+  return greeting.version === 3 ? readReady(bytes, greetingSize) : readSocketType2(bytes);
+}
+
+/** | signature 10 | revision u8 = 1 | socket type u8 |, then the identity as a frame */
+function readSocketType2(bytes: Uint8Array): Handshake {
+  const socketType = socketTypes2[bytes[greetingHeadSize]];
+  if (socketType === undefined) return faulty("not-zmtp", "the socket type of ZMTP 2.0 is none");
+  return { state: "ready", socketType, version: 2 };
 }
 
 /** | flags u8, 04 or 06 | body size u8 or u64 | 05 "READY" | properties | */
@@ -142,7 +174,7 @@ function readProperties(bytes: Uint8Array): Handshake {
     at = valueEnd;
   }
   if (socketType === "") return faulty("ready-malformed", "READY has no Socket-Type");
-  return { state: "ready", socketType };
+  return { state: "ready", socketType, version: 3 };
 }
 
 function readUint32(bytes: Uint8Array, at: number): number {

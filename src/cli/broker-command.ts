@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
 import { BACKEND_DEFAULT, Broker, FRONTEND_DEFAULT } from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
+import { tuneEngine } from "./engine.js";
 import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, logReady, openLog } from "./log.js";
 import { collect, messageOf, newCommand, packageVersion, UsageError } from "./program.js";
 import { stopSignal } from "./signals.js";
@@ -11,7 +12,8 @@ const STATS_INTERVAL_MS = 10_000;
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
 The config file is a JSON object: frontend, backend, admin, logLevel, limits, services, heartbeatIntervalMs,
-heartbeatTimeoutMs, handshakeTimeoutMs, probeIntervalMs, connectionsMax, directPort.
+heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs, mdpLiveness, mdpBusyLiveness, probeIntervalMs,
+connectionsMax, directPort.
 
 The admin port answers GET /metrics (Prometheus), /healthz, /readyz and /v1/state (JSON), on
 loopback alone; wasmq top shows the same live.
@@ -53,6 +55,7 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   const { logLevel, ...options } = settleBrokerConfig(flags, process.env);
   const log = openLog(logLevel);
   exitOnBug(log);
+  tuneEngine();
   const stop = stopSignal();
   const starting = Broker.start(options).catch((error) => {
     throw new UsageError(messageOf(error));

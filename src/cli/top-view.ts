@@ -54,12 +54,13 @@ function headLines(now: BrokerState, base: BrokerState | undefined, elapsedMs: n
   const loop = Math.round((100 * activeMs) / Math.max(1, activeMs + idleMs));
   const state = now.isDraining ? "DRAINING" : now.isReady ? "ready" : "starting";
   const span = base === undefined ? "since start" : `last ${span3(elapsedMs)}`;
-  const plain = (count: number) => (count === 0 ? "" : `+${count} plain`);
+  const also = (plain: number, majordomo: number) =>
+    (plain === 0 ? "" : `+${plain} plain`) + (majordomo === 0 ? "" : `+${majordomo} MDP`);
   return [
     `wasmq ${now.version}  ${state}  up ${uptime(now.uptimeMs)}  ` +
       `rss ${bytes(process.rssBytes)}  loop ${loop}%  ${span}`,
-    `clients ${peers.clients}${plain(peers.plainClients)}  ` +
-      `workers ${peers.workers}${plain(peers.plainWorkers)}  ` +
+    `clients ${peers.clients}${also(peers.plainClients, peers.majordomoClients)}  ` +
+      `workers ${peers.workers}${also(peers.plainWorkers, peers.majordomoWorkers)}  ` +
       `held ${count(now.requests)} of ${count(limits.requestsMax)}, ` +
       `${bytes(now.requestBytes)} of ${bytes(limits.requestBytesMax)}`,
     ...troubles(now, base),

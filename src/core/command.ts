@@ -11,6 +11,7 @@ export type Command =
   | Leave
   | Request
   | Reply
+  | Part
   | Failure
   | Cancel
   | Credit
@@ -63,6 +64,16 @@ export interface Reply {
   peer: number;
   slot: number;
   generation: number;
+}
+
+/** A worker sends a part of its answer; the rest follows. The part itself stays with the caller. */
+export interface Part {
+  kind: "part";
+  peer: number;
+  slot: number;
+  generation: number;
+  /** Whether the client gets it at once, so that no other worker may begin anew. */
+  isPassedOn: boolean;
 }
 
 /** A worker could not answer. */
@@ -122,6 +133,8 @@ export interface Effects {
   release(slot: number): void;
   /** Pass the reply of this step on to `client`, for the request in `slot`. */
   reply(client: number, slot: number): void;
+  /** The part of this step is one of the request in `slot`, which `client` still waits for. */
+  part(client: number, slot: number): void;
   /**
    * Tell `client` that its request ended without a reply, after so many attempts: 0 says that no
    * worker has begun on it.

@@ -6,6 +6,7 @@ import type {
   Effects,
   Failure,
   JoinWorker,
+  Part,
   Reply,
   Request,
 } from "./command.js";
@@ -130,6 +131,8 @@ export class Core {
         return this.#onRequest(command);
       case "reply":
         return this.#onReply(command);
+      case "part":
+        return this.#onPart(command);
       case "failure":
         return this.#onFailure(command);
       case "cancel":
@@ -201,6 +204,7 @@ export class Core {
     if (worker !== undefined) {
       this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
       this.#dispatch(service, worker, slot);
+      worker.pool.place(worker);
       return;
     }
     requests.move(slot, QUEUED);
@@ -282,7 +286,6 @@ export class Core {
     this.#workers.set(peer, worker);
     worker.idleSince = ++this.#idleClock;
     this.registry.enter(worker);
-    pool.place(worker);
     this.#feed(worker);
   }
 
@@ -293,7 +296,6 @@ export class Core {
       return;
     }
     worker.concurrency = command.concurrency;
-    worker.pool.place(worker);
     this.#feed(worker);
   }
 
@@ -322,6 +324,15 @@ export class Core {
     this.#finish(service, slot);
   }
 
+  #onPart(command: Part): void {
+    const { slot } = command;
+    if (!this.#isCurrent(command)) return;
+    const { requests } = this;
+    if (requests.state[slot] !== DISPATCHED) return;
+    if (command.isPassedOn) requests.attemptsMax[slot] = requests.attempt[slot];
+    this.#effects.part(requests.client[slot], slot);
+  }
+
   #onFailure(command: Failure): void {
     const { slot } = command;
     if (!this.#isCurrent(command)) return;
@@ -345,7 +356,7 @@ export class Core {
   }
 
   /** Whether an answer is that of the attempt which `slot` stands for now. */
-  #isCurrent({ peer, slot, generation }: Reply | Failure): boolean {
+  #isCurrent({ peer, slot, generation }: Reply | Part | Failure): boolean {
     const { requests } = this;
     const current =
       slot < requests.capacity &&
@@ -366,7 +377,6 @@ export class Core {
     this.registry.meters.onAnswered(service.row, tookMs);
     worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     if (worker.state === "ready") {
-      worker.pool.place(worker);
       this.#feed(worker);
     } else if (worker.inFlight === 0) {
       this.#effects.drained(worker.peer);
@@ -436,20 +446,24 @@ export class Core {
     while (service.queue.count > 0) {
       const worker = bestWorker(service);
       if (worker === undefined) return;
-      this.#dispatchNext(service, worker);
+      if (this.#dispatchNext(service, worker)) worker.pool.place(worker);
     }
   }
 
-  /** Hands `worker` what waits for its services while it has room. */
+  /** Hands `worker` what waits for its services while it has room, and puts it in its new place. */
   #feed(worker: Worker): void {
+    const { pool } = worker;
     while (worker.room > 0) {
-      const service = worker.pool.nextHungry();
-      if (service === undefined) return;
+      const service = pool.nextHungry();
+      if (service === undefined) break;
       this.#dispatchNext(service, worker);
     }
+    // Once, at the end: under load it has as much in flight then as before, and stays where it is.
+    pool.place(worker);
   }
 
-  #dispatchNext(service: Service, worker: Worker): void {
+  /** Whether `worker` was handed what is next; else that had ended while it waited. */
+  #dispatchNext(service: Service, worker: Worker): boolean {
     const { queue } = service;
     const slot = queue.take(this.#nowMs, service.ratePerMs);
     if (service.queue.count === 0) this.registry.updateHunger(service);
@@ -461,12 +475,14 @@ export class Core {
     } else {
       this.registry.meters.onWaited(service.row, this.#nowMs - this.requests.sinceMs[slot]);
       this.#dispatch(service, worker, slot);
-      return;
+      return true;
     }
     this.#detach(slot);
     this.requests.free(slot);
+    return false;
   }
 
+  /** The caller puts `worker` in its new place. */
   #dispatch(service: Service, worker: Worker, slot: number): void {
     const { requests } = this;
     requests.move(slot, DISPATCHED);
@@ -477,7 +493,6 @@ export class Core {
     if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
     this.#linkWorker(worker, slot);
     service.inFlight++;
-    worker.pool.place(worker);
     this.#effects.dispatch(worker.peer, slot);
   }
 

@@ -12,6 +12,8 @@ export class Pool {
   readonly ahead = new Ranking();
   /** Services of this pool with requests waiting, in turn. */
   readonly #hungry = new Set<Service>();
+  /** The one hungry service; none if there are more. */
+  #onlyHungry: Service | undefined;
 
   constructor(
     readonly key: string,
@@ -31,15 +33,17 @@ export class Pool {
   setHungry(service: Service, hungry: boolean): void {
     if (hungry) this.#hungry.add(service);
     else this.#hungry.delete(service);
+    this.#onlyHungry = undefined;
+    if (this.#hungry.size === 1) for (const only of this.#hungry) this.#onlyHungry = only;
   }
 
   /** The service whose turn it is to get a worker of this pool. */
   nextHungry(): Service | undefined {
+    // The usual case: a pool per service.
+    if (this.#onlyHungry !== undefined || this.#hungry.size === 0) return this.#onlyHungry;
     for (const service of this.#hungry) {
-      if (this.#hungry.size > 1) {
-        this.#hungry.delete(service);
-        this.#hungry.add(service);
-      }
+      this.#hungry.delete(service);
+      this.#hungry.add(service);
       return service;
     }
     return undefined;

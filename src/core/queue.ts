@@ -63,6 +63,8 @@ export class Queue {
   readonly #requests: Requests;
   readonly #limits: ServiceLimits;
   readonly #waiters = new Map<number, Waiter>();
+  /** The one found last: a request that comes in is looked up twice, and clients send in batches. */
+  #latest: Waiter | undefined;
   readonly #spareWaiters: Waiter[] = [];
   readonly #flows: Flow[] = [];
   readonly #freeFlows: number[] = [];
@@ -81,7 +83,7 @@ export class Queue {
 
   /** How many requests of this client wait here. */
   clientCount(client: number): number {
-    return this.#waiters.get(client)?.count ?? 0;
+    return this.#find(client)?.count ?? 0;
   }
 
   /** The clients that wait here, and those that owe. */
@@ -227,19 +229,26 @@ export class Queue {
     return flow;
   }
 
+  #find(client: number): Waiter | undefined {
+    if (this.#latest?.client === client) return this.#latest;
+    const found = this.#waiters.get(client);
+    if (found !== undefined) this.#latest = found;
+    return found;
+  }
+
   #requireWaiter(client: number): Waiter {
-    let waiter = this.#waiters.get(client);
-    if (waiter === undefined) {
-      waiter = this.#spareWaiters.pop() ?? newWaiter();
-      waiter.client = client;
-      this.#waiters.set(client, waiter);
-    }
+    const known = this.#find(client);
+    if (known !== undefined) return known;
+    const waiter = this.#spareWaiters.pop() ?? newWaiter();
+    waiter.client = client;
+    this.#waiters.set(client, waiter);
     return waiter;
   }
 
   #forgetIfGone(waiter: Waiter): void {
     if (waiter.count > 0 || waiter.flowCount > 0) return;
     this.#waiters.delete(waiter.client);
+    if (this.#latest === waiter) this.#latest = undefined;
     if (this.#spareWaiters.length < SPARE_WAITERS_MAX) this.#spareWaiters.push(waiter);
   }
 

@@ -1,12 +1,14 @@
 import { NONE, type Requests } from "./requests.js";
 
 /**
- * Numbers in a row that stand side by side, in one line of the cache, since clients count up: of a
- * million entries each by itself would be a miss.
+ * Numbers in a row that stand side by side, since clients count up: of a million entries each by itself
+ * would be a miss, of the cache and of the page table. A row is 512 bytes, in one page as a rule.
  */
-const ROW_BITS = 3;
+const ROW_BITS = 6;
 const ROW_SIZE = 1 << ROW_BITS;
 const ROW_MASK = (1 << ROW_BITS) - 1;
+/** An entry moves from row to row, so that rows must be many, or its place in all of them could be taken. */
+const ROW_COUNT_MIN = 256;
 
 /**
  * Finds a client's request by the client's own number for it: an open-addressing table of
@@ -17,8 +19,8 @@ export class RequestIndex {
   readonly #requests: Requests;
   readonly #salt: number;
   /** | slot i32 | home i32 | for each place; the home before it is cut to the table's size. */
-  #table = new Int32Array(4096).fill(NONE);
-  #mask = 2047;
+  #table = new Int32Array(ROW_COUNT_MIN * ROW_SIZE * 2).fill(NONE);
+  #mask = ROW_COUNT_MIN * ROW_SIZE - 1;
   #count = 0;
 
   constructor(requests: Requests, salt = 0) {

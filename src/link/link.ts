@@ -2,7 +2,7 @@ import { Dealer } from "zeromq";
 import { BatchWriter } from "../wire/batch.js";
 
 /** A batch of this many bytes is sent at once, whatever else the turn may bring. */
-export const BATCH_BYTES_MAX = 64 * 1024;
+export const BATCH_BYTES_MAX = 32 * 1024;
 
 export interface LinkOptions {
   /** `tcp://host:port` or `ipc://path` of a broker. */

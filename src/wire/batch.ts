@@ -10,8 +10,8 @@ import {
 /** What is wrong with a message as a whole. */
 export type BatchFault = "alien" | "version" | "malformed";
 
-const NO_BYTES = new Uint8Array(0);
-const NO_VIEW = new DataView(NO_BYTES.buffer);
+export const NO_BYTES = new Uint8Array(0);
+export const NO_VIEW = new DataView(NO_BYTES.buffer);
 
 /**
  * Walks the records of one message (PROTOCOL 1). Reused from message to message:

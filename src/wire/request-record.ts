@@ -1,6 +1,6 @@
 import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { isStatusCode, type StatusCode } from "../base/status.js";
-import type { BatchReader, BatchWriter } from "./batch.js";
+import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
 import * as at from "./layout.js";
 import { Flag, Kind } from "./layout.js";
 import { type NameCache, readText } from "./text.js";
@@ -19,7 +19,7 @@ export class ExchangeRecord {
   flags = 0;
   /** Whether the id and the attempt can be read, so that what else is wrong can be answered. */
   hasId = false;
-  readonly held: HeldRecord = { bytes: new Uint8Array(0), at: 0, size: 0, frames: NO_FRAMES };
+  readonly held: HeldRecord = { bytes: NO_BYTES, view: NO_VIEW, at: 0, size: 0, frames: NO_FRAMES };
 
   /** PROTOCOL 3.1. False where the sequence is not one. */
   protected readCommon(reader: BatchReader): boolean {
@@ -27,6 +27,7 @@ export class ExchangeRecord {
     const start = reader.at;
     const { held } = this;
     held.bytes = reader.bytes;
+    held.view = view;
     held.at = start;
     held.size = reader.size;
     held.frames = NO_FRAMES;
@@ -388,6 +389,8 @@ function setU32(bytes: Uint8Array, at: number, value: number): void {
 /** A record as the broker holds it: a range of some bytes, and the body's frames beside it. */
 export interface HeldRecord {
   bytes: Uint8Array;
+  /** Of the same `bytes`. */
+  view: DataView;
   at: number;
   size: number;
   frames: readonly Uint8Array[];
@@ -405,6 +408,12 @@ export function requestBody({ bytes, at: start, size, frames }: HeldRecord): rea
   if (frames.length > 0) return frames;
   const fixed = at.REQUEST_SIZE + bytes[start + at.AT_SERVICE_SIZE] + headersSize(bytes, start);
   return [bytes.subarray(start + fixed, start + size)];
+}
+
+/** The service's name in a REQUEST, in UTF-8. */
+export function requestService({ bytes, at: start }: HeldRecord): Uint8Array {
+  const serviceAt = start + at.REQUEST_SIZE;
+  return bytes.subarray(serviceAt, serviceAt + bytes[start + at.AT_SERVICE_SIZE]);
 }
 
 /** The body of a REPLY, as one or more parts. */
@@ -454,7 +463,7 @@ export function forwardReply(
 
 function copyRecord(writer: BatchWriter, record: HeldRecord): number {
   const start = writer.reserve(record.size);
-  copyBytes(record.bytes, record.at, record.size, writer.bytes, start);
+  copyRange(record, record.size, writer, start);
   for (const frame of record.frames) writer.addFrame(frame);
   return start;
 }
@@ -464,14 +473,29 @@ export function copyOf(bytes: Uint8Array, from = 0, end = bytes.length): Uint8Ar
   return Uint8Array.prototype.slice.call(bytes, from, end);
 }
 
-/** Copies without making a view of short ranges, which costs more than the bytes do. */
-export function copyBytes(
-  from: Uint8Array,
-  fromAt: number,
-  size: number,
-  to: Uint8Array,
-  toAt: number,
-): void {
-  if (from instanceof Buffer) from.copy(to, toAt, fromAt, fromAt + size);
-  else to.set(from.subarray(fromAt, fromAt + size), toAt);
+/** Up to this size words in a loop are faster than a copy of V8's, which begins with a view of the range. */
+const WORDS_SIZE_MAX = 400;
+
+interface Bytes {
+  readonly bytes: Uint8Array;
+  /** Of the same `bytes`. */
+  readonly view: DataView;
+}
+
+/** Copies `size` bytes from where `from.at` is to `toAt`. */
+export function copyRange(from: HeldRecord, size: number, to: Bytes, toAt: number): void {
+  let source = from.at;
+  if (size > WORDS_SIZE_MAX) {
+    to.bytes.set(from.bytes.subarray(source, source + size), toAt);
+    return;
+  }
+  const { view: fromView, bytes: fromBytes } = from;
+  const { view: toView, bytes: toBytes } = to;
+  const end = source + size;
+  const wordsEnd = source + (size & ~3);
+  let target = toAt;
+  for (; source < wordsEnd; source += 4, target += 4) {
+    toView.setInt32(target, fromView.getInt32(source, true), true);
+  }
+  for (; source < end; source++, target++) toBytes[target] = fromBytes[source];
 }

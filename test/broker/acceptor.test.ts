@@ -125,6 +125,43 @@ function startWorkerProcess(endpoint: string): ChildProcess {
 }
 
 describe("REP workers", () => {
+  it("are served over ZMTP 2.0, as JeroMQ 0.3 speaks it", async () => {
+    const acceptor = await start();
+    const peer = peerOf(acceptor);
+    let received = Buffer.alloc(0);
+    let onBytes = () => {};
+    peer.on("data", (chunk) => {
+      received = Buffer.concat([received, chunk]);
+      onBytes();
+    });
+    const until = async (size: number) => {
+      while (received.length < size) {
+        await new Promise<void>((resolve) => {
+          onBytes = resolve;
+        });
+      }
+    };
+    // Signature, revision 1, type 4; nothing is sent ahead of what it answers to.
+    peer.write(Buffer.from("ff00000000000000017f", "hex"));
+    await until(11);
+    peer.write(Buffer.from([1, 4]));
+    await until(12);
+    peer.write(Buffer.from([0, 0])); // An identity of no bytes.
+    await until(14);
+    expect(received.toString("hex")).toBe("ff00000000000000017f03050000");
+    const worker = await log.nth<PlainWorker>("worker");
+    received = Buffer.alloc(0);
+    worker.send([bytes("ask"), bytes("more")]);
+    // The envelope's tag of 16 bytes, the delimiter, the parts.
+    const head = 18;
+    await until(head + 2 + 5 + 6);
+    expect(received.subarray(head).toString("latin1")).toBe("\x01\0\x01\x03ask\0\x04more");
+    peer.write(encodeMessage([received.subarray(2, head), Buffer.alloc(0), bytes("answer")]));
+    expect(String(await log.nth(`reply ${worker.id}`))).toBe("answer");
+    peer.destroy();
+    await log.nth("gone");
+  });
+
   it("are served one request after the other, parts intact", async () => {
     const acceptor = await start();
     plainEcho(acceptor.endpoint);
@@ -385,7 +422,7 @@ describe("strangers", () => {
 
     const cases: [string, Buffer][] = [
       ["not-zmtp", bytes("GET / HTTP/1.1\r\n\r\n")],
-      ["zmtp-version", Buffer.from("ff00000000000000017f0105", "hex")],
+      ["zmtp-version", Buffer.from("ff00000000000000017f02", "hex")],
       ["ready-malformed", Buffer.concat([handshakeBytes("REP").subarray(0, 64), Buffer.alloc(9)])],
       [
         "ready-too-large",

@@ -9,7 +9,8 @@ const NO_FRAMES: readonly Uint8Array[] = [];
 function recordOf(size: number, mark: number, frames = NO_FRAMES): HeldRecord {
   const bytes = Buffer.alloc(size + 200, 0xee);
   bytes.fill(mark, 100, 100 + size);
-  return { bytes, at: 100, size, frames };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { bytes, view, at: 100, size, frames };
 }
 
 function contentOf({ bytes, at, size }: HeldRecord): Buffer {

@@ -47,10 +47,10 @@ export class Stage {
   readonly exchange: Exchange;
   readonly ports: Record<Side, FakePort>;
 
-  constructor(limits: Partial<Limits> = {}) {
+  constructor(limits: Partial<Limits> = {}, times?: ConstructorParameters<typeof Exchange>[3]) {
     const resolved = resolveLimits(limits);
     const id = { brokerLow: 1, brokerHigh: 2 };
-    this.exchange = new Exchange(resolved, new ServiceRules(resolved), id);
+    this.exchange = new Exchange(resolved, new ServiceRules(resolved), id, times);
     this.ports = { frontend: new FakePort(), backend: new FakePort() };
     for (const side of ["frontend", "backend"] as const) this.exchange.addPort(this.port(side));
   }

@@ -8,6 +8,7 @@ import {
   type Handshake,
   readHandshake,
   readySizeMax,
+  speaksZmtp3,
 } from "../../build/broker/zmtp.js";
 import { encodeReady, handshakeBytes } from "./zmtp-peer.js";
 
@@ -20,7 +21,7 @@ describe("the greeting", () => {
     expect(greeting.toString("hex")).toBe(
       `ff00000000000000017f0301${Buffer.from("NULL").toString("hex")}${"00".repeat(48)}`,
     );
-    expect(checkGreeting(greeting, "NULL")).toEqual({ state: "whole" });
+    expect(checkGreeting(greeting, "NULL")).toEqual({ state: "whole", version: 3 });
   });
 
   it.each([
@@ -28,7 +29,17 @@ describe("the greeting", () => {
     ["a TLS hello", Buffer.from("1603010200010001fc0303", "hex"), "not-zmtp"],
     ["an unversioned ZMTP 1.0 peer", Buffer.from([1, 0]), "not-zmtp"],
     ["a ZMTP 1.0 frame of long size", Buffer.from("ff00000000000000010000", "hex"), "zmtp-version"],
-    ["ZMTP 2.0", Buffer.from("ff00000000000000017f0105", "hex"), "zmtp-version"],
+    [
+      "a revision between ZMTP 1.0 and 2.0",
+      Buffer.from("ff00000000000000017f00", "hex"),
+      "zmtp-version",
+    ],
+    [
+      "a revision between ZMTP 2.0 and 3.0",
+      Buffer.from("ff00000000000000017f02", "hex"),
+      "zmtp-version",
+    ],
+    ["ZMTP 2.0 of no socket type", Buffer.from("ff00000000000000017f010b", "hex"), "not-zmtp"],
     ["CURVE", encodeGreeting("CURVE"), "mechanism"],
     ["NULLIFY", encodeGreeting("NULLIFY"), "mechanism"],
   ])("refuses %s", (_, bytes, fault) => {
@@ -36,7 +47,25 @@ describe("the greeting", () => {
   });
 
   it("takes the mechanism as a parameter", () => {
-    expect(checkGreeting(encodeGreeting("CURVE"), "CURVE")).toEqual({ state: "whole" });
+    expect(checkGreeting(encodeGreeting("CURVE"), "CURVE")).toEqual({ state: "whole", version: 3 });
+  });
+});
+
+describe("ZMTP 2.0", () => {
+  const greeting = Buffer.from("ff00000000000000017f0104", "hex");
+
+  it("says its socket type behind the revision", () => {
+    for (let size = 0; size < greeting.length; size++) {
+      expect(readHandshake(greeting.subarray(0, size), "NULL")).toEqual({ state: "partial" });
+      expect(speaksZmtp3(greeting.subarray(0, size))).toBe(false);
+    }
+    const ready = { state: "ready", socketType: "REP", version: 2 };
+    expect(readHandshake(greeting, "NULL")).toEqual(ready);
+    expect(readHandshake(Buffer.concat([greeting, Buffer.alloc(100)]), "NULL")).toEqual(ready);
+  });
+
+  it("is refused where a mechanism is asked for, as it has none", () => {
+    expect(faultOf(readHandshake(greeting, "CURVE"))).toBe("mechanism");
   });
 });
 
@@ -47,7 +76,7 @@ describe("READY", () => {
       for (let size = 0; size < bytes.length; size++) {
         expect(readHandshake(bytes.subarray(0, size), "NULL")).toEqual({ state: "partial" });
       }
-      const ready = { state: "ready", socketType: "DEALER" };
+      const ready = { state: "ready", socketType: "DEALER", version: 3 };
       expect(readHandshake(bytes, "NULL")).toEqual(ready);
       expect(readHandshake(Buffer.concat([bytes, Buffer.alloc(100)]), "NULL")).toEqual(ready);
     }

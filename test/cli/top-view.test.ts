@@ -15,13 +15,21 @@ const before = stateOf({
   ],
   other: countsOf({ outcomes: { NOT_FOUND: 50 } }),
   faults: { alien: 7 },
+  unanswered: 0,
 });
 
 const now = stateOf({
   uptimeMs: 12_000,
   requests: 20_000,
   requestBytes: 5 * 1024 * 1024,
-  peers: { clients: 3, plainClients: 1, workers: 2, plainWorkers: 0 },
+  peers: {
+    clients: 3,
+    plainClients: 1,
+    majordomoClients: 0,
+    workers: 2,
+    plainWorkers: 0,
+    majordomoWorkers: 0,
+  },
   services: [
     serviceOf("idle"),
     serviceOf("orders.price", {

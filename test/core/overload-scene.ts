@@ -175,6 +175,9 @@ export class OverloadScene {
         end(peer, this.core.requests.sequence[slot]);
         this.clients[peer].replied++;
       },
+      part: () => {
+        throw new Error("a part");
+      },
       fail: (peer, sequence, status: StatusCode, _reason, retryAfterMs) => {
         if (status !== Status.RESOURCE_EXHAUSTED || retryAfterMs <= 0) {
           throw new Error(`status ${status}, retry after ${retryAfterMs}`);

@@ -82,6 +82,15 @@ export class Scene {
     return this.do({ kind: "reply", peer: worker, slot, generation });
   }
 
+  /** The present worker of a request sends a part of its reply. */
+  part(peer: number, sequence: number, isPassedOn = true): string[] {
+    return this.partFor(this.attempt(peer, sequence), isPassedOn);
+  }
+
+  partFor({ worker, slot, generation }: Attempt, isPassedOn = true): string[] {
+    return this.do({ kind: "part", peer: worker, slot, generation, isPassedOn });
+  }
+
   failure(peer: number, sequence: number, status: StatusCode, untouched = false): string[] {
     const { worker, slot, generation } = this.attempt(peer, sequence);
     return this.do({
@@ -134,6 +143,10 @@ export class Scene {
       reply: (client, slot) => {
         if (!this.#name(slot).startsWith(`c${client}#`)) throw new Error("to the wrong client");
         add(`reply ${this.#name(slot)}`);
+      },
+      part: (client, slot) => {
+        if (!this.#name(slot).startsWith(`c${client}#`)) throw new Error("to the wrong client");
+        add(`part ${this.#name(slot)}`);
       },
       fail: (client, sequence, status, reason, retryAfterMs, attempts) => {
         this.lastRetryAfterMs = retryAfterMs;

@@ -10,7 +10,8 @@ export interface ModelRequest {
   readonly service: string;
   readonly priority: number;
   readonly bytes: number;
-  readonly attemptsMax: number;
+  /** Less than was asked for once a part of its reply was passed on. */
+  attemptsMax: number;
   readonly deadlineMs: number;
   slot: number;
   where: "queued" | "in flight" | "ended";

@@ -12,6 +12,10 @@ export function forge(world: World, random: Random): void {
   const broker = world.brokers[number];
   if (connection === undefined || broker === undefined) return;
   const lie = pickLie(broker, random);
+  if (random.chance(20)) {
+    connection.up({ kind: "part", ...lie, isPassedOn: random.chance(50), isForged: true });
+    return;
+  }
   if (random.chance(60)) {
     connection.up({ kind: "reply", ...lie, id: "forged", isForged: true });
     return;

@@ -34,6 +34,8 @@ export class Model implements Effects {
   #asked: ModelRequest | undefined;
   #isRefusalDue: StatusCode | undefined;
   #answered: ModelRequest | undefined;
+  /** Of which this step brings a part. */
+  #partial: ModelRequest | undefined;
   /** Requests whose worker left in this step and of which nothing was heard yet. */
   #lost: ModelRequest[] = [];
   #refusals: string[] = [];
@@ -92,6 +94,7 @@ export class Model implements Effects {
     this.#command = undefined;
     this.#asked = undefined;
     this.#answered = undefined;
+    this.#partial = undefined;
     this.#isRefusalDue = undefined;
     this.#refusals = [];
     this.#stale = 0;
@@ -104,12 +107,19 @@ export class Model implements Effects {
     switch (command.kind) {
       case "request":
         return this.#expectRequest(command);
+      case "part":
       case "reply":
       case "failure": {
         const worker = this.books.workers.get(command.peer);
         const attempt = worker?.held.get(command.slot);
         if (attempt === undefined || attempt.generation !== command.generation) {
           this.#stale = 1;
+          return;
+        }
+        if (command.kind === "part") {
+          if (attempt.request.where !== "in flight") return;
+          this.#partial = attempt.request;
+          if (command.isPassedOn) attempt.request.attemptsMax = attempt.request.attempts;
           return;
         }
         worker!.held.delete(command.slot);
@@ -245,6 +255,7 @@ export class Model implements Effects {
     must(this.#isRefusalDue === undefined, "not refused");
     must(this.#asked === undefined || this.#asked.slot >= 0, "neither handed out nor held");
     must(this.#answered === undefined, "an answer came and went nowhere");
+    must(this.#partial === undefined, "a part came and went nowhere");
   }
 
   // --- effects ---
@@ -339,6 +350,16 @@ export class Model implements Effects {
     this.#answered = undefined;
     this.#outcome(request);
     this.sink.reply(client, slot);
+  }
+
+  part(client: number, slot: number): void {
+    this.#effect(`part ${client} ${slot}`);
+    const request = this.#placed(slot);
+    must(this.#partial === request, `${request.name} got a part of another`);
+    must(request.client === client, `a part of ${request.name} went to ${client}`);
+    this.#partial = undefined;
+    this.log.meet("part");
+    this.sink.part(client, slot);
   }
 
   fail(

@@ -104,6 +104,13 @@ export const mutants: readonly Mutant[] = [
     "requests.attempt[slot] <= requests.attemptsMax[slot]",
   ),
   mutant(
+    "begin-anew-after-a-part",
+    "core.js",
+    "requests.attemptsMax[slot] = requests.attempt[slot];",
+    ";",
+    60,
+  ),
+  mutant(
     "wrong-byte-count",
     "core.js",
     "requests.bytesHeld -= requests.bytes[slot];",
@@ -118,7 +125,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "idle-beside-a-queue",
     "core.js",
-    "            worker.pool.place(worker);\n            this.#feed(worker);\n        }\n        else if",
+    "            this.#feed(worker);\n        }\n        else if",
     "            worker.pool.place(worker);\n        }\n        else if",
   ),
   mutant("latest-first", "queue.js", "const oldest = flow.head;", "const oldest = flow.tail;"),

@@ -11,6 +11,13 @@ export type Upward =
   | { kind: "cancel"; sequence: number }
   | { kind: "reply"; slot: number; generation: number; id: string; isForged?: boolean }
   | {
+      kind: "part";
+      isForged?: boolean;
+      slot: number;
+      generation: number;
+      isPassedOn: boolean;
+    }
+  | {
       kind: "failure";
       isForged?: boolean;
       slot: number;

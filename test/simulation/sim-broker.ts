@@ -175,6 +175,9 @@ export class SimBroker implements Effects {
     this.#send(client, { kind: "reply", sequence, id: this.#replyId });
   }
 
+  /** These clients have no use for parts: what the core makes of them is all that counts. */
+  part(): void {}
+
   fail(client: number, sequence: number, status: StatusCode): void {
     this.#send(client, { kind: "fail", sequence, status });
   }

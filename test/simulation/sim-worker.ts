@@ -147,6 +147,11 @@ export class SimWorker {
     );
   }
 
+  /** A handler sends a part of its reply. */
+  part({ link, slot, generation }: Job, isPassedOn: boolean): void {
+    link?.connection?.up({ kind: "part", slot, generation, isPassedOn });
+  }
+
   /** A handler ends: with a reply, or with the failure given. */
   finish(job: Job, status: StatusCode, untouched: boolean, nowMs: number): void {
     const { session, sequence, id } = job.question;

@@ -48,6 +48,7 @@ export class Weather {
       [40, () => world.connect()],
       [some(30), () => forge(world, random)],
       [15, () => strangers(world, random)],
+      [some(30), () => this.#part()],
       [some(30), () => this.#cancel()],
       [some(10), () => this.#repeat()],
       [some(15), () => this.#credit()],
@@ -94,12 +95,25 @@ export class Weather {
     client.ask(ask, limits.attemptsDefault, nowMs);
   }
 
+  /** Handlers that may end, or go on. */
+  #running() {
+    const { workers, isHealing } = this.#world;
+    return workers.flatMap((worker) =>
+      worker.isStopped ? [] : worker.finishable(isHealing).map((job) => ({ worker, job })),
+    );
+  }
+
+  #part(): void {
+    const ready = this.#running();
+    if (ready.length === 0) return;
+    const { worker, job } = this.#random.pick(ready);
+    worker.part(job, this.#random.chance(50));
+  }
+
   #finish(): void {
     const random = this.#random;
     const world = this.#world;
-    const ready = world.workers.flatMap((worker) =>
-      worker.isStopped ? [] : worker.finishable(world.isHealing).map((job) => ({ worker, job })),
-    );
+    const ready = this.#running();
     if (ready.length === 0) return;
     const { worker, job } = random.pick(ready);
     const status = random.chance(75)

@@ -1,6 +1,7 @@
 // NATS request-reply as its users write it: `nc.request` with a deadline, workers in a queue group.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -8,29 +9,49 @@ import { pathToFileURL } from "node:url";
 export const SUBJECT = "bench.echo";
 const TIMEOUT_MS = 10_000;
 const SERVER = "nats-server";
+const PACKAGE = "@nats-io/transport-node";
+const benchFolder = new URL("../../", import.meta.url);
 
-/** Why it cannot take part, or undefined. */
-export function absence() {
-  const { status } = spawnSync(SERVER, ["--version"]);
-  if (status !== 0) return `there is no ${SERVER} on the path`;
+/**
+ * Which versions take part, or why it cannot.
+ * @returns {{ version?: string, absent?: string }}
+ */
+export function describeNats() {
+  const { status, stdout } = spawnSync(SERVER, ["--version"], { encoding: "utf8" });
+  if (status !== 0) return { absent: `there is no ${SERVER} on the path` };
   try {
     packagePath();
-    return undefined;
   } catch {
-    return "@nats-io/transport-node is not installed: npm ci --prefix bench";
+    return { absent: `${PACKAGE} is not installed: npm ci --prefix bench` };
   }
+  const manifest = new URL(`node_modules/${PACKAGE}/package.json`, benchFolder);
+  const { version } = JSON.parse(readFileSync(manifest, "utf8"));
+  return { version: `${stdout.trim().replace(": v", " ")}, ${PACKAGE} ${version}` };
 }
 
 function packagePath() {
-  return createRequire(new URL("../../package.json", import.meta.url)).resolve(
-    "@nats-io/transport-node",
-  );
+  return createRequire(new URL("package.json", benchFolder)).resolve(PACKAGE);
 }
 
 /** @param {string} url */
 export async function connectTo(url) {
   const { connect } = await import(pathToFileURL(packagePath()).href);
   return connect({ servers: url });
+}
+
+/**
+ * Bodies as they are, or objects as JSON, which is what carries them over NATS.
+ * @param {import("../load.mjs").Payload} payload
+ * @returns {{ encode(body: any): any, decode(bytes: Uint8Array): any }}
+ */
+export function formatOf(payload) {
+  if (payload !== "order") return { encode: (body) => body, decode: (bytes) => bytes };
+  return {
+    encode: (body) => Buffer.from(JSON.stringify(body)),
+    // Faster than message.json() on bodies of this size.
+    decode: ({ buffer, byteOffset, length }) =>
+      JSON.parse(Buffer.from(buffer, byteOffset, length).toString()),
+  };
 }
 
 async function freePort() {
@@ -70,24 +91,28 @@ export async function startBroker() {
 }
 
 /** @param {import("../party.mjs").WorkerOptions} options */
-export async function startWorker({ backend }) {
+export async function startWorker({ backend, payload }) {
+  const { encode, decode } = formatOf(payload);
   const connection = await connectTo(backend);
+  const handler = (/** @type {any} */ body) => body;
   connection.subscribe(SUBJECT, {
     queue: "workers",
     callback: (/** @type {unknown} */ _error, /** @type {any} */ message) =>
-      message.respond(message.data),
+      message.respond(encode(handler(decode(message.data)))),
   });
   await connection.flush();
   return { stop: () => connection.close() };
 }
 
 /** @param {import("../party.mjs").ClientOptions} options */
-export async function startClient({ frontend }) {
+export async function startClient({ frontend, payload }) {
+  const { encode, decode } = formatOf(payload);
   const connection = await connectTo(frontend);
   return {
-    /** @param {Uint8Array} body */
+    /** @param {any} body */
     async request(body) {
-      return (await connection.request(SUBJECT, body, { timeout: TIMEOUT_MS })).data;
+      const { data } = await connection.request(SUBJECT, encode(body), { timeout: TIMEOUT_MS });
+      return decode(data);
     },
     stop: () => connection.close(),
   };

@@ -52,6 +52,7 @@ article {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 16px 18px 12px; overflow-x: auto;
 }
+article.wide { grid-column: 1 / -1; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 0 6px; line-height: 20px; text-align: right; white-space: nowrap; font-weight: 400; }
 thead th { color: var(--soft); font-size: 12.5px; padding-bottom: 4px; vertical-align: bottom; }

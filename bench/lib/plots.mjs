@@ -1,5 +1,5 @@
 // SVG by hand: ratios on a logarithmic axis, where twice as fast is as far from 1 as half as fast.
-import { promised, times } from "../lib/table.mjs";
+import { promised, times } from "./table.mjs";
 
 const WIDTH = 230;
 const ROW_HEIGHT = 20;

@@ -1,0 +1,66 @@
+// The scenarios of suite broker in plain text, and a line for each target.
+import { absentOnes, targetsText } from "../lib/promises.mjs";
+import { figure, formatTable, times, wrapped } from "../lib/table.mjs";
+import { SCENARIOS } from "./scenarios.mjs";
+
+/** @param {any[]} rows */
+export function brokerText(rows) {
+  const texts = Object.entries(SCENARIOS).flatMap(([name, { title, about }]) => {
+    const own = rows.filter(({ table }) => table === name);
+    if (own.length === 0) return [];
+    return [`${title}\n\n${wrapped(about)}\n\n${tableOf(own)}${refusalNotes(own)}`];
+  });
+  const notes = absentOnes(rows).map(([name, reason]) => `${name} does not take part: ${reason}`);
+  return [HOW, ...texts, ...notes, targetsText(rows, promiseName)].join("\n\n");
+}
+
+const HOW =
+  "x: how many times as fast we are as it, the median over rounds; above 1 we are the faster ones.";
+
+/** @param {any[]} rows of one scenario */
+function tableOf(rows) {
+  const present = rows.filter((row) => row.absent === undefined);
+  const ofRates = present.filter(({ operation }) => operation === "requests/s");
+  const latency = (/** @type {string} */ operation) => (/** @type {any} */ row) =>
+    times(
+      present.find(
+        (other) =>
+          other.operation === operation &&
+          other.depth === row.depth &&
+          other.contender === row.contender,
+      )?.ratio,
+    );
+  const hasLatencies = ofRates.length < present.length;
+  return formatTable(
+    [
+      { title: "depth", value: (row) => row.depth },
+      { title: "clients", value: (row) => row.clients },
+      { title: "workers", value: (row) => row.workers },
+      { title: "contender", value: (row) => row.contender, isText: true },
+      { title: "req/s", value: (row) => figure(Math.round(row.requestsPerSecond)) },
+      { title: "x", value: (row) => times(row.ratio) },
+      { title: "p50 us", value: (row) => figure(row.p50Us) },
+      ...(hasLatencies ? [{ title: "x", value: latency("p50") }] : []),
+      { title: "p99 us", value: (row) => figure(row.p99Us) },
+      ...(hasLatencies ? [{ title: "x", value: latency("p99") }] : []),
+    ],
+    ofRates,
+  );
+}
+
+/** What a broker refused and was asked again, so that it is in no column. @param {any[]} rows */
+function refusalNotes(rows) {
+  const texts = rows
+    .filter(({ refusals }) => refusals !== undefined)
+    .map(
+      ({ contender, refusals }) =>
+        `\n${contender}, in the whole scenario: ${JSON.stringify(refusals)}`,
+    );
+  return [...new Set(texts)].join("");
+}
+
+/** @param {any} row */
+function promiseName({ table, scenario, operation, contender }) {
+  const { title } = SCENARIOS[table];
+  return `${title}: ${scenario}, ${operation}, against ${contender}`;
+}

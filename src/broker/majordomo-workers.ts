@@ -1,0 +1,299 @@
+import { Status } from "../base/status.js";
+import {
+  addressOf,
+  attemptOf,
+  type Dialect,
+  disconnectToWorker,
+  heartbeatToWorker,
+  type MajordomoCommand,
+  requestToWorker,
+} from "../wire/majordomo.js";
+import { NameCache } from "../wire/text.js";
+import { ownFrames } from "./bodies.js";
+import type { Host } from "./host.js";
+import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
+import type { Peer } from "./peers.js";
+import { bodyFault, rawReply } from "./raw-records.js";
+import type { Port } from "./port.js";
+
+export interface MajordomoTimes {
+  /** How often workers are sent a heartbeat, and expected to send one. */
+  heartbeatMs: number;
+  /** After so many intervals of silence a worker is taken for dead. */
+  liveness: number;
+  /** The same for one that works and never sent a heartbeat while it did; 0: it may be silent. */
+  busyLiveness: number;
+}
+
+class MajordomoWorker {
+  /** When it last said anything. */
+  heardMs: number;
+  /** Whether it works on a request whose client still waits. */
+  isBusy = false;
+  busySinceMs = 0;
+  slot = 0;
+  generation = 0;
+  /** Whether it was heard in the middle of its work. The Guide's workers are mute until they have done. */
+  beatsAtWork = false;
+  /** What came of its reply so far, for a client that takes it in one piece. */
+  parts: Uint8Array[] = [];
+
+  constructor(
+    readonly peer: Peer,
+    readonly dialect: Dialect,
+    nowMs: number,
+  ) {
+    this.heardMs = nowMs;
+  }
+}
+
+/** Workers of the Majordomo protocol: each serves one service, one request at a time. */
+export class MajordomoWorkers {
+  /** What came with the command being stepped. */
+  #part: readonly Uint8Array[] = [];
+  #isShuttingDown = false;
+  #beatAtMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #names = new NameCache();
+  readonly #workers = new Map<Peer, MajordomoWorker>();
+
+  constructor(
+    private readonly host: Host,
+    private readonly times: MajordomoTimes,
+    private readonly takesParts: (client: Peer | undefined) => boolean,
+  ) {}
+
+  // --- in ---
+
+  /** A message of `known`, or of a stranger at the backend. */
+  onMessage(
+    port: Port,
+    routingId: Buffer,
+    known: Peer | undefined,
+    dialect: Dialect,
+    command: MajordomoCommand,
+  ): void {
+    const worker = known === undefined ? undefined : this.#workers.get(known);
+    if (worker === undefined) return this.#onStranger(port, routingId, dialect, command);
+    const { faults, delivery } = this.host;
+    worker.heardMs = delivery.nowMs;
+    switch (command.kind) {
+      case "reply":
+        return this.#onReply(worker, command.address, command.body);
+      case "part":
+        return this.#onPart(worker, command.address, command.body);
+      case "heartbeat": {
+        const { heartbeatMs } = this.times;
+        // Not one that crossed with the request on its way.
+        if (worker.isBusy && delivery.nowMs - worker.busySinceMs > heartbeatMs) {
+          worker.beatsAtWork = true;
+        }
+        return;
+      }
+      case "disconnect":
+        return this.host.leave(worker.peer);
+      case "ready":
+        faults.role++;
+        return this.#expel(worker);
+      case "malformed":
+      case "request":
+        // Its request goes to another, or nobody would ever answer it.
+        faults.malformed++;
+        return this.#expel(worker);
+      default:
+        command satisfies never;
+    }
+  }
+
+  #onStranger(port: Port, routingId: Buffer, dialect: Dialect, command: MajordomoCommand): void {
+    const { faults } = this.host;
+    switch (command.kind) {
+      case "ready":
+        return this.#onReady(port, routingId, dialect, command.service);
+      case "malformed":
+        faults.malformed++;
+        return;
+      case "disconnect":
+        return;
+      default:
+        // Of before the broker restarted, or of one that was given up: it is to begin anew.
+        faults.stranger++;
+        port.sendOnce(routingId, disconnectToWorker(dialect));
+    }
+  }
+
+  #onReady(port: Port, routingId: Buffer, dialect: Dialect, service: Uint8Array): void {
+    const { faults, peers, delivery } = this.host;
+    // It takes silence for the end of the broker, and comes to the next one: to be told would bring
+    // it back at once.
+    if (this.#isShuttingDown) return;
+    const name = this.#names.read(service, 0, service.length);
+    if (name === undefined) {
+      faults.malformed++;
+      return;
+    }
+    if (name.startsWith(MANAGEMENT_PREFIX)) {
+      faults.role++;
+      port.sendOnce(routingId, disconnectToWorker(dialect));
+      return;
+    }
+    // Not told either, for the same reason.
+    if (port.accessOf(routingId)?.denial("serve", name) !== undefined) return;
+    const peer = peers.addRoute(port, routingId, "mdp-worker", 0, 0);
+    this.#workers.set(peer, new MajordomoWorker(peer, dialect, delivery.nowMs));
+    this.host.step({
+      kind: "join-worker",
+      peer: peer.index,
+      concurrency: 1,
+      services: [name],
+      lookAhead: false,
+    });
+    if (delivery.refusal !== undefined) {
+      this.#workers.delete(peer);
+      peers.delete(peer);
+      return;
+    }
+    this.#beat();
+  }
+
+  #onReply(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
+    const { host } = this;
+    const { slot, generation } = attemptOf(address);
+    const isMine = slot === worker.slot && generation === worker.generation;
+    const whole = isMine && worker.parts.length > 0 ? [...worker.parts, ...body] : body;
+    // Before the step, which may hand it the next.
+    if (isMine) this.#rest(worker);
+    if (bodyFault(whole, host.limits) !== undefined)
+      return this.#tooLarge(worker, slot, generation);
+    host.delivery.current = rawReply(whole);
+    host.step({ kind: "reply", peer: worker.peer.index, slot, generation });
+  }
+
+  /**
+   * A part of a reply goes on at once to a client of MDP/0.2, and no other worker may begin anew from there on.
+   * For any other client the parts are gathered: their frames and those of FINAL are its reply.
+   */
+  #onPart(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
+    const { core, peers } = this.host;
+    const { slot, generation } = attemptOf(address);
+    const isPassedOn = this.takesParts(peers.at(core.requests.client[slot]));
+    this.#part = body;
+    this.host.step({ kind: "part", peer: worker.peer.index, slot, generation, isPassedOn });
+    this.#part = [];
+    if (bodyFault(worker.parts, this.host.limits) === undefined) return;
+    this.#rest(worker);
+    this.#tooLarge(worker, slot, generation);
+  }
+
+  #tooLarge({ peer }: MajordomoWorker, slot: number, generation: number): void {
+    this.host.faults.malformed++;
+    this.host.step({
+      kind: "failure",
+      peer: peer.index,
+      slot,
+      generation,
+      status: Status.INTERNAL,
+      reason: "the worker's reply is larger than the broker takes",
+      retryAfterMs: 0,
+      untouched: false,
+    });
+  }
+
+  #rest(worker: MajordomoWorker): void {
+    worker.isBusy = false;
+    worker.parts = [];
+  }
+
+  /** Gives up a worker that did what it may not: it is told to begin anew. */
+  #expel({ peer, dialect }: MajordomoWorker): void {
+    const { port, routingId } = peer;
+    this.host.leave(peer);
+    port?.sendOnce(routingId, disconnectToWorker(dialect));
+  }
+
+  // --- out: called while the core steps ---
+
+  /** The message that takes a request to `peer`. */
+  requestTo(peer: Peer, slot: number, generation: number, body: readonly Uint8Array[]) {
+    const worker = this.#workers.get(peer) as MajordomoWorker;
+    worker.isBusy = true;
+    worker.busySinceMs = this.host.delivery.nowMs;
+    worker.slot = slot;
+    worker.generation = generation;
+    worker.parts = [];
+    return requestToWorker(worker.dialect, addressOf(slot, generation), body);
+  }
+
+  /** Nobody waits for what `peer` works on. It cannot be told, but has no more claim to be silent. */
+  onAbort(peer: Peer): void {
+    const worker = this.#workers.get(peer) as MajordomoWorker;
+    worker.isBusy = false;
+    worker.heardMs = this.host.delivery.nowMs;
+  }
+
+  /** The part being stepped, for a client that takes none: kept with the worker that sent it. */
+  gatherPart(peer: Peer): void {
+    this.#workers.get(peer)?.parts.push(...ownFrames(this.#part));
+  }
+
+  get part(): readonly Uint8Array[] {
+    return this.#part;
+  }
+
+  // --- heartbeats and departures ---
+
+  /** Starts the timer of the first worker. */
+  #beat(): void {
+    if (this.#timer !== undefined) return;
+    this.#beatAtMs = this.host.delivery.nowMs;
+    this.#timer = setTimeout(this.#onBeat, this.times.heartbeatMs);
+  }
+
+  #onBeat = (): void => {
+    this.#timer = undefined;
+    this.host.begin();
+    const { nowMs } = this.host.delivery;
+    // After a long turn of the event loop, what they said may wait unread.
+    const isLate = nowMs - this.#beatAtMs > 2 * this.times.heartbeatMs;
+    for (const worker of this.#workers.values()) {
+      const { peer, dialect } = worker;
+      if (!isLate && this.#isSilent(worker, nowMs)) {
+        this.host.leave(peer);
+      } else if (peer.outbox.isEmpty) {
+        peer.outbox.push(heartbeatToWorker(dialect));
+        peer.port?.due(peer.outbox, peer.routingId);
+      }
+    }
+    if (this.#workers.size > 0) this.#beat();
+    this.host.onTurn();
+  };
+
+  #isSilent({ heardMs, isBusy, beatsAtWork }: MajordomoWorker, nowMs: number): boolean {
+    const { heartbeatMs, liveness, busyLiveness } = this.times;
+    const intervals = (nowMs - heardMs) / heartbeatMs;
+    if (!isBusy || beatsAtWork) return intervals >= liveness;
+    return busyLiveness > 0 && intervals >= busyLiveness;
+  }
+
+  onLeave(peer: Peer): void {
+    if (this.#workers.delete(peer) && this.#workers.size === 0) this.close();
+  }
+
+  /** The broker is about to stop: no more workers are taken. */
+  shutdown(): void {
+    this.#isShuttingDown = true;
+  }
+
+  /** Sends all of them away; they come again, to the next broker. */
+  dismiss(): void {
+    for (const { peer, dialect } of this.#workers.values()) {
+      peer.outbox.push(disconnectToWorker(dialect));
+      peer.port?.due(peer.outbox, peer.routingId);
+    }
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+}

@@ -1,0 +1,53 @@
+// Bodies of peers that know no records, as the records that the rest of the broker works with.
+import type { Limits } from "../core/limits.js";
+import { PRIORITY_DEFAULT } from "../core/limits.js";
+import { BatchWriter } from "../wire/batch.js";
+import { BATCH_HEADER_SIZE, Flag } from "../wire/layout.js";
+import {
+  type ExchangeId,
+  type HeldRecord,
+  writeReply,
+  writeRequest,
+} from "../wire/request-record.js";
+import type { Peer } from "./peers.js";
+
+/** A record counts its frames in a byte. */
+const FRAMES_MAX = 255;
+const NO_BYTES = new Uint8Array(0);
+const NO_ID: ExchangeId = { sessionLow: 0, sessionHigh: 0, sequence: 1, slot: 0, generation: 0 };
+
+/** Why a body cannot be taken, or undefined. */
+export function bodyFault(body: readonly Uint8Array[], limits: Limits): string | undefined {
+  if (body.length > FRAMES_MAX) return "too many frames";
+  let size = 0;
+  for (const part of body) size += part.length;
+  return size > limits.recordBytesMax ? "larger than the broker takes" : undefined;
+}
+
+/** The request that `peer` makes of a service, with the broker's default deadline and attempts. */
+export function rawRequest(
+  { sessionLow, sessionHigh }: Peer,
+  sequence: number,
+  service: Uint8Array,
+  body: readonly Uint8Array[],
+): HeldRecord {
+  const writer = new BatchWriter();
+  const id: ExchangeId = { sessionLow, sessionHigh, sequence, slot: 0, generation: 0 };
+  const fields = { priority: PRIORITY_DEFAULT, attempts: 0, timeoutMs: 0, flags: Flag.RAW };
+  writeRequest(writer, id, { ...fields, service, headers: NO_BYTES }, body);
+  return heldIn(writer, body);
+}
+
+/** A reply; the broker writes into it whose it is. */
+export function rawReply(body: readonly Uint8Array[]): HeldRecord {
+  const writer = new BatchWriter();
+  writeReply(writer, NO_ID, Flag.RAW, 0, body);
+  return heldIn(writer, body);
+}
+
+/** The one record that `writer` holds. */
+function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
+  const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
+  const { bytes, view, size } = writer;
+  return { bytes, view, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
+}
