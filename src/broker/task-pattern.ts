@@ -235,7 +235,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     const { record, queue, priority, attemptTimeoutMs, bytes } = task.pushed;
     // PROTOCOL 7.3: the attempt stands where the priority did.
     record.bytes[record.at + AT_A] = task.failedCount + 1;
-    this.#host.delivery.current = record as HeldRecord;
+    this.#host.delivery.current = record;
     this.#host.step({
       kind: "request",
       peer: this.#requireClient().index,
@@ -344,5 +344,6 @@ function taskOf({ bytes: from, at, size, frames }: HeldRecord): TaskRecord {
   bytes[AT_KIND] = Kind.TASK;
   bytes[AT_FLAGS] &= Flag.RAW;
   bytes[AT_B] = 0;
-  return { bytes, at: 0, size, frames: frames.length === 0 ? frames : ownFrames(frames) };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, size);
+  return { bytes, view, at: 0, size, frames: frames.length === 0 ? frames : ownFrames(frames) };
 }

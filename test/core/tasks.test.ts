@@ -80,7 +80,8 @@ class Desk implements TaskOutlet {
 
 function pushedOf(sequence: number, more: Partial<PushedTask> = {}): PushedTask {
   const bytes = more.bytes ?? 100;
-  const record = { bytes: new Uint8Array(8), at: 0, size: 8, frames: [] };
+  const held = new Uint8Array(8);
+  const record = { bytes: held, view: new DataView(held.buffer), at: 0, size: 8, frames: [] };
   return {
     sessionLow: 1,
     sessionHigh: 2,

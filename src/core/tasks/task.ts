@@ -10,6 +10,8 @@ export type TaskState = "storing" | "ready" | "delayed" | "given" | "dead" | "ov
 /** The bytes of a task: a range of some bytes, and the frames of its body beside them. */
 export interface TaskRecord {
   readonly bytes: Uint8Array;
+  /** Of these bytes. */
+  readonly view: DataView;
   readonly at: number;
   readonly size: number;
   readonly frames: readonly Uint8Array[];
