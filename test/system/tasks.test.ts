@@ -213,7 +213,7 @@ test("wrong arguments are refused by name", async () => {
     expect(error.code).toBe("INVALID_ARGUMENT");
     expect(error.message).toContain(Object.keys(options)[0]);
   }
-  expect(() => Worker.start({ brokers: all.broker.backend })).rejects.toThrow(/services must name/);
+  await expect(Worker.start({ brokers: all.broker.backend })).rejects.toThrow(/services must name/);
   const bad = { brokers: all.broker.backend, queues: { "a\u0001": () => {} } };
   await expect(Worker.start(bad)).rejects.toThrow(/queues: a name must/);
   await expect(Broker.start({ ...loopback, tasks: { queueCountMax: 0 } })).rejects.toThrow(
