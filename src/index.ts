@@ -1,11 +1,14 @@
 export type { BrokerState } from "./admin/state.js";
 export { RequestError } from "./base/errors.js";
 export { Status, type StatusName } from "./base/status.js";
+export type { AccessSpec, Action, Grant } from "./base/access.js";
 export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js";
+export type { BrokerCurve, ReloadResult, SecurityEvent } from "./broker/curve-gate.js";
 export { Client } from "./client/client.js";
 export type { ClientOptions, ClientStats, RequestOptions } from "./client/options.js";
 export type { BackoffOptions, RetryOptions } from "./client/retry.js";
 export type { DeadLetter, PushOptions } from "./client/pushes.js";
+export type { CurveKeys } from "./link/curve.js";
 export type { ConnectionEvent } from "./link/membership.js";
 export { defaultTaskLimits, type TaskLimits } from "./core/tasks/task-limits.js";
 export { defaultLimits, type Limits, type ServiceLimits } from "./core/limits.js";

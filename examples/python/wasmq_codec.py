@@ -52,19 +52,20 @@ def open_body(envelope, keys, service, direction, request_id, headers=b"", dicti
     require(size <= SIZE_MAX, "TOO_LARGE")
     fits = body_size <= size + -(-size // 255) + 16 if flags & COMPRESSED else body_size == size
     require(fits, "SIZE_MISMATCH")
-    require(flags & SEALED, "UNSEALED")
-    require(key_id in keys, "UNKNOWN_KEY")
+    require(flags & SEALED or not keys, "UNSEALED")
+    require(not flags & SEALED or key_id in keys, "UNKNOWN_KEY")
     target = target_of(service, direction)
     require(zlib.crc32(target) == target_check, "REDIRECTED")
     require(zlib.crc32(request_id) == request_check, "SWAPPED")
-    fields = envelope[fields_at:payload_at]
-    associated = (envelope[:20] + fields + target + request_id
-                  + struct.pack("<I", len(headers)) + headers)
-    try:
-        body = decrypt(envelope[payload_at:], associated, envelope[20:44], keys[key_id])
-    except CryptoError:
-        raise Refused("TAMPERED")
-    require(struct.unpack_from("<Q", envelope, 36)[0] < 2 ** 48, "BAD_COUNTER")
+    fields, body = envelope[fields_at:payload_at], envelope[payload_at:]
+    if flags & SEALED:
+        associated = (envelope[:20] + fields + target + request_id
+                      + struct.pack("<I", len(headers)) + headers)
+        try:
+            body = decrypt(body, associated, envelope[20:44], keys[key_id])
+        except CryptoError:
+            raise Refused("TAMPERED")
+        require(struct.unpack_from("<Q", envelope, 36)[0] < 2 ** 48, "BAD_COUNTER")
     if not flags & COMPRESSED:
         return unpack(body)
     require(not fields or fields in dictionaries, "UNKNOWN_DICTIONARY")
@@ -85,22 +86,33 @@ def unpack(body):
         raise Refused("NOT_MESSAGEPACK") from error
 
 class Sealer:
-    """One sender. Each message takes a nonce of its own, each Sealer a session of its own."""
-    def __init__(self, key_id, secret):
+    """One sender. Each message takes a nonce of its own, each Sealer a session of its own.
+
+    Without a key bodies go in clear, in the same envelope."""
+    def __init__(self, key_id=0, secret=None):
         self.key_id, self.secret, self.session, self.counter = key_id, secret, random(16), 0
 
     def seal(self, value, service, direction, request_id, headers=b""):
         packed, target = msgpack.packb(value, datetime=True), target_of(service, direction)
         block = lz4.block.compress(packed, store_size=False) if len(packed) >= 128 else packed
-        flags, body = (SEALED | COMPRESSED, block) if len(block) < len(packed) else (SEALED, packed)
+        flags, body = (COMPRESSED, block) if len(block) < len(packed) else (0, packed)
+        flags |= SEALED if self.secret else 0
         header = struct.pack("<BBHIIII", 1, flags, 0, len(packed), zlib.crc32(target),
                              zlib.crc32(request_id), self.key_id)
+        if not self.secret:
+            return header + body
         nonce = self.session + struct.pack("<Q", self.counter)
         self.counter += 1
         associated = header + target + request_id + struct.pack("<I", len(headers)) + headers
         return header + nonce + encrypt(body, associated, nonce, self.secret)
 
 # The command line: one body on standard input, one on standard output.
+
+def read_keys(path):
+    """The keys of a file, one a line; # begins a comment."""
+    with open(path) as file:
+        tokens = [line.split("#")[0].strip() for line in file]
+    return [read_key(token) for token in tokens if token]
 
 def main():
     import argparse, json, sys
@@ -120,9 +132,7 @@ def main():
         parser.error(f"--id must be 16 bytes, got {len(options.id)}")
     context = options.service, options.direction, options.id, options.headers
     try:
-        with open(options.keys) as file:
-            tokens = [line.split("#")[0].strip() for line in file]
-        keys = [read_key(token) for token in tokens if token]
+        keys = read_keys(options.keys)
         if not keys:
             parser.error(f"--keys: {options.keys} holds no key")
         if options.action == "open":

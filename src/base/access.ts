@@ -2,6 +2,8 @@
 // of the system: of services and queues `name`, `prefix.*` and `*`; of topics `*` for one part
 // between dots and a `>` at the end for one or more.
 
+import { isCurveKey } from "./check.js";
+
 /** What can be granted. */
 export const ACTIONS = [
   "call",
@@ -154,11 +156,6 @@ export function readAccessSpec(value: unknown): AccessSpec {
     }
   }
   return { keys: known as AccessSpec["keys"] };
-}
-
-/** Whether `text` is a CURVE key, 32 bytes in Z85 (RFC 32). */
-export function isCurveKey(text: unknown): text is string {
-  return typeof text === "string" && /^[0-9a-zA-Z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/.test(text);
 }
 
 function checkPatterns(where: string, patterns: unknown, action: Action): void {

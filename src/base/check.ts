@@ -1,3 +1,15 @@
+/** `value` if it is a CURVE key, 32 bytes in Z85 (RFC 32); throws TypeError, without it, otherwise. */
+export function curveKey(name: string, value: string): string {
+  if (isCurveKey(value)) return value;
+  const size = typeof value === "string" ? `${value.length} characters` : typeof value;
+  throw new TypeError(`${name} must be a CURVE key, 40 characters of Z85, got ${size}`);
+}
+
+/** Whether `text` is a CURVE key, 32 bytes in Z85. */
+export function isCurveKey(text: unknown): boolean {
+  return typeof text === "string" && /^[0-9a-zA-Z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/.test(text);
+}
+
 /** `value` if it is a whole number in the range; throws RangeError otherwise. */
 export function wholeNumber(name: string, value: number, least: number, most: number): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;

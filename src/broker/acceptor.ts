@@ -7,36 +7,24 @@
 //   DEALER, ROUTER, REQ --+                +--> the shared ROUTER
 //                         +-- acceptor ----+
 //   REP ------------------+                +--> a DEALER of its own: a PlainWorker
-import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { createServer, type NetConnectOpts, type Server, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import type { NetConnectOpts } from "node:net";
 import { BytePipe } from "./byte-pipe.js";
 import {
   connectOptions,
   listenError,
-  listenOn,
+  makePrivateFolder,
   parseEndpoint,
-  unixPathSizeMax,
+  privateEndpoint,
 } from "./listen-endpoint.js";
-import { PeerHandshake, refusePeer } from "./peer-handshake.js";
+import { type Connection, Listener, type ListenerRefusal, requireCount } from "./listener.js";
+import { refusePeer } from "./peer-handshake.js";
 import { PlainDealer, type PlainFault, type PlainWorker } from "./plain-worker.js";
-import type { HandshakeFault, ZmtpVersion } from "./zmtp.js";
 
 export type { PlainWorker } from "./plain-worker.js";
 
 /** Why a connection was refused or dropped. Stable names: counters are keyed by them. */
-export type RefusalReason =
-  | HandshakeFault
-  | PlainFault
-  | "handshake-timeout"
-  | "closed-early" // Closed by the peer before its READY: a port scan, a health check.
-  | "socket-type"
-  | "connections-max"
-  | "handshakes-max" // The oldest unfinished handshake gave way to a newer connection.
-  | "upstream" // Our own private socket could not be had or did not answer.
-  | "accept"; // The system could not accept: out of file descriptors.
+export type RefusalReason = ListenerRefusal | PlainFault | "socket-type" | "upstream"; // Our own private socket could not be had or did not answer.
 
 export interface AcceptorEvents {
   onPlainWorker(worker: PlainWorker): void; // Handshake done, ready for a request.
@@ -57,29 +45,15 @@ export interface AcceptorOptions {
   events: AcceptorEvents;
 }
 
-/** A connection whose handshake told what it is. */
-interface Connection {
-  peer: Socket;
-  remote: string;
-  bytes: Buffer; // All that was read of it.
-  version: ZmtpVersion;
-}
-
-// Above the length of the system's accept queue that node:net drains in one turn (511 and up),
-// so that a burst of honest workers does not push out its own.
-const handshakesMaxDefault = 1024;
-
 const mechanism = "NULL";
 
 export class Acceptor {
-  readonly endpoint: string;
   readonly refusalCounts: ReadonlyMap<RefusalReason, number>;
   #options: AcceptorOptions;
-  #server: Server;
+  #listener: Listener;
   #folder: string;
   #router: NetConnectOpts;
   #refusals: Map<RefusalReason, number>;
-  #handshakes = new Map<PeerHandshake, string>(); // To the remote address. Oldest first.
   #pipes = new Set<BytePipe>();
   #workers = new Set<PlainDealer>();
   #lastId = 0;
@@ -88,44 +62,49 @@ export class Acceptor {
 
   /** Rejects with a RangeError for a bad option, else an Error with the system's `code`. */
   static async listen(options: AcceptorOptions): Promise<Acceptor> {
-    const endpoint = parseEndpoint("endpoint", options.endpoint);
     const router = connectOptions(parseEndpoint("routerEndpoint", options.routerEndpoint));
-    for (const name of ["heartbeatIntervalMs", "heartbeatTimeoutMs", "handshakeTimeoutMs"] as const)
-      requireCount(name, options[name]);
-    requireCount("connectionsMax", options.connectionsMax);
-    if (options.handshakesMax !== undefined) requireCount("handshakesMax", options.handshakesMax);
+    requireCount("heartbeatIntervalMs", options.heartbeatIntervalMs);
+    requireCount("heartbeatTimeoutMs", options.heartbeatTimeoutMs);
     if (options.maxMessageSize !== -1) requireCount("maxMessageSize", options.maxMessageSize);
-
-    const server = createServer({ noDelay: true });
+    let acceptor: Acceptor;
+    const listener = await Listener.listen(
+      { ...options, mechanism },
+      {
+        // Nobody connects before this function has its listener.
+        onReady: (...args) => acceptor.#onReady(...args),
+        onRefused: (reason, remote) => acceptor.#refuse(reason, remote),
+        readyCount: () => acceptor.#pipes.size,
+      },
+    );
     try {
-      const resolved = await listenOn(server, endpoint);
-      return new Acceptor(options, resolved, router, server, makeFolder());
+      acceptor = new Acceptor(options, listener, router, makePrivateFolder());
+      return acceptor;
     } catch (error) {
-      server.close();
+      await listener.close();
       throw listenError(options.endpoint, error);
     }
   }
 
   private constructor(
     options: AcceptorOptions,
-    endpoint: string,
+    listener: Listener,
     router: NetConnectOpts,
-    server: Server,
     folder: string,
   ) {
     this.#options = options;
-    this.endpoint = endpoint;
+    this.#listener = listener;
     this.#router = router;
-    this.#server = server;
     this.#folder = folder;
     this.refusalCounts = this.#refusals = new Map();
-    server.on("connection", (peer) => this.#onConnection(peer));
-    server.on("error", () => this.#refuse("accept", "unknown"));
+  }
+
+  get endpoint(): string {
+    return this.#listener.endpoint;
   }
 
   /** Connections served or in their handshake. */
   get connectionCount(): number {
-    return this.#handshakes.size + this.#pipes.size;
+    return this.#listener.handshakeCount + this.#pipes.size;
   }
 
   /**
@@ -138,9 +117,7 @@ export class Acceptor {
   }
 
   async #close(lingerMs: number): Promise<void> {
-    const listenerClosed = new Promise((resolve) => this.#server.close(resolve));
-    for (const handshake of this.#handshakes.keys()) handshake.abort();
-    this.#handshakes.clear();
+    const listenerClosed = this.#listener.close();
     for (const worker of this.#workers) worker.close();
     if (lingerMs > 0) await this.#idle(lingerMs);
     for (const pipe of this.#pipes) pipe.destroy();
@@ -160,42 +137,6 @@ export class Acceptor {
       };
       this.#onIdle();
     });
-  }
-
-  #onConnection(peer: Socket): void {
-    const remote = peer.remoteAddress ? `${peer.remoteAddress}:${peer.remotePort}` : "ipc";
-    if (this.#closing !== null) {
-      peer.destroy();
-      return;
-    }
-    if (this.connectionCount >= this.#options.connectionsMax) {
-      peer.on("error", () => {});
-      peer.destroy();
-      this.#refuse("connections-max", remote);
-      return;
-    }
-    const handshakesMax = this.#options.handshakesMax ?? handshakesMaxDefault;
-    if (this.#handshakes.size >= handshakesMax) {
-      // The oldest goes: refusing the newest would let idle connections lock out every worker.
-      const [[oldest, oldestRemote]] = this.#handshakes;
-      oldest.abort();
-      this.#handshakes.delete(oldest);
-      this.#refuse("handshakes-max", oldestRemote);
-    }
-    const handshake = new PeerHandshake({
-      peer,
-      mechanism,
-      timeoutMs: this.#options.handshakeTimeoutMs,
-      onReady: (socketType, bytes, version) => {
-        this.#handshakes.delete(handshake);
-        this.#onReady(socketType, { peer, remote, bytes, version });
-      },
-      onRefused: (reason) => {
-        this.#handshakes.delete(handshake);
-        this.#refuse(reason, remote);
-      },
-    });
-    this.#handshakes.set(handshake, remote);
   }
 
   #onReady(socketType: string, connection: Connection): void {
@@ -289,21 +230,4 @@ export class Acceptor {
     this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
     this.#options.events.onRefused(reason, remote);
   }
-}
-
-function requireCount(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 1 || value > 0x7fffffff) {
-    throw new RangeError(`${name} must be 1..${0x7fffffff}, got ${value}`);
-  }
-}
-
-/** A folder that only this user may enter (mode 0700), its name short enough for sockets in it. */
-function makeFolder(): string {
-  if (process.platform === "win32") return mkdtempSync(join(tmpdir(), "wq-"));
-  const fits = Buffer.byteLength(tmpdir()) + "/wq-XXXXXX/4294967296".length <= unixPathSizeMax;
-  return mkdtempSync(join(fits ? tmpdir() : "/tmp", "wq-"));
-}
-
-function privateEndpoint(folder: string, id: number): string {
-  return process.platform === "win32" ? "tcp://127.0.0.1:*" : `ipc://${folder}/${id}`;
 }

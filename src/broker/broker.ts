@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { parseAdminAddress } from "../admin/address.js";
 import type { TasksState } from "../admin/state.js";
 import type { AdminServer } from "../admin/server.js";
+import type { AccessSpec } from "../base/access.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
@@ -12,6 +13,12 @@ import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
 import { resolveTaskLimits, type TaskLimits } from "../core/tasks/task-limits.js";
 import { QUEUE_PREFIX } from "../wire/layout.js";
 import { Acceptor } from "./acceptor.js";
+import {
+  type BrokerCurve,
+  CurveGate,
+  type ReloadResult,
+  type SecurityEvent,
+} from "./curve-gate.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { majordomoTimes } from "./majordomo.js";
@@ -58,6 +65,13 @@ export interface BrokerOptions {
   directPort?: number | false;
   /** Bounds of tasks, and how they are tried again, that differ from the defaults. */
   tasks?: Partial<TaskLimits>;
+  /**
+   * CURVE at every listener: the broker's key pair, and who may come in and do what. What its access
+   * file does not grant is refused.
+   */
+  curve?: BrokerCurve;
+  /** Told of what CURVE and the access file refused, each time. */
+  onSecurity?: (event: SecurityEvent) => void;
   /**
    * Where to be watched over HTTP, `host:port` on loopback, port 0 for any: /metrics, /healthz,
    * /readyz, /v1/state. Off unless given.
@@ -106,6 +120,7 @@ export class Broker {
   readonly #frontend: RouterPort;
   readonly #backends: readonly RouterPort[];
   readonly #acceptors: readonly Acceptor[];
+  readonly #gate: CurveGate | undefined;
   readonly #folder: string;
   readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
@@ -113,7 +128,13 @@ export class Broker {
   private constructor(
     exchange: Exchange,
     frontend: { port: RouterPort; endpoints: readonly string[] },
-    backend: { port: RouterPort; direct: RouterPort; acceptors: readonly Acceptor[] },
+    backend: {
+      port: RouterPort;
+      direct: RouterPort;
+      acceptors: readonly Acceptor[];
+      endpoints: readonly string[];
+    },
+    gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
     folder: string,
     probeIntervalMs: number,
@@ -127,7 +148,8 @@ export class Broker {
     this.frontend = frontend.endpoints;
     this.#backends = [backend.port, backend.direct];
     this.#acceptors = backend.acceptors;
-    this.backend = backend.acceptors.map((acceptor) => acceptor.endpoint);
+    this.backend = backend.endpoints;
+    this.#gate = gate;
     this.#folder = folder;
   }
 
@@ -180,14 +202,30 @@ export class Broker {
     const acceptors: Acceptor[] = [];
     const tasks = new TaskPattern(exchange, taskLimits);
     exchange.addPattern(tasks);
-    const watch = new Watch(exchange, acceptors, limits, tasks);
+    let gate: CurveGate | undefined;
+    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits, tasks);
     let admin: AdminServer | undefined;
     try {
+      if (options.curve !== undefined) {
+        const { onSecurity } = options;
+        gate = new CurveGate(options.curve, exchange, {
+          ...portOptions,
+          connectionsMax,
+          onSecurity,
+        });
+      }
       if (options.admin !== undefined) admin = await watch.listen(options.admin);
       const bound: string[] = [];
-      for (const endpoint of frontends) bound.push(await bindRouter(frontend, endpoint));
+      const served: string[] = [];
+      if (gate !== undefined) {
+        for (const endpoint of frontends) bound.push(await gate.listen("frontend", endpoint));
+        for (const endpoint of backends) served.push(await gate.listen("backend", endpoint));
+      }
+      for (const endpoint of gate === undefined ? frontends : []) {
+        bound.push(await bindRouter(frontend, endpoint));
+      }
       const inner = await backend.bind(privateEndpoint(folder));
-      for (const endpoint of backends) {
+      for (const endpoint of gate === undefined ? backends : []) {
         acceptors.push(
           await Acceptor.listen({
             ...times,
@@ -204,7 +242,9 @@ export class Broker {
           }),
         );
       }
-      await offerDirect(exchange, backend, direct, acceptors, directPort);
+      served.push(...acceptors.map(({ endpoint }) => endpoint));
+      // Nothing there would tell whose key a message came with.
+      if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
       frontend.open();
       backend.open();
       direct.open();
@@ -212,7 +252,8 @@ export class Broker {
       return new Broker(
         exchange,
         { port: frontend, endpoints: bound },
-        { port: backend, direct, acceptors },
+        { port: backend, direct, acceptors, endpoints: served },
+        gate,
         { watch, admin },
         folder,
         probeIntervalMs,
@@ -223,6 +264,7 @@ export class Broker {
       backend.close(0);
       direct.close(0);
       for (const acceptor of acceptors) await acceptor.close();
+      await gate?.close();
       rmSync(folder, { recursive: true, force: true });
       throw error;
     }
@@ -245,7 +287,9 @@ export class Broker {
       queued,
       clients: core.clientCount - peers.innerCount,
       workers: core.workerCount,
-      backendConnections: this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0),
+      backendConnections:
+        this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0) +
+        (this.#gate?.connectionsOf("backend") ?? 0),
       services,
       counts: { ...core.counts },
       faults: { ...faults },
@@ -253,6 +297,16 @@ export class Broker {
       unanswered: majordomo.unanswered,
       refusals: this.#watch.refusals(),
     };
+  }
+
+  /**
+   * Under CURVE: takes another access file, or the given one as it is now. Whoever may still be here is
+   * not disturbed; others are told and cut off. Throws an Error of one line where it cannot be read or
+   * is none, and changes nothing.
+   */
+  reloadAccess(access?: string | AccessSpec): ReloadResult {
+    if (this.#gate === undefined) throw new Error("a broker without CURVE has no access file");
+    return this.#gate.reload(access);
   }
 
   /**
@@ -275,10 +329,12 @@ export class Broker {
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
     const ports = [this.#frontend, ...this.#backends];
-    await Promise.all(ports.map((port) => port.settle(lingerMs)));
+    const curvePorts = this.#gate === undefined ? [] : Object.values(this.#gate.ports);
+    await Promise.all([...ports, ...curvePorts].map((port) => port.settle(lingerMs)));
     this.#exchange.close();
     for (const port of ports) port.close(lingerMs);
     for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
+    await this.#gate?.close({ lingerMs });
     await this.#admin?.close();
     rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;

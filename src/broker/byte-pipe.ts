@@ -6,17 +6,23 @@
 //
 // A peer of ZMTP 2.0 was sent, and its upstream has swallowed, the greeting's first 11 bytes.
 import { connect, type NetConnectOpts, type Socket } from "node:net";
-import { checkGreeting, greetingHeadSize, greetingSize, type ZmtpVersion } from "./zmtp.js";
+import {
+  checkGreeting,
+  greetingHeadSize,
+  greetingSize,
+  type Mechanism,
+  type ZmtpVersion,
+} from "./zmtp.js";
 
 export interface BytePipeOptions {
   peer: Socket; // Paused, its 'data' listener taken off.
   upstream: NetConnectOpts;
   replay: Buffer; // All that was read from the peer so far.
-  mechanism: string;
+  mechanism: Mechanism;
   version: ZmtpVersion; // The peer's.
   openTimeoutMs: number;
   stallTimeoutMs: number; // How long an end may hold up the other's close, or take no bytes.
-  onOpen(): void; // ZeroMQ has answered: its READY is on the way to the peer.
+  onOpen(): void; // ZeroMQ has answered: its READY, or WELCOME, is on the way to the peer.
   onUpstreamClosed(): void; // At most once, and only after onOpen.
   onClosed(opened: boolean): void; // Exactly once, when both ends are closed.
 }

@@ -479,6 +479,42 @@ export class Exchange implements Host {
     return undefined;
   }
 
+  // --- who is no longer allowed ---
+
+  /** Tells a native peer why it is cut off, and forgets it. Cutting is the port's. */
+  evict(port: Port, routingId: Buffer, status: StatusCode, reason: string): void {
+    const peer = this.peers.ofRoute(port, routingId);
+    if (peer === undefined) return;
+    this.begin();
+    if (peer.role === "client" || peer.role === "worker") {
+      this.tell(port, routingId, peer, { status, reason, record: NO_RECORD });
+    }
+    // Out before it is forgotten with all that it is owed.
+    this.onTurn();
+    if (this.peers.at(peer.index) === peer) this.leave(peer);
+    this.onTurn();
+  }
+
+  /** Cuts off workers that serve what their key may serve no longer; returns how many. */
+  recheck(): number {
+    let count = 0;
+    for (const peer of [...this.peers]) {
+      const { access, port, routingId, plainWorker } = peer;
+      if (access === undefined) continue;
+      const services = this.core.worker(peer.index)?.pool.services ?? [];
+      const lost = services.find(({ name }) => !access.may("serve", name));
+      if (lost === undefined) continue;
+      count++;
+      const reason = access.deny("serve", lost.name);
+      if (port !== undefined) {
+        this.evict(port, routingId, Status.PERMISSION_DENIED, reason);
+        port.cut(routingId);
+      }
+      plainWorker?.close();
+    }
+    return count;
+  }
+
   // --- turns, time and departures ---
 
   /** All that came in is handled: sends what it brought about. */

@@ -1,11 +1,13 @@
-// The start of one accepted connection: our greeting out, the peer's greeting and READY in. To a
+// The start of one accepted connection: our greeting out, the peer's greeting and READY or HELLO in. To a
 // peer of ZMTP 2.0 goes the head of our greeting alone: the rest is said by the socket it is joined to.
 import type { Socket } from "node:net";
 import {
   encodeError,
   encodeGreeting,
   greetingHeadSize,
+  greetingSize,
   type HandshakeFault,
+  type Mechanism,
   readHandshake,
   speaksZmtp3,
   type ZmtpVersion,
@@ -13,18 +15,22 @@ import {
 
 export interface PeerHandshakeOptions {
   peer: Socket;
-  mechanism: string;
+  mechanism: Mechanism;
   timeoutMs: number;
   /** `bytes` is all that was read; the peer is paused and nobody listens to it any more. */
   onReady(socketType: string, bytes: Buffer, version: ZmtpVersion): void;
   onRefused(reason: HandshakeFault | "handshake-timeout" | "closed-early"): void;
 }
 
+/** How long one that comes with another mechanism may take to read that in our greeting, and go. */
+const MISMATCH_MS = 500;
+
 export class PeerHandshake {
   #options: PeerHandshakeOptions;
   #bytes: Buffer = Buffer.alloc(0);
   #timer: NodeJS.Timeout;
   #hasGreeted = false;
+  #onAbort: (() => void) | undefined;
 
   constructor(options: PeerHandshakeOptions) {
     this.#options = options;
@@ -46,11 +52,7 @@ export class PeerHandshake {
   #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     const handshake = readHandshake(this.#bytes, this.#options.mechanism);
-    if (!this.#hasGreeted && handshake.state !== "faulty" && speaksZmtp3(this.#bytes)) {
-      this.#hasGreeted = true;
-      const greeting = encodeGreeting(this.#options.mechanism);
-      this.#options.peer.write(greeting.subarray(greetingHeadSize));
-    }
+    if (handshake.state !== "faulty" || handshake.fault === "mechanism") this.#greet();
     switch (handshake.state) {
       case "partial":
         return;
@@ -67,6 +69,17 @@ export class PeerHandshake {
     }
   };
 
+  /** Sends the rest of our greeting, once. */
+  #greet(): void {
+    if (this.#hasGreeted || !speaksZmtp3(this.#bytes)) return;
+    const { mechanism, peer } = this.#options;
+    // Under CURVE when the peer has said its own mechanism: one that comes without would be gone at
+    // the sight of ours, and nobody would know why.
+    if (mechanism === "CURVE" && this.#bytes.length < greetingSize) return;
+    this.#hasGreeted = true;
+    peer.write(encodeGreeting(mechanism).subarray(greetingHeadSize));
+  }
+
   #onError = (): void => {
     // 'close' follows.
   };
@@ -75,6 +88,7 @@ export class PeerHandshake {
 
   #refuse(reason: HandshakeFault | "handshake-timeout" | "closed-early", detail?: string): void {
     this.#detach();
+    if (reason === "mechanism" && !this.#options.peer.destroyed) return this.#awaitMismatch();
     // Only a peer that has shown to speak ZMTP 3 is told why, in its own tongue.
     const isReadyFault = reason === "ready-malformed" || reason === "ready-too-large";
     if (isReadyFault && detail !== undefined) refusePeer(this.#options.peer, detail);
@@ -82,7 +96,25 @@ export class PeerHandshake {
     this.#options.onRefused(reason);
   }
 
+  /**
+   * Leaves it time to find the mismatch itself: ZeroMQ names it then, and would report a broken pipe
+   * if it had something to write first.
+   */
+  #awaitMismatch(): void {
+    const { peer } = this.#options;
+    const onClose = () => {
+      clearTimeout(this.#timer);
+      this.#options.onRefused("mechanism");
+    };
+    this.#timer = setTimeout(() => peer.destroy(), MISMATCH_MS);
+    peer.once("close", onClose);
+    this.#onAbort = () => peer.off("close", onClose);
+    peer.resume();
+    peer.end();
+  }
+
   #detach(): void {
+    this.#onAbort?.();
     clearTimeout(this.#timer);
     this.#options.peer.off("data", this.#onData);
     this.#options.peer.off("close", this.#onClose);

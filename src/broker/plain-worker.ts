@@ -1,8 +1,9 @@
 // One connected REP socket and the DEALER that is its only correspondent.
-import { strict as assert } from "node:assert";
-import { randomBytes } from "node:crypto";
 import { Context, Dealer } from "zeromq";
 import type { Access } from "../base/access.js";
+import { PlainDialogue, type PlainFault } from "./plain-dialogue.js";
+
+export type { PlainFault } from "./plain-dialogue.js";
 
 /** An unmodified REP socket: one request at a time, its reply before the next. */
 export interface PlainWorker {
@@ -29,19 +30,6 @@ export interface PlainDealerOptions {
   onClosed(): void; // Exactly once, after the last reply.
 }
 
-export type PlainFault = "reply-unexpected" | "reply-malformed";
-
-const delimiter = Buffer.alloc(0);
-
-// | broker u64, random | worker u32 | sequence u32 |, sent as the envelope of each request. REP
-// gives it back before its reply (RFC 28). It is needed: a REP that was stopped or cut off
-// answers what it had in hand over its next connection, where another request may be waiting.
-const tagSize = 16;
-const brokerTag = randomBytes(8);
-
-// Replies to earlier connections that one may bring; a REP holds one for each it was cut off from.
-const staleCountMax = 16;
-
 // One request out and one reply in is all that the pattern allows; one more shows its breach.
 const highWaterMark = 2;
 
@@ -61,15 +49,14 @@ export class PlainDealer implements PlainWorker {
   readonly endpoint: string;
   #options: PlainDealerOptions;
   #dealer: Dealer;
-  #state: "idle" | "busy" | "finishing" | "closed" = "idle";
-  #tag: Buffer = delimiter;
-  #sequence = 0;
-  #staleCount = 0;
+  #state: "open" | "finishing" | "closed" = "open";
+  readonly #dialogue: PlainDialogue;
 
   /** Binds at once; throws what ZeroMQ throws (too many files, a bad endpoint). */
   constructor(options: PlainDealerOptions) {
     this.id = options.id;
     this.#options = options;
+    this.#dialogue = new PlainDialogue(options.id);
     this.#dealer = new Dealer({
       context: plainContext(),
       linger: 0,
@@ -90,15 +77,9 @@ export class PlainDealer implements PlainWorker {
   }
 
   send(parts: Uint8Array[]): void {
-    if (this.#state === "finishing" || this.#state === "closed") return;
-    assert(this.#state === "idle", `plain worker ${this.id} already has a request`);
-    this.#state = "busy";
-    this.#tag = Buffer.allocUnsafe(tagSize);
-    brokerTag.copy(this.#tag);
-    this.#tag.writeUInt32LE(this.id >>> 0, 8);
-    this.#tag.writeUInt32LE(++this.#sequence >>> 0, 12);
+    if (this.#state !== "open") return;
     // Rejected only by a close in between, which onClosed tells.
-    this.#dealer.send([this.#tag, delimiter, ...parts]).catch(() => {});
+    this.#dealer.send(this.#dialogue.begin(parts)).catch(() => {});
   }
 
   close(): void {
@@ -108,8 +89,7 @@ export class PlainDealer implements PlainWorker {
 
   /** The peer has gone: closes, but delivers a reply that had fully arrived. */
   finish(): void {
-    if (this.#state === "busy") this.#state = "finishing";
-    else this.#state = "closed";
+    if (this.#state === "open") this.#state = this.#dialogue.isBusy ? "finishing" : "closed";
     // A receive that waits is tried a last time by close(), so that reply is not lost.
     this.#dealer.close();
   }
@@ -130,19 +110,14 @@ export class PlainDealer implements PlainWorker {
 
   #onMessage(parts: Buffer[]): void {
     if (this.#state === "closed") return;
-    const hasEnvelope = parts.length >= 3 && parts[0].length === tagSize && parts[1].length === 0;
-    if (hasEnvelope && !parts[0].equals(this.#tag) && this.#staleCount < staleCountMax) {
-      this.#staleCount++;
-      return;
-    }
-    if (this.#state === "idle" || !hasEnvelope || !parts[0].equals(this.#tag)) {
-      const fault = this.#state === "idle" ? "reply-unexpected" : "reply-malformed";
+    const reply = this.#dialogue.read(parts);
+    if (reply === "stale") return;
+    if (typeof reply === "string") {
       this.close();
-      this.#options.onFault(fault);
+      this.#options.onFault(reply);
       return;
     }
-    this.#state = this.#state === "busy" ? "idle" : "closed";
-    this.#tag = delimiter;
-    this.#options.onReply(parts.slice(2));
+    if (this.#state === "finishing") this.#state = "closed";
+    this.#options.onReply(reply);
   }
 }

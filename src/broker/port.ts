@@ -44,6 +44,9 @@ export abstract class Port {
   /** What the peer may do; undefined where everything is allowed, since nobody shows a key. */
   abstract accessOf(routingId: Buffer): Access | undefined;
 
+  /** Ends the connection of this peer, which hears what was sent to it before. Not all ports can. */
+  cut(_routingId: Buffer): void {}
+
   close(_lingerMs: number): void {
     this.isClosed = true;
     clearTimeout(this.#retry);

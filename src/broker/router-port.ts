@@ -6,7 +6,7 @@ const ZMQ_ROUTER_NOTIFY = 97;
 const ZMQ_NOTIFY_DISCONNECT = 2;
 
 /** Messages in a row from one socket before timers and other sockets get a turn. */
-const MESSAGES_PER_TURN = 16;
+export const MESSAGES_PER_TURN = 16;
 const MESSAGES_QUEUED_MAX = 64;
 /**
  * What of one peer may wait to be read: more than one can have sent that keeps to its credit, each message
@@ -37,6 +37,19 @@ export interface RouterPortOptions {
   messageBytesMax: number;
 }
 
+/** What a socket bears that the broker has, whatever its kind. */
+export function socketLimits(options: RouterPortOptions) {
+  return {
+    sendTimeout: 0,
+    sendHighWaterMark: MESSAGES_QUEUED_MAX,
+    receiveHighWaterMark: MESSAGES_UNREAD_MAX,
+    heartbeatInterval: options.heartbeatIntervalMs,
+    heartbeatTimeout: options.heartbeatTimeoutMs,
+    handshakeInterval: options.handshakeTimeoutMs,
+    maxMessageSize: options.messageBytesMax,
+  };
+}
+
 /** One ROUTER socket for all its peers. */
 export class RouterPort extends Port {
   readonly #socket: NotifyingRouter;
@@ -46,16 +59,10 @@ export class RouterPort extends Port {
     super(events);
     this.#events = events;
     this.#socket = new NotifyingRouter({
+      ...socketLimits(options),
       // A peer that is unknown or full is an error at once, not a silent loss or a wait.
       mandatory: true,
-      sendTimeout: 0,
       linger: 0,
-      sendHighWaterMark: MESSAGES_QUEUED_MAX,
-      receiveHighWaterMark: MESSAGES_UNREAD_MAX,
-      heartbeatInterval: options.heartbeatIntervalMs,
-      heartbeatTimeout: options.heartbeatTimeoutMs,
-      handshakeInterval: options.handshakeTimeoutMs,
-      maxMessageSize: options.messageBytesMax,
       backlog: 1024,
     });
     this.#socket.notifyDisconnects();

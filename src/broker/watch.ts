@@ -2,7 +2,6 @@ import type { AdminServer, Watched } from "../admin/server.js";
 import type { BrokerState, TasksState } from "../admin/state.js";
 import { packageVersion } from "../admin/version.js";
 import type { Limits } from "../core/limits.js";
-import type { Acceptor } from "./acceptor.js";
 import type { Exchange } from "./exchange.js";
 import type { TaskPattern } from "./task-pattern.js";
 import { brokerState } from "./state.js";
@@ -18,8 +17,10 @@ export class Watch implements Watched {
 
   constructor(
     private readonly exchange: Exchange,
-    /** Those of the backend, more as they come. */
-    private readonly acceptors: readonly Acceptor[],
+    /** Where peers come in that can be refused there. */
+    private readonly doors: () => readonly {
+      readonly refusalCounts: ReadonlyMap<string, number>;
+    }[],
     private readonly limits: Limits,
     private readonly tasks: TaskPattern,
   ) {}
@@ -47,11 +48,11 @@ export class Watch implements Watched {
     return this.tasks.state();
   }
 
-  /** Connections at the backend that were refused or dropped, by reason. */
+  /** Connections that were refused or dropped, by reason. */
   refusals(): Record<string, number> {
     const refusals: Record<string, number> = {};
-    for (const acceptor of this.acceptors) {
-      for (const [reason, count] of acceptor.refusalCounts) {
+    for (const door of this.doors()) {
+      for (const [reason, count] of door.refusalCounts) {
         refusals[reason] = (refusals[reason] ?? 0) + count;
       }
     }

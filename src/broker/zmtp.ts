@@ -1,7 +1,8 @@
-// The part of ZMTP that the acceptor takes part in: the greeting and the NULL mechanism's READY,
-// enough to learn a peer's socket type. Pure: bytes in, values out, never throws.
+// The part of ZMTP that the acceptors take part in: the greeting, and the NULL mechanism's READY,
+// enough to learn a peer's socket type, or CURVE's HELLO. Pure: bytes in, values out, never throws.
 // RFC 15 (ZMTP 2.0: JeroMQ 0.3, libzmq 3.2) https://rfc.zeromq.org/spec/15
-// RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
+// RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37,
+// RFC 26 (CurveZMQ) https://rfc.zeromq.org/spec/26
 
 /** Why bytes are no handshake that can be served. Stable names: counters are keyed by them. */
 export type HandshakeFault =
@@ -10,7 +11,11 @@ export type HandshakeFault =
   | "mechanism"
   | "peer-error"
   | "ready-malformed"
-  | "ready-too-large";
+  | "ready-too-large"
+  | "hello-malformed";
+
+/** How a connection is secured. */
+export type Mechanism = "NULL" | "CURVE";
 
 /** 3 stands for all of 3.x. */
 export type ZmtpVersion = 2 | 3;
@@ -18,6 +23,7 @@ export type ZmtpVersion = 2 | 3;
 /** What the bytes of a connection's start amount to so far. */
 export type Handshake =
   | { state: "partial" }
+  /** Of a CURVE peer the socket type is "": it is told in what only ZeroMQ can read. */
   | { state: "ready"; socketType: string; version: ZmtpVersion }
   | { state: "faulty"; fault: HandshakeFault; detail: string };
 
@@ -34,6 +40,11 @@ export const greetingSize = 64;
 export const greetingHeadSize = 11;
 /** Largest READY body taken. libzmq's own is under 300 bytes: an identity is at most 255. */
 export const readySizeMax = 8192;
+
+/**
+ * CURVE's HELLO: | "HELLO" with its size, 6 | version 2 | padding 72 | transient key 32 | nonce 8 | box 80 |
+ */
+const helloSize = 200;
 
 const signatureSize = 10;
 const majorOffset = 10;
@@ -81,7 +92,7 @@ function faulty(fault: HandshakeFault, detail: string): Extract<Handshake, { sta
 }
 
 /** Judges a greeting as early as its bytes allow: a stranger is let go at its first wrong byte. */
-export function checkGreeting(bytes: Uint8Array, mechanism: string): GreetingCheck {
+export function checkGreeting(bytes: Uint8Array, mechanism: Mechanism): GreetingCheck {
   if (bytes.length === 0) return { state: "partial" };
   if (bytes[0] !== 0xff) return faulty("not-zmtp", "the first byte is not FF");
   if (bytes.length < signatureSize) return { state: "partial" };
@@ -112,11 +123,15 @@ export function speaksZmtp3(bytes: Uint8Array): boolean {
   return bytes.length > majorOffset && bytes[majorOffset] >= 3;
 }
 
-/** Reads a peer's greeting and READY from all bytes received so far; more may follow. */
-export function readHandshake(bytes: Uint8Array, mechanism: string): Handshake {
+/**
+ * Reads a peer's greeting and READY, or under CURVE its HELLO, from all bytes received so far; more may
+ * follow.
+ */
+export function readHandshake(bytes: Uint8Array, mechanism: Mechanism): Handshake {
   const greeting = checkGreeting(bytes, mechanism);
   if (greeting.state !== "whole") return greeting;
-  return greeting.version === 3 ? readReady(bytes, greetingSize) : readSocketType2(bytes);
+  if (greeting.version === 2) return readSocketType2(bytes);
+  return mechanism === "CURVE" ? readHello(bytes, greetingSize) : readReady(bytes, greetingSize);
 }
 
 /** | signature 10 | revision u8 = 1 | socket type u8 |, then the identity as a frame */
@@ -124,6 +139,18 @@ function readSocketType2(bytes: Uint8Array): Handshake {
   const socketType = socketTypes2[bytes[greetingHeadSize]];
   if (socketType === undefined) return faulty("not-zmtp", "the socket type of ZMTP 2.0 is none");
   return { state: "ready", socketType, version: 2 };
+}
+
+/** | flags 04 | size u8, 200 | 05 "HELLO" | ... |: whether it was made for our key, ZeroMQ will see. */
+function readHello(bytes: Uint8Array, offset: number): Handshake {
+  const start = [flagCommand, helloSize, 5, 72, 69, 76, 76, 79];
+  for (let i = 0; i < Math.min(start.length, bytes.length - offset); i++) {
+    if (bytes[offset + i] !== start[i]) {
+      return faulty("hello-malformed", "the first command is not CURVE's HELLO");
+    }
+  }
+  if (bytes.length < offset + 2 + helloSize) return { state: "partial" };
+  return { state: "ready", socketType: "", version: 3 };
 }
 
 /** | flags u8, 04 or 06 | body size u8 or u64 | 05 "READY" | properties | */

@@ -6,7 +6,7 @@ import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
 
 /** What a broker's flags, environment variables and config file may say. */
-export interface BrokerConfig extends BrokerOptions {
+export interface BrokerConfig extends Omit<BrokerOptions, "curve" | "onSecurity"> {
   logLevel?: LogLevel;
 }
 

@@ -1,4 +1,10 @@
-import { type ConnectionEvent, Membership, type MembershipEvents } from "../link/membership.js";
+import type { RequestError } from "../base/errors.js";
+import {
+  type ConnectionEvent,
+  Membership,
+  type MembershipEvents,
+  notTaken,
+} from "../link/membership.js";
 import { connectionDefaults, type ConnectionOptions } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { Kind } from "../wire/layout.js";
@@ -81,6 +87,11 @@ export class Brokers {
   /** The endpoints, each with why it is not connected. */
   get failures(): string {
     return this.#list.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`).join(", ");
+  }
+
+  /** Why none of them took us. */
+  notTaken(): RequestError {
+    return notTaken(this.#list);
   }
 
   /** Messages that the requests went in. */

@@ -112,9 +112,9 @@ export class Client {
     }
     const isWelcome = () => client.#brokers.isWelcome;
     if (connectTimeoutMs > 0 && !(await client.#waiters.until(isWelcome, connectTimeoutMs))) {
-      const tried = client.#brokers.failures;
+      const error = client.#brokers.notTaken();
       await client.close({ timeoutMs: 0 });
-      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried}`);
+      throw error;
     }
     return client;
   }
@@ -582,7 +582,8 @@ export class Client {
 
   #onDue = (place: number): void => {
     const pending = this.#pending.at(place) as Pending;
-    const where = pending.broker === undefined ? "before it could be sent" : "without an answer";
+    let where = pending.broker === undefined ? "before it could be sent" : "without an answer";
+    if (!this.#brokers.isWelcome) where += `: ${this.#brokers.failures}`;
     // The broker has the same deadline, so there is nothing to tell it.
     this.#fail(pending, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`));
   };

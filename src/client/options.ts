@@ -1,4 +1,5 @@
 import type { Codec, CodecKey, Dictionary, PublicKey } from "../codec/index.js";
+import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import type { Headers } from "../wire/headers.js";
 import type { BackoffOptions, RetryOptions } from "./retry.js";
@@ -31,6 +32,8 @@ export interface ClientOptions {
   pendingMax?: number;
   /** How long `connect` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
   connectTimeoutMs?: number;
+  /** Our CURVE key pair and the brokers' public key, in Z85, where they use CURVE. */
+  curve?: CurveKeys;
   /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
   heartbeatIntervalMs?: number;
   heartbeatTimeoutMs?: number;

@@ -1,5 +1,6 @@
 import { Dealer } from "zeromq";
 import { BatchWriter } from "../wire/batch.js";
+import { type CurveKeys, curveOptions, handshakeFailure } from "./curve.js";
 
 /** A batch of this many bytes is sent at once, whatever else the turn may bring. */
 export const BATCH_BYTES_MAX = 32 * 1024;
@@ -14,6 +15,8 @@ export interface LinkOptions {
   /** The first wait before connecting again; doubled up to the second, with jitter. */
   reconnectMsMin: number;
   reconnectMsMax: number;
+  /** Our key pair and the broker's public key; none where it does not use CURVE. */
+  curve?: CurveKeys;
   /** Whether what has come in already is still delivered when the peer disconnects. */
   isReadToEnd?: boolean;
 }
@@ -157,7 +160,7 @@ export class Link {
   }
 
   #connect(): void {
-    const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.#options;
+    const { heartbeatIntervalMs, heartbeatTimeoutMs, curve } = this.#options;
     const handshakeTimeoutMs = this.isRedirected
       ? Math.min(REDIRECT_TIMEOUT_MS, this.#options.handshakeTimeoutMs)
       : this.#options.handshakeTimeoutMs;
@@ -173,6 +176,7 @@ export class Link {
       heartbeatTimeout: heartbeatTimeoutMs,
       heartbeatTimeToLive: heartbeatTimeoutMs,
       handshakeInterval: handshakeTimeoutMs,
+      ...(curve === undefined ? {} : curveOptions(curve)),
     });
     this.#socket = socket;
     this.#isSending = false;
@@ -210,10 +214,12 @@ export class Link {
             if (!this.#isEnding) this.#lost(socket, event.type);
             return;
           case "close":
+            this.#lost(socket, "connection refused");
+            return;
           case "handshake:error:protocol":
           case "handshake:error:auth":
           case "handshake:error:other":
-            this.#lost(socket, event.type === "close" ? "connection refused" : event.type);
+            this.#lost(socket, handshakeFailure(event, this.#options.curve));
             return;
           default:
         }

@@ -1,4 +1,5 @@
-import { Status, statusName } from "../base/status.js";
+import { RequestError } from "../base/errors.js";
+import { Status, type StatusName, statusName } from "../base/status.js";
 import { BatchReader } from "../wire/batch.js";
 import { Kind } from "../wire/layout.js";
 import {
@@ -42,6 +43,18 @@ export function directEndpoint(endpoint: string, directPort: number): string {
   return `${endpoint.slice(0, endpoint.lastIndexOf(":"))}:${directPort}`;
 }
 
+/**
+ * Why none of these brokers took it: UNAUTHENTICATED or PERMISSION_DENIED where all say that, else
+ * UNAVAILABLE; each endpoint with its own reason.
+ */
+export function notTaken(memberships: readonly Membership[]): RequestError {
+  const refusals = new Set(memberships.map(({ refusal }) => refusal));
+  const [only] = refusals;
+  const tried = memberships.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
+  const code = refusals.size === 1 && only !== undefined ? only : "UNAVAILABLE";
+  return new RequestError(code, `no broker took it: ${tried.join(", ")}`);
+}
+
 function isSameBroker(one: Welcome, other: Welcome | undefined): boolean {
   return one.brokerLow === other?.brokerLow && one.brokerHigh === other.brokerHigh;
 }
@@ -66,6 +79,12 @@ export class Membership {
       onMessage: (frames) => this.#onMessage(frames),
       onDown: (reason) => this.#onDown(reason),
     });
+  }
+
+  /** The status in `lastReason` where the broker will not have us. */
+  get refusal(): StatusName | undefined {
+    const [, status] = /^(UNAUTHENTICATED|PERMISSION_DENIED): /.exec(this.lastReason) ?? [];
+    return status as StatusName | undefined;
   }
 
   /** Says BYE and closes; what is written still goes out. */

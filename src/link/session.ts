@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { endpoints, wholeNumber } from "../base/check.js";
+import { checkCurveKeys, type CurveKeys } from "./curve.js";
 import type { LinkOptions } from "./link.js";
 
 /** The random name of one client or worker object, kept across its connections. */
@@ -18,6 +19,7 @@ export function randomSession(): Session {
 export interface ConnectionOptions {
   heartbeatIntervalMs?: number;
   heartbeatTimeoutMs?: number;
+  curve?: CurveKeys;
 }
 
 /** `values` if it is a list of endpoints that one can connect to; throws TypeError otherwise. */
@@ -31,12 +33,13 @@ export function connectEndpoints(name: string, values: readonly string[]): reado
 
 /** Connection settings with the defaults filled in; throws RangeError where one is out of range. */
 export function connectionDefaults(options: ConnectionOptions): Omit<LinkOptions, "endpoint"> {
-  const { heartbeatIntervalMs = 500, heartbeatTimeoutMs = 1500 } = options;
+  const { heartbeatIntervalMs = 500, heartbeatTimeoutMs = 1500, curve } = options;
   return {
     heartbeatIntervalMs: wholeNumber("heartbeatIntervalMs", heartbeatIntervalMs, 1, 3_600_000),
     heartbeatTimeoutMs: wholeNumber("heartbeatTimeoutMs", heartbeatTimeoutMs, 1, 3_600_000),
     handshakeTimeoutMs: 5000,
     reconnectMsMin: 20,
     reconnectMsMax: 1000,
+    curve: curve === undefined ? undefined : checkCurveKeys(curve),
   };
 }

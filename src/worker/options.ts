@@ -1,4 +1,5 @@
 import type { Codec, CodecKey, Dictionary, ServiceKey } from "../codec/index.js";
+import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import { isServiceName } from "../wire/text.js";
 import type { Handler, RequestContext, ServiceOptions } from "./job.js";
@@ -35,6 +36,8 @@ export interface WorkerOptions {
   codec?: Codec;
   /** How long `start` waits for a broker, milliseconds; 0 does not wait. Default 5000. */
   connectTimeoutMs?: number;
+  /** Its CURVE key pair and the brokers' public key, in Z85, where they use CURVE. */
+  curve?: CurveKeys;
   /** ZMTP heartbeats: a broker silent for so long is taken for lost. Defaults 500 and 1500. */
   heartbeatIntervalMs?: number;
   heartbeatTimeoutMs?: number;

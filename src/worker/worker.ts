@@ -3,7 +3,7 @@ import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
-import { Membership } from "../link/membership.js";
+import { Membership, notTaken } from "../link/membership.js";
 import {
   connectEndpoints,
   connectionDefaults,
@@ -115,9 +115,9 @@ export class Worker {
     }
     const isWelcome = () => worker.#brokers.some((broker) => broker.isWelcome);
     if (timeoutMs > 0 && !(await worker.#waiters.until(isWelcome, timeoutMs))) {
-      const tried = worker.#brokers.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`);
+      const error = notTaken(worker.#brokers);
       await worker.close();
-      throw new RequestError("UNAVAILABLE", `no broker took it: ${tried.join(", ")}`);
+      throw error;
     }
     return worker;
   }

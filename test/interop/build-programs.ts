@@ -22,6 +22,11 @@ export default function setup(): () => void {
       const from = join(plain, `${name}.c`);
       run("cc", ["-Wall", "-Wextra", "-Werror", "-O2", "-o", join(out, name), from, "-lzmq"]);
     }
+    // With the sanitizers watching: a step beyond a buffer, or memory not freed, ends the program.
+    const checked = "-O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all";
+    for (const folder of ["examples/c", "test/interop/vectors"]) {
+      run("make", ["-s", "-j2", "-C", folder, `OUT=${out}`, `CFLAGS=${checked}`]);
+    }
     mkdirSync(join(out, "java"));
     const sources = readdirSync(plain).filter((name) => name.endsWith(".java"));
     const paths = sources.map((name) => join(plain, name));

@@ -19,6 +19,8 @@ export const clients: Kinds = {
   "C REQ": [built("req")],
   "Java REQ": javaClass("Req"),
   "Python REQ": [python, "examples/plain/req.py"],
+  "C native": [built("client"), "--raw"],
+  "Python native": [python, "examples/python/wasmq_client.py", "--raw"],
   "Node native": [node, "test/interop/node/client.mjs"],
 };
 
@@ -26,5 +28,29 @@ export const workers: Kinds = {
   "C REP": [built("rep")],
   "Java REP": javaClass("Rep"),
   "Python REP": [python, "examples/plain/rep.py"],
+  "C native": [built("worker"), "--raw"],
+  "Python native": [python, "examples/python/wasmq_worker.py", "--raw"],
   "Node native": [node, "test/interop/node/worker.mjs"],
 };
+
+/** Native, asking in values: with `--keys FILE` or without, `--service NAME`, and bodies. */
+export const sealedClients: Kinds = {
+  C: [built("client")],
+  Python: [python, "examples/python/wasmq_client.py"],
+  Node: [node, "test/interop/node/sealed-client.mjs"],
+};
+
+/** Native, answering each value with `{ worker: NAME, echo: value }`. */
+export const sealedWorkers: Kinds = {
+  C: [built("worker")],
+  Python: [python, "examples/python/wasmq_worker.py"],
+  Node: [node, "test/interop/node/sealed-worker.mjs"],
+};
+
+/** What runs the vectors of test/vectors on the library of an example. */
+export const vectorRunners: Kinds = {
+  C: [built("vectors")],
+  Python: [python, "test/interop/vectors/vectors.py"],
+};
+
+export const gateway = [built("gateway")];

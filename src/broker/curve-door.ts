@@ -1,0 +1,177 @@
+// A port under CURVE. A ROUTER cannot say which key a message came from, and what kind of socket a
+// peer has is encrypted too, so each connection gets a ZeroMQ socket of its own:
+//
+//   peer --+                   +--> a ROUTER, DEALER, .. of its own: a CurveChannel
+//   peer --+-- node:net -------+--> another
+//   peer --+   greeting, HELLO
+import { rm } from "node:fs/promises";
+import type { Socket } from "zeromq";
+import type { Access } from "../base/access.js";
+import { type ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
+import { makePrivateFolder, privateEndpoint } from "./listen-endpoint.js";
+import { type Connection, Listener, type ListenerRefusal } from "./listener.js";
+import type { PlainFault } from "./plain-dialogue.js";
+import type { Zap } from "./zap.js";
+
+/** Why a connection was refused or dropped. Stable names: counters are keyed by them. */
+export type CurveRefusal =
+  | ListenerRefusal
+  | PlainFault
+  | "hello-refused" // Not made for our key, or no HELLO at all.
+  | "unauthenticated" // The key is not in the access file.
+  | "revoked" // The key is no longer in the access file.
+  | "upstream"; // No socket could be had for it.
+
+export interface CurveDoorOptions<S extends Socket> {
+  endpoint: string;
+  secretKey: string;
+  zap: Zap;
+  handshakeTimeoutMs: number;
+  /** How long a connection may stall or take to close. */
+  stallTimeoutMs: number;
+  connectionsMax: number;
+  handshakesMax?: number;
+  /** Connections whose HELLO has come and whose key has not been proven. Default 256. */
+  unprovenMax?: number;
+  /** Who has this key; undefined where it may not come in. */
+  find(key: string): Access | undefined;
+  makeSocket(options: ChannelSocketOptions): S;
+  /** The key of this channel is proven and known; it says what is to be done when the peer goes. */
+  onOpen(channel: CurveChannel<S>): { onPeerGone(): void };
+  /** `key` where one was shown, `name` where that is known. */
+  onRefused(reason: CurveRefusal, remote: string, key?: string, name?: string): void;
+}
+
+/** What of a handshake is under way takes sockets of ours: fewer than the listener alone bears. */
+const UNPROVEN_MAX = 256;
+
+export class CurveDoor<S extends Socket> {
+  readonly refusalCounts: ReadonlyMap<CurveRefusal, number>;
+  readonly #options: CurveDoorOptions<S>;
+  #listener!: Listener;
+  readonly #folder: string;
+  readonly #refusals = new Map<CurveRefusal, number>();
+  /** All of them, and those whose key is not proven; oldest first. */
+  readonly #channels = new Set<CurveChannel<S>>();
+  readonly #unproven = new Set<CurveChannel<S>>();
+  #lastId = 0;
+  #isClosing = false;
+  #onEmpty: (() => void) | undefined;
+
+  /** Rejects with a RangeError for a bad option, else an Error with the system's `code`. */
+  static async listen<S extends Socket>(options: CurveDoorOptions<S>): Promise<CurveDoor<S>> {
+    const door = new CurveDoor(options);
+    try {
+      door.#listener = await Listener.listen(
+        { ...options, mechanism: "CURVE" },
+        {
+          onReady: (_, connection) => door.#onHello(connection),
+          onRefused: (reason, remote) => door.#refuse(reason, remote),
+          readyCount: () => door.#channels.size,
+        },
+      );
+    } catch (error) {
+      await rm(door.#folder, { recursive: true, force: true });
+      throw error;
+    }
+    return door;
+  }
+
+  private constructor(options: CurveDoorOptions<S>) {
+    this.#options = options;
+    this.#folder = makePrivateFolder();
+    this.refusalCounts = this.#refusals;
+  }
+
+  get endpoint(): string {
+    return this.#listener.endpoint;
+  }
+
+  /** Connections served or in their handshake. */
+  get connectionCount(): number {
+    return this.#listener.handshakeCount + this.#channels.size;
+  }
+
+  /**
+   * Stops listening and drops every connection; what was written to them before still goes out, for
+   * at most `lingerMs`.
+   */
+  async close({ lingerMs = 0 } = {}): Promise<void> {
+    this.#isClosing = true;
+    const closed = this.#listener.close();
+    for (const channel of this.#channels) channel.close(channel.access && lingerMs);
+    if (lingerMs > 0) await this.#empty(lingerMs);
+    for (const channel of this.#channels) channel.close();
+    await this.#empty(0);
+    await closed;
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Waits until nothing is left, at most `timeoutMs` unless that is 0. */
+  #empty(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = timeoutMs > 0 ? setTimeout(resolve, timeoutMs) : undefined;
+      this.#onEmpty = () => {
+        if (this.#channels.size > 0) return;
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#onEmpty();
+    });
+  }
+
+  #onHello({ peer, remote, bytes }: Connection): void {
+    const { handshakeTimeoutMs, stallTimeoutMs, secretKey, zap, makeSocket } = this.#options;
+    if (this.#unproven.size >= (this.#options.unprovenMax ?? UNPROVEN_MAX)) {
+      // As with the listener's: the oldest gives way.
+      const [oldest] = this.#unproven;
+      this.#unproven.delete(oldest);
+      this.#refuse("handshakes-max", oldest.remote);
+      oldest.close();
+    }
+    let key: string | undefined;
+    let on: { onPeerGone(): void } | undefined;
+    let channel: CurveChannel<S>;
+    try {
+      channel = new CurveChannel({
+        peer,
+        remote,
+        bytes,
+        endpoint: privateEndpoint(this.#folder, ++this.#lastId),
+        secretKey,
+        zap,
+        handshakeTimeoutMs,
+        stallTimeoutMs,
+        makeSocket,
+        admit: (shown) => {
+          key = shown;
+          return this.#isClosing ? undefined : this.#options.find(shown);
+        },
+        onOpen: () => {
+          this.#unproven.delete(channel);
+          on = this.#options.onOpen(channel);
+        },
+        onPeerGone: () => on?.onPeerGone(),
+        onClosed: (why) => {
+          this.#channels.delete(channel);
+          // One that gave way is counted.
+          const isCounted = !this.#unproven.delete(channel);
+          if (why !== undefined && !isCounted && !this.#isClosing) this.#refuse(why, remote, key);
+          this.#onEmpty?.();
+        },
+        onRefused: (why) => this.#refuse(why, remote, key, channel.access?.name),
+      });
+    } catch {
+      peer.destroy();
+      this.#refuse("upstream", remote);
+      return;
+    }
+    this.#channels.add(channel);
+    this.#unproven.add(channel);
+  }
+
+  #refuse(reason: CurveRefusal, remote: string, key?: string, name?: string): void {
+    this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+    this.#options.onRefused(reason, remote, key, name);
+  }
+}

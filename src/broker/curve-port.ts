@@ -1,0 +1,219 @@
+import { Dealer, Router } from "zeromq";
+import type { Access } from "../base/access.js";
+import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
+import { hasEnvelope, PlainDialogue } from "./plain-dialogue.js";
+import type { PlainWorker } from "./plain-worker.js";
+import { Port, type PortEvents } from "./port.js";
+import { MESSAGES_PER_TURN, type RouterPortOptions, socketLimits } from "./router-port.js";
+
+/** What becomes of peers at the backend that turn out to be REP sockets. */
+export interface PlainWorkerEvents {
+  onPlainWorker(worker: PlainWorker): void;
+  onPlainReply(worker: PlainWorker, parts: Buffer[]): void;
+  /** Exactly once for each onPlainWorker. */
+  onPlainGone(worker: PlainWorker): void;
+}
+
+const NO_BYTES = Buffer.alloc(0);
+/**
+ * A native worker says HELLO at once. One that has said nothing for so long is taken for a REP
+ * socket, which speaks when spoken to; if it says HELLO yet, it is taken at its word.
+ */
+const SILENCE_MS = 1000;
+
+/** How long one that is cut off is given to hear why. */
+const CUT_LINGER_MS = 500;
+
+type Channel = CurveChannel<Router | Dealer>;
+
+/** One connection: how the broker knows it, and how ZeroMQ does. */
+class Line {
+  /** What stands for it in messages to and from the exchange. */
+  readonly routingId: Buffer;
+  /** Of a ROUTER: what stands for its peer. */
+  peerId: Buffer | undefined;
+  /** Once it is taken for a REP socket. */
+  plain: { dialogue: PlainDialogue; worker: PlainWorker } | undefined;
+  silence: NodeJS.Timeout | undefined;
+  isEnding = false;
+
+  constructor(
+    readonly id: number,
+    readonly channel: Channel,
+  ) {
+    this.routingId = Buffer.alloc(4);
+    this.routingId.writeUInt32LE(id);
+  }
+}
+
+/**
+ * A port whose peers have each a socket of their own, a ROUTER at the frontend, so that REQ and DEALER
+ * can come, and a DEALER at the backend, for REP and DEALER.
+ */
+export class CurvePort extends Port {
+  readonly #options: RouterPortOptions;
+  readonly #events: PortEvents;
+  /** Only at the backend. */
+  readonly #plain: PlainWorkerEvents | undefined;
+  readonly #lines = new Map<number, Line>();
+  #lastId = 0;
+
+  constructor(options: RouterPortOptions, events: PortEvents, plain?: PlainWorkerEvents) {
+    super(events);
+    this.#options = options;
+    this.#events = events;
+    this.#plain = plain;
+  }
+
+  makeSocket(security: ChannelSocketOptions): Router | Dealer {
+    const options = { ...socketLimits(this.#options), ...security };
+    if (this.#plain !== undefined) return new Dealer(options);
+    return new Router({ ...options, mandatory: true });
+  }
+
+  /** Takes a connection whose key is proven; what it returns is told when the peer is gone. */
+  add(channel: Channel): { onPeerGone(): void } {
+    this.#lastId = (this.#lastId + 1) >>> 0;
+    const line = new Line(this.#lastId, channel);
+    this.#lines.set(line.id, line);
+    this.#awaitWord(line);
+    void this.#receive(line);
+    return { onPeerGone: () => this.#onPeerGone(line) };
+  }
+
+  accessOf(routingId: Buffer): Access | undefined {
+    return this.#lines.get(routingId.readUInt32LE())?.channel.access;
+  }
+
+  override cut(routingId: Buffer): void {
+    this.#lines.get(routingId.readUInt32LE())?.channel.close(CUT_LINGER_MS);
+  }
+
+  override close(lingerMs: number): void {
+    super.close(lingerMs);
+    for (const { silence, channel } of this.#lines.values()) {
+      clearTimeout(silence);
+      channel.close(lingerMs);
+    }
+    this.#lines.clear();
+  }
+
+  /** All connections, by what stands for them in messages. */
+  *lines(): Iterable<readonly [routingId: Buffer, channel: Channel]> {
+    for (const { routingId, channel } of this.#lines.values()) yield [routingId, channel];
+  }
+
+  protected transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void> {
+    const line = this.#lines.get(routingId.readUInt32LE());
+    if (line === undefined || line.channel.socket.closed) {
+      return Promise.reject(Object.assign(new Error("the peer is gone"), { code: "EHOSTUNREACH" }));
+    }
+    const { channel, peerId } = line;
+    const frames = peerId === undefined ? message : [peerId, ...message];
+    return channel.socket.send(frames as Buffer[]);
+  }
+
+  async #receive(line: Line): Promise<void> {
+    const { socket } = line.channel;
+    let messageCount = 0;
+    for (;;) {
+      let frames: Buffer[];
+      try {
+        frames = await socket.receive();
+      } catch {
+        break; // Closed.
+      }
+      if (this.isClosed) return;
+      this.#onMessage(line, frames);
+      if (++messageCount % MESSAGES_PER_TURN === 0) {
+        this.#events.onTurn();
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        if (this.isClosed) return;
+      } else if (!socket.closed && !socket.readable) {
+        this.#events.onTurn();
+      }
+      if (line.isEnding && (socket.closed || !socket.readable)) break;
+    }
+    this.#drop(line);
+  }
+
+  #onMessage(line: Line, frames: Buffer[]): void {
+    if (this.#plain === undefined) {
+      line.peerId = frames[0];
+      frames[0] = line.routingId;
+      this.#events.onMessage(frames);
+      return;
+    }
+    // An envelope that a REP gives back: of an earlier connection, if it was not asked over this one.
+    if (line.plain === undefined && hasEnvelope(frames)) this.#becomePlain(line);
+    if (line.plain !== undefined && this.#onPlainMessage(line, frames)) return;
+    clearTimeout(line.silence);
+    frames.unshift(line.routingId);
+    this.#events.onMessage(frames);
+  }
+
+  /** Returns whether the message is dealt with. */
+  #onPlainMessage(line: Line, frames: Buffer[]): boolean {
+    const { dialogue, worker } = line.plain!;
+    if (!hasEnvelope(frames)) {
+      // It was only slow to say what it is. What it was handed goes to another.
+      line.plain = undefined;
+      this.#plain?.onPlainGone(worker);
+      return false;
+    }
+    const reply = dialogue.read(frames);
+    if (reply === "stale") return true;
+    if (typeof reply === "string") {
+      line.channel.refuse(reply);
+      line.channel.close();
+    } else {
+      this.#plain?.onPlainReply(worker, reply);
+    }
+    return true;
+  }
+
+  #awaitWord(line: Line): void {
+    if (this.#plain === undefined) return;
+    line.silence = setTimeout(() => {
+      // This process may have been busy for so long itself.
+      if (line.channel.socket.closed || line.channel.socket.readable) return;
+      this.#becomePlain(line);
+    }, SILENCE_MS);
+  }
+
+  #becomePlain(line: Line): void {
+    clearTimeout(line.silence);
+    const { channel } = line;
+    const dialogue = new PlainDialogue(line.id);
+    const worker: PlainWorker = {
+      id: line.id,
+      access: channel.access,
+      send: (parts) => {
+        if (channel.socket.closed || line.isEnding) return;
+        // Fails only when the peer is gone, which is told.
+        (channel.socket as Dealer).send(dialogue.begin(parts) as Buffer[]).catch(() => {});
+      },
+      close: () => channel.close(),
+    };
+    line.plain = { dialogue, worker };
+    this.#plain?.onPlainWorker(worker);
+  }
+
+  /** Reads what the peer had sent, then forgets it. */
+  #onPeerGone(line: Line): void {
+    line.isEnding = true;
+    const { socket } = line.channel;
+    if (socket.closed || !socket.readable) this.#drop(line);
+  }
+
+  #drop(line: Line): void {
+    if (!this.#lines.delete(line.id)) return;
+    clearTimeout(line.silence);
+    const worker = line.plain?.worker;
+    if (worker !== undefined) this.#plain?.onPlainGone(worker);
+    // As a ROUTER tells of a disconnection.
+    this.#events.onMessage([line.routingId, NO_BYTES]);
+    this.#events.onTurn();
+    line.channel.close();
+  }
+}

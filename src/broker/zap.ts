@@ -1,0 +1,88 @@
+// Who a connection belongs to, as ZeroMQ asks it: RFC 27 (ZAP), https://rfc.zeromq.org/spec/27
+import { Context, Reply } from "zeromq";
+import { encodeZ85 } from "../base/z85.js";
+
+/** Decides on a key that a connection has proven to hold. */
+type Decide = (key: string) => boolean;
+
+const ZAP_ENDPOINT = "inproc://zeromq.zap.01";
+const VERSION = "1.0";
+const NOTHING = Buffer.alloc(0);
+const SOCKETS_MAX = 65_535;
+
+/**
+ * The one in this process that ZeroMQ asks about keys. Each connection has a domain of its own, so
+ * that the answer is about that one. The context is apart from the global one, which an application
+ * may have its own handler in, and which holds 1023 sockets.
+ */
+export class Zap {
+  static #shared: Zap | undefined;
+  static #context: Context | undefined;
+  readonly context: Context;
+  readonly #socket: Reply;
+  readonly #decisions = new Map<string, Decide>();
+  #userCount = 0;
+  #lastDomain = 0;
+
+  private constructor(context: Context) {
+    this.context = context;
+    this.#socket = new Reply({ context, linger: 0, sendTimeout: 0 });
+  }
+
+  /** The handler, which listens; `release` when no connection of the caller's is left. */
+  static acquire(): Zap {
+    Zap.#context ??= new Context({ maxSockets: SOCKETS_MAX });
+    let zap = Zap.#shared;
+    if (zap === undefined) {
+      zap = new Zap(Zap.#context);
+      zap.#socket.bindSync(ZAP_ENDPOINT);
+      Zap.#shared = zap;
+      void zap.#answerAll();
+    }
+    zap.#userCount++;
+    return zap;
+  }
+
+  release(): void {
+    if (--this.#userCount > 0) return;
+    Zap.#shared = undefined;
+    this.#socket.close();
+  }
+
+  /** A domain that no other connection has, decided on by `decide`, until it is forgotten. */
+  addDomain(decide: Decide): string {
+    const domain = `connection-${++this.#lastDomain}`;
+    this.#decisions.set(domain, decide);
+    return domain;
+  }
+
+  forgetDomain(domain: string): void {
+    this.#decisions.delete(domain);
+  }
+
+  async #answerAll(): Promise<void> {
+    for (;;) {
+      let frames: Buffer[];
+      try {
+        frames = await this.#socket.receive();
+      } catch {
+        return; // Closed.
+      }
+      // Fails only when whoever asked is gone.
+      await this.#socket.send(this.#answer(frames)).catch(() => {});
+    }
+  }
+
+  /**
+   * | version | request id | domain | address | identity | mechanism | key 32 | to
+   * | version | request id | status | reason | user | metadata |
+   */
+  #answer([, requestId, domain, , , mechanism, key]: Buffer[]): (Buffer | string)[] {
+    const decide = this.#decisions.get(String(domain));
+    const isAllowed =
+      String(mechanism) === "CURVE" && key?.length === 32 && decide?.(encodeZ85(key)) === true;
+    return isAllowed
+      ? [VERSION, requestId, "200", "OK", NOTHING, NOTHING]
+      : [VERSION, requestId, "400", "the key is not known", NOTHING, NOTHING];
+  }
+}

@@ -1,0 +1,248 @@
+// The vectors of test/vectors, run by the libraries in C and Python.
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { vectorRunners } from "./kinds.js";
+import { Program } from "./program.js";
+
+const load = (name: string) =>
+  JSON.parse(readFileSync(new URL(`../vectors/${name}.json`, import.meta.url), "utf8"));
+const wire = load("wire");
+const codec = load("codec");
+const dictionaries = load("dictionary");
+const lz4Frames = load("lz4-frames").vectors;
+
+const hexOf = (text: string) => Buffer.from(text, "utf8").toString("hex");
+/** Runs of one byte are written `a5*8192`. */
+const whole = (hex: string) => {
+  const [byte, count] = hex.split("*");
+  return count === undefined ? hex : byte.repeat(Number(count));
+};
+
+interface Answer {
+  bytes?: string;
+  code?: string;
+  frames?: string[];
+  records?: Record<string, unknown>[];
+  bad?: number;
+  isMalformed?: boolean;
+}
+
+/** What a program answers to each line, one after the other. */
+async function ask(kind: string, lines: string[][]): Promise<Answer[]> {
+  const program = new Program(`vectors ${kind}`, vectorRunners[kind]);
+  program.end(lines.map((words) => `${words.join("\t")}\n`).join(""));
+  const answers = (await program.output()).trimEnd().split("\n");
+  expect(program.stderr).toBe("");
+  expect(answers).toHaveLength(lines.length);
+  return answers.map((answer) => JSON.parse(answer));
+}
+
+function headerBytes(headers: [string, string][]): string {
+  const sized = (text: string, width: number) => {
+    const bytes = Buffer.from(text, "utf8");
+    const size = Buffer.alloc(width);
+    size.writeUIntLE(bytes.length, 0, width);
+    return Buffer.concat([size, bytes]);
+  };
+  const parts = headers.flatMap(([key, value]) => [sized(key, 1), sized(value, 2)]);
+  return Buffer.concat(parts).toString("hex");
+}
+
+/** A record of the vectors in the programs' way: text as hex, names in snake_case. */
+function shown(record: Record<string, unknown>): Record<string, unknown> {
+  const out: Record<string, unknown> = { flags: 0 };
+  for (const [name, value] of Object.entries(record)) {
+    const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    if (name === "canMove") out.flags = value === true ? 1 : 0;
+    else if (name === "headers") out.headers = headerBytes(value as [string, string][]);
+    else if (name === "services") out.services = (value as string[]).map(hexOf);
+    else if (name === "body") out.body = (value as string[]).map(whole);
+    else if (name === "service" || name === "reason") out[name] = hexOf(value as string);
+    else out[snake] = value;
+  }
+  return out;
+}
+
+describe.each(Object.keys(vectorRunners))("wire.json in %s", (kind) => {
+  test("reads messages that are right", async () => {
+    const vectors: { name: string; frames: string[]; records: Record<string, unknown>[] }[] =
+      wire.records;
+    const answers = await ask(
+      kind,
+      vectors.map(({ frames }) => ["read", ...frames.map(whole)]),
+    );
+    for (const [index, { name, records }] of vectors.entries()) {
+      const expected = { records: records.map(shown), bad: 0, isMalformed: false };
+      expect({ name, ...answers[index] }).toEqual({ name, ...expected });
+    }
+  });
+
+  test("writes what a sender writes", async () => {
+    const vectors: { name: string; frames: string[]; canonical: boolean }[] = wire.records.filter(
+      ({ canonical }: { canonical: boolean }) => canonical,
+    );
+    const lines = vectors.map(({ frames }) => frames.map(whole));
+    const answers = await ask(
+      kind,
+      lines.map((frames) => ["rewrite", ...frames]),
+    );
+    for (const [index, { name }] of vectors.entries()) {
+      expect([name, answers[index].frames]).toEqual([name, lines[index]]);
+    }
+  });
+
+  test("refuses what is malformed, as often as the broker counts", async () => {
+    interface Malformed {
+      name: string;
+      frames: string[];
+      answer: { kind: string; record?: number; status: number }[];
+      counted: Record<string, number>;
+    }
+    // Of strangers the broker reads no more, a plain message is none for us, and a client may be
+    // given more credit than a worker may give.
+    const vectors = (wire.malformed as Malformed[]).filter(
+      ({ name, counted, frames }) =>
+        counted.stranger === undefined && frames[0] !== "" && name !== "CREDIT of 65536",
+    );
+    const answers = await ask(
+      kind,
+      vectors.map(({ frames }) => ["read", ...frames.map(whole)]),
+    );
+    for (const [index, { name, counted, answer }] of vectors.entries()) {
+      const { bad, isMalformed } = answers[index];
+      const { malformed = 0, unknown = 0, alien = 0, version = 0 } = counted;
+      const faults = malformed + unknown + alien + version;
+      expect([name, (bad as number) + Number(isMalformed)]).toEqual([name, faults]);
+      const isWhole = answer.some(({ status, record }) => status === 3 && record === 0xffffffff);
+      if (isWhole || alien > 0) expect([name, isMalformed]).toEqual([name, true]);
+    }
+  });
+});
+
+interface OpenVector {
+  name: string;
+  value: unknown;
+  packed: string;
+  isSealed?: boolean;
+  code?: string;
+  context: { service: string; direction: string; requestId: string; headers: string };
+  envelope: string;
+}
+
+const contextOf = ({ context }: OpenVector) => [
+  hexOf(context.service),
+  context.direction,
+  context.requestId,
+  context.headers,
+];
+const opening = (vector: OpenVector) => ["open", ...contextOf(vector), vector.envelope];
+const keyed = [
+  ["key", codec.key.text],
+  ["dictionary", codec.dictionary.bytes],
+];
+const keyless = [["dictionary", codec.dictionary.bytes]];
+
+/** Their MessagePack libraries say no without these reasons. */
+const sameReason = (code: string, kind: string) =>
+  code === "RESERVED_BYTE" && kind === "Python" ? "NOT_MESSAGEPACK" : code;
+
+describe.each(Object.keys(vectorRunners))("codec.json in %s", (kind) => {
+  test("opens, with a key and without", async () => {
+    const opens: OpenVector[] = codec.opens;
+    const sealed = opens.filter(({ isSealed }) => isSealed);
+    const plain = opens.filter(({ isSealed }) => !isSealed);
+    for (const [setup, vectors] of [[keyed, sealed] as const, [keyless, plain] as const]) {
+      const answers = (await ask(kind, [...setup, ...vectors.map(opening)])).slice(setup.length);
+      for (const [index, { name, packed }] of vectors.entries()) {
+        expect({ name, ...answers[index] }).toEqual({ name, bytes: packed });
+      }
+    }
+    // A holder of keys takes nothing in clear.
+    const refused = (await ask(kind, [...keyed, ...plain.map(opening)])).slice(keyed.length);
+    expect(refused).toEqual(plain.map(() => ({ code: "UNSEALED" })));
+  });
+
+  test("refuses, for the same reasons", async () => {
+    const vectors: OpenVector[] = codec.refusals;
+    const answers = (await ask(kind, [...keyed, ...vectors.map(opening)])).slice(keyed.length);
+    for (const [index, { name, code }] of vectors.entries()) {
+      expect({ name, ...answers[index] }).toEqual({ name, code: sameReason(code!, kind) });
+    }
+  });
+
+  test("refuses keys agreed on, which it does not do", async () => {
+    const vectors: OpenVector[] = codec.agreement.opens;
+    const answers = (await ask(kind, [...keyed, ...vectors.map(opening)])).slice(keyed.length);
+    expect(answers).toEqual(vectors.map(() => ({ code: "BAD_FLAGS" })));
+  });
+
+  test("opens what it has sealed itself, and no other context does", async () => {
+    const vectors: OpenVector[] = codec.opens;
+    const sealing = vectors.map((vector) => ["seal", ...contextOf(vector), vector.packed]);
+    const sealed = (await ask(kind, [...keyed, ...sealing])).slice(keyed.length);
+    const again = vectors.map((vector, index) =>
+      opening({ ...vector, envelope: sealed[index].bytes! }),
+    );
+    const other = "ff".repeat(16);
+    const swapped = vectors.map((vector, index) => {
+      const context = { ...vector.context, requestId: other };
+      return opening({ ...vector, context, envelope: sealed[index].bytes! });
+    });
+    const answers = (await ask(kind, [...keyed, ...again, ...swapped])).slice(keyed.length);
+    const expected = [
+      ...vectors.map(({ packed }) => ({ bytes: packed })),
+      ...vectors.map(() => ({ code: "SWAPPED" })),
+    ];
+    expect(answers).toEqual(expected);
+  });
+
+  test("MessagePack: packs, and refuses", async () => {
+    const packs: { bytes: string }[] = codec.packs;
+    // Keys of any kind, and timestamps of any content, are read by libraries in their own way.
+    const refusals = (codec.messagepack as { bytes: string; code: string }[]).filter(
+      ({ code }) => !["BAD_KEY", "BAD_TIMESTAMP", "TOO_DEEP"].includes(code),
+    );
+    const lines = [...packs, ...refusals].map(({ bytes }) => ["repack", bytes]);
+    const answers = await ask(kind, lines);
+    expect(answers.slice(0, packs.length)).toEqual(packs.map(({ bytes }) => ({ bytes })));
+    const codes = refusals.map(({ code }) => ({ code: kind === "C" ? code : "NOT_MESSAGEPACK" }));
+    expect(answers.slice(packs.length)).toEqual(codes);
+  });
+
+  test("LZ4: blocks, dictionaries, frames", async () => {
+    const blocks: { bytes: string; plain?: string }[] = codec.blocks;
+    const good = blocks.filter(({ plain }) => plain !== undefined);
+    const bad = blocks.filter(({ plain }) => plain === undefined);
+    const lines = [
+      ...good.map(({ bytes, plain }) => ["block", bytes, String(plain!.length / 2), ""]),
+      ...bad.map(({ bytes }) => ["block", bytes, "1000", ""]),
+      ...dictionaries.map((each: Record<string, string>) => [
+        "block",
+        each.block,
+        String(each.plain.length / 2),
+        each.dictionary,
+      ]),
+      ...dictionaries.map(({ dictionary }: { dictionary: string }) => ["dictionary", dictionary]),
+    ];
+    const reversed = (hex: string) => Buffer.from(hex, "hex").reverse().toString("hex");
+    expect(await ask(kind, lines)).toEqual([
+      ...good.map(({ plain }) => ({ bytes: plain })),
+      ...bad.map(() => ({ code: expect.any(String) })),
+      ...dictionaries.map(({ plain }: { plain: string }) => ({ bytes: plain })),
+      ...dictionaries.map(({ digest }: { digest: string }) => ({ bytes: reversed(digest) })),
+    ]);
+    const frames = await ask(
+      kind,
+      lz4Frames.map(({ base64 }: { base64: string }) => [
+        "frame",
+        Buffer.from(base64, "base64").toString("hex"),
+      ]),
+    );
+    for (const [index, { name, sha256 }] of lz4Frames.entries()) {
+      const plain = Buffer.from(frames[index].bytes ?? "", "hex");
+      const digest = createHash("sha256").update(plain).digest("hex");
+      expect([name, digest]).toEqual([name, sha256]);
+    }
+  });
+});
