@@ -24,6 +24,7 @@ import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { majordomoTimes } from "./majordomo.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { TaskPattern } from "./task-pattern.js";
+import { TaskSockets } from "./task-sockets.js";
 import { Watch } from "./watch.js";
 
 /** Where a broker listens and what it bears. */
@@ -63,6 +64,13 @@ export interface BrokerOptions {
    * none. Workers that cannot reach it stay at the backend.
    */
   directPort?: number | false;
+  /**
+   * Where plain PUSH sockets connect, `tcp://host:port` (5563 by custom) or `ipc://path`: what they send are
+   * tasks of the queue `default`. And where plain PULL sockets connect (5564), which get these. Off unless
+   * given, and not to be had with `curve`.
+   */
+  push?: string;
+  pull?: string;
   /** Bounds of tasks, and how they are tried again, that differ from the defaults. */
   tasks?: Partial<TaskLimits>;
   /**
@@ -112,6 +120,9 @@ export class Broker {
   /** Where it listens, with the real ports. */
   readonly frontend: readonly string[];
   readonly backend: readonly string[];
+  /** Where plain PUSH and PULL sockets connect, if they may. */
+  readonly push: string | undefined;
+  readonly pull: string | undefined;
   /** Where it is watched, with the real port, for example `http://127.0.0.1:9100`; undefined where it is not. */
   readonly admin: string | undefined;
   readonly #admin: AdminServer | undefined;
@@ -136,9 +147,12 @@ export class Broker {
     },
     gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
+    taskSockets: TaskSockets,
     folder: string,
     probeIntervalMs: number,
   ) {
+    this.push = taskSockets.push;
+    this.pull = taskSockets.pull;
     this.#watch = watching.watch;
     this.#admin = watching.admin;
     this.admin = watching.admin?.url;
@@ -160,6 +174,13 @@ export class Broker {
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
     const limits = resolveLimits(options.limits);
+    for (const name of ["push", "pull"] as const) {
+      const endpoint = options[name];
+      if (endpoint !== undefined) parseEndpoint(name, endpoint);
+      // Nothing there would ask for a key.
+      if (endpoint === undefined || options.curve === undefined) continue;
+      throw new TypeError(`${name} cannot be had with curve, got ${endpoint}`);
+    }
     const taskLimits = resolveTaskLimits(options.tasks);
     const rules = new ServiceRules(limits, options.services);
     const connectionsMax = wholeNumber(
@@ -200,6 +221,7 @@ export class Broker {
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
+    let taskSockets: TaskSockets | undefined;
     const tasks = new TaskPattern(exchange, taskLimits);
     exchange.addPattern(tasks);
     let gate: CurveGate | undefined;
@@ -242,6 +264,9 @@ export class Broker {
           }),
         );
       }
+      const { push, pull } = options;
+      taskSockets = await TaskSockets.listen(exchange, tasks, { push, pull }, messageBytesMax);
+      exchange.addPattern(taskSockets);
       served.push(...acceptors.map(({ endpoint }) => endpoint));
       // Nothing there would tell whose key a message came with.
       if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
@@ -255,6 +280,7 @@ export class Broker {
         { port: backend, direct, acceptors, endpoints: served },
         gate,
         { watch, admin },
+        taskSockets,
         folder,
         probeIntervalMs,
       );
@@ -263,6 +289,7 @@ export class Broker {
       frontend.close(0);
       backend.close(0);
       direct.close(0);
+      taskSockets?.close();
       for (const acceptor of acceptors) await acceptor.close();
       await gate?.close();
       rmSync(folder, { recursive: true, force: true });

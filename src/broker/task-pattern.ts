@@ -20,6 +20,21 @@ import { ownFrames } from "./bodies.js";
 import type { Host, Pattern } from "./host.js";
 import type { InnerClient, Peer } from "./peers.js";
 
+/** What is pushed, as a record that was read has it. */
+type PushRecord = Pick<
+  RequestRecord,
+  | "sessionLow"
+  | "sessionHigh"
+  | "sequence"
+  | "slot"
+  | "service"
+  | "priority"
+  | "attempts"
+  | "timeoutMs"
+  | "bytes"
+  | "held"
+>;
+
 /** Tasks of one queue that may wait in the core: enough to have its turn there, too few to be overload. */
 const WINDOW = 16;
 
@@ -98,7 +113,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   }
 
   /** Takes the task in `record`, which is copied, or says why not. */
-  push(pusher: number, record: RequestRecord): void {
+  push(pusher: number, record: PushRecord): void {
     const { limits } = this.tasks;
     const { sessionLow, sessionHigh, sequence, bytes } = record;
     const timeoutMs = record.timeoutMs || limits.attemptTimeoutMs;

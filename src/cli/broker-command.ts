@@ -39,6 +39,14 @@ export function brokerCommand(name: string, title: string): Command {
       collect,
     )
     .option(
+      "--push <url>",
+      "where plain PUSH sockets connect, for the queue default (env WASMQ_PUSH, default: nowhere)",
+    )
+    .option(
+      "--pull <url>",
+      "where plain PULL sockets connect, for the same (env WASMQ_PULL, default: nowhere)",
+    )
+    .option(
       "--admin <host:port>",
       "where to be watched over HTTP, on loopback (env WASMQ_ADMIN, default: nowhere)",
     )
@@ -64,8 +72,8 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   await Promise.race([starting, setImmediate()]);
   log.info({ version: packageVersion(), node: process.version }, "starting");
   const broker = await starting;
-  const { frontend, backend, admin } = broker;
-  logReady(log, { frontend, backend, admin });
+  const { frontend, backend, push, pull, admin } = broker;
+  logReady(log, { frontend, backend, push, pull, admin });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
   }

@@ -15,6 +15,8 @@ export interface BrokerFlags {
   frontend?: string[];
   backend?: string[];
   config?: string;
+  push?: string;
+  pull?: string;
   admin?: string;
   logLevel?: string;
 }
@@ -29,6 +31,8 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     limits: readLimits,
     services: readServices,
     tasks: readTasks,
+    push: readEndpoint,
+    pull: readEndpoint,
     heartbeatIntervalMs: readNumber,
     heartbeatTimeoutMs: readNumber,
     handshakeTimeoutMs: readNumber,
@@ -54,6 +58,8 @@ export function settleBrokerConfig(
     ...config,
     frontend: flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend,
     backend: flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend,
+    push: flags.push ?? (env.WASMQ_PUSH || undefined) ?? config.push,
+    pull: flags.pull ?? (env.WASMQ_PULL || undefined) ?? config.pull,
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
     logLevel,
   };
@@ -106,6 +112,11 @@ function readAdmin(value: unknown, key: string): unknown {
 function readLimits(value: unknown, key: string): unknown {
   if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
   resolveLimits(value);
+  return value;
+}
+
+function readEndpoint(value: unknown, key: string): unknown {
+  if (typeof value !== "string") throw new UsageError(`${key} must be an endpoint`);
   return value;
 }
 
