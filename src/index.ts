@@ -6,8 +6,16 @@ export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js
 export type { BrokerCurve, ReloadResult, SecurityEvent } from "./broker/curve-gate.js";
 export { Client } from "./client/client.js";
 export type { ClientOptions, ClientStats, RequestOptions } from "./client/options.js";
+export type { PublisherStats, PublishOptions } from "./client/publisher.js";
 export type { BackoffOptions, RetryOptions } from "./client/retry.js";
 export type { DeadLetter, PushOptions } from "./client/pushes.js";
+export type {
+  SubscribeOptions,
+  Subscription,
+  SubscriptionStats,
+  TopicEvent,
+  WhenFull,
+} from "./client/subscription.js";
 export type { CurveKeys } from "./link/curve.js";
 export type { ConnectionEvent } from "./link/membership.js";
 export { defaultTaskLimits, type TaskLimits } from "./core/tasks/task-limits.js";

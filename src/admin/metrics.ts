@@ -129,6 +129,15 @@ export class Metrics {
       addEach("limit", limits, add),
     );
     this.#tasks();
+    this.#gauge("wasmq_topics", "Publish and subscribe now", ["what"], ({ topics }, add) =>
+      addEach("what", topics, add),
+    );
+    this.#counter(
+      "wasmq_topic_events_total",
+      "What publish and subscribe counted",
+      ["event"],
+      ({ topicCounts }, add) => addEach("event", topicCounts, add),
+    );
     this.#counter("wasmq_events_total", "What the core counted", ["event"], ({ counts }, add) =>
       addEach("event", counts, add),
     );

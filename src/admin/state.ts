@@ -20,6 +20,10 @@ export interface BrokerState {
   services: ServiceState[];
   /** Outcomes and times for all names that no worker ever served, and for services forgotten. */
   other: ServiceCounts;
+  /** Publish and subscribe: what there is now. */
+  topics: Record<string, number>;
+  /** Publish and subscribe: what was counted, of plain sockets too. */
+  topicCounts: Record<string, number>;
   /** What was pushed (docs/tasks.md), with the queues by name. */
   tasks: TasksState;
   /** What the core counted; see CoreCounts in docs/operations.md. */

@@ -62,6 +62,16 @@ export class Bodies {
   }
 }
 
+/** A record in memory of its own, large frames as they are: for few, or for long. */
+export function ownRecord(record: HeldRecord): HeldRecord {
+  const { size } = record;
+  const bytes = new Uint8Array(size);
+  const view = new DataView(bytes.buffer);
+  copyRange(record, size, { bytes, view }, 0);
+  const frames = record.frames.length === 0 ? NO_FRAMES : ownFrames(record.frames);
+  return { bytes, view, at: 0, size, frames };
+}
+
 /** `frames`, the small ones copied into memory of their own, all into one piece. */
 export function ownFrames(frames: readonly Uint8Array[]): readonly Uint8Array[] {
   let size = 0;

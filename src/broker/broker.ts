@@ -21,6 +21,8 @@ import {
 } from "./curve-gate.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
+import { PlainSockets } from "./plain-topics.js";
+import type { TopicStats } from "./pubsub.js";
 import { majordomoTimes } from "./majordomo.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { TaskPattern } from "./task-pattern.js";
@@ -33,6 +35,12 @@ export interface BrokerOptions {
   frontend?: string | readonly string[];
   /** Where workers connect, native and REP alike. Default port 5560. */
   backend?: string | readonly string[];
+  /**
+   * Where plain PUB sockets connect (an XSUB, by convention at port 5561), and plain SUB sockets (an XPUB, 5562):
+   * what either world publishes, the other hears. Off unless given.
+   */
+  xsub?: string | readonly string[];
+  xpub?: string | readonly string[];
   /** Bounds that differ from the defaults. */
   limits?: Partial<Limits>;
   /**
@@ -99,6 +107,7 @@ export interface BrokerStats {
   /** Connections at the backend, native workers that moved to the direct port not among them. */
   backendConnections: number;
   services: Record<string, { queued: number; inFlight: number; isServed: boolean }>;
+  topics: TopicStats;
   counts: CoreCounts;
   faults: FaultCounts;
   /** What became of tasks, and how they stand by queue. */
@@ -111,6 +120,9 @@ export interface BrokerStats {
 
 export const FRONTEND_DEFAULT = "tcp://127.0.0.1:5559";
 export const BACKEND_DEFAULT = "tcp://127.0.0.1:5560";
+/** Of the deployable broker; the library has none unless asked. */
+export const XSUB_DEFAULT = "tcp://127.0.0.1:5561";
+export const XPUB_DEFAULT = "tcp://127.0.0.1:5562";
 
 /** A frame may hold a record and its batch; more than the records' limit is never right. */
 const MESSAGE_OVERHEAD_MAX = 1024 * 1024;
@@ -120,6 +132,9 @@ export class Broker {
   /** Where it listens, with the real ports. */
   readonly frontend: readonly string[];
   readonly backend: readonly string[];
+  /** Where plain PUB and SUB sockets connect; empty where they may not. */
+  readonly xsub: readonly string[];
+  readonly xpub: readonly string[];
   /** Where plain PUSH and PULL sockets connect, if they may. */
   readonly push: string | undefined;
   readonly pull: string | undefined;
@@ -148,6 +163,7 @@ export class Broker {
     gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
     taskSockets: TaskSockets,
+    plain: PlainSockets | undefined,
     folder: string,
     probeIntervalMs: number,
   ) {
@@ -158,6 +174,8 @@ export class Broker {
     this.admin = watching.admin?.url;
     this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
+    this.xsub = plain?.xsub ?? [];
+    this.xpub = plain?.xpub ?? [];
     this.#frontend = frontend.port;
     this.frontend = frontend.endpoints;
     this.#backends = [backend.port, backend.direct];
@@ -209,6 +227,12 @@ export class Broker {
     if (directPort !== false) wholeNumber("directPort", directPort, 0, 65_535);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
+    const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
+    const xpub = options.xpub === undefined ? [] : listOf("xpub", options.xpub);
+    if (options.curve !== undefined && xsub.length + xpub.length > 0) {
+      // Neither socket tells whose key a message came with.
+      throw new TypeError("xsub and xpub are not to be had with curve");
+    }
     if (options.admin !== undefined) parseAdminAddress("admin", options.admin);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
     const portOptions = { ...times, messageBytesMax };
@@ -270,6 +294,10 @@ export class Broker {
       served.push(...acceptors.map(({ endpoint }) => endpoint));
       // Nothing there would tell whose key a message came with.
       if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
+      let plain: PlainSockets | undefined;
+      if (xsub.length + xpub.length > 0) {
+        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub });
+      }
       frontend.open();
       backend.open();
       direct.open();
@@ -281,11 +309,13 @@ export class Broker {
         gate,
         { watch, admin },
         taskSockets,
+        plain,
         folder,
         probeIntervalMs,
       );
     } catch (error) {
       await admin?.close();
+      exchange.pubsub.close();
       frontend.close(0);
       backend.close(0);
       direct.close(0);
@@ -318,6 +348,7 @@ export class Broker {
         this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0) +
         (this.#gate?.connectionsOf("backend") ?? 0),
       services,
+      topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
       faults: { ...faults },
       tasks: this.#watch.tasksState,

@@ -26,6 +26,7 @@ import { Majordomo, majordomoTimes } from "./majordomo.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
+import { PubSub } from "./pubsub.js";
 import type { Port } from "./port.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
@@ -71,6 +72,7 @@ export class Exchange implements Host {
   readonly delivery = new Delivery(this.peers);
   /** REQ clients and REP workers. */
   readonly plain = new PlainPeers(this);
+  readonly pubsub: PubSub;
   readonly majordomo: Majordomo;
   readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
@@ -103,6 +105,8 @@ export class Exchange implements Host {
     this.brokerId = brokerId;
     this.core = new Core(this.delivery, limits, performance.now(), randomInt(2 ** 32), rules);
     this.delivery.requests = this.core.requests;
+    this.pubsub = new PubSub(this);
+    this.addPattern(this.pubsub);
     this.majordomo = new Majordomo(this, this.plain, times);
     this.delivery.majordomo = this.majordomo;
     this.addPattern(this.majordomo);

@@ -23,6 +23,8 @@ export class Outbox {
   refusedCount = 0;
   /** Turns of the port's retry timer until that message is tried again. */
   retryTurns = 0;
+  /** Bytes of events on their way to the peer: bounded by themselves, and so owed beside the rest. */
+  eventBytes = 0;
   /** The peer is given up: nothing more is sent. */
   isGivenUp = false;
 
@@ -44,8 +46,9 @@ export class Outbox {
    * gathers behind a message that ZeroMQ refuses counts, not its size: that may be large by itself.
    */
   get isOverdue(): boolean {
-    if (this.refusedCount === 0 || this.owedBytes <= OWED_BYTES_MAX) return false;
-    return this.owedBytes - sizeOf(this.#ready[0]) > OWED_BYTES_MAX;
+    const owedMax = OWED_BYTES_MAX + this.eventBytes;
+    if (this.refusedCount === 0 || this.owedBytes <= owedMax) return false;
+    return this.owedBytes - sizeOf(this.#ready[0]) > owedMax;
   }
 
   /** Closes the batch being written if it is large enough to go; true when it did. */

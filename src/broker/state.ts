@@ -25,7 +25,7 @@ export type StateFrame = Pick<
 
 /** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */
 export function brokerState(exchange: Exchange, frame: StateFrame): BrokerState {
-  const { core, faults, peers, cellBytes } = exchange;
+  const { core, faults, peers, cellBytes, pubsub } = exchange;
   return {
     ...frame,
     requests: core.requests.count,
@@ -33,6 +33,7 @@ export function brokerState(exchange: Exchange, frame: StateFrame): BrokerState 
     peers: peerCounts(peers),
     services: serviceStates(core, performance.now()),
     other: serviceCounts(core.registry),
+    ...pubsub.state,
     counts: { ...core.counts },
     faults: { ...faults },
     unanswered: exchange.majordomo.unanswered,

@@ -1,6 +1,12 @@
 import { setImmediate } from "node:timers/promises";
 import type { Command } from "commander";
-import { BACKEND_DEFAULT, Broker, FRONTEND_DEFAULT } from "../broker/broker.js";
+import {
+  BACKEND_DEFAULT,
+  Broker,
+  FRONTEND_DEFAULT,
+  XPUB_DEFAULT,
+  XSUB_DEFAULT,
+} from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
 import { tuneEngine } from "./engine.js";
 import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, logReady, openLog } from "./log.js";
@@ -11,9 +17,9 @@ const STATS_INTERVAL_MS = 10_000;
 
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
-The config file is a JSON object: frontend, backend, admin, logLevel, limits, services, heartbeatIntervalMs,
-heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs, mdpLiveness, mdpBusyLiveness, probeIntervalMs,
-connectionsMax, directPort.
+The config file is a JSON object: frontend, backend, xsub, xpub, admin, logLevel, limits, services,
+heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs, mdpLiveness, mdpBusyLiveness,
+probeIntervalMs, connectionsMax, directPort.
 
 The admin port answers GET /metrics (Prometheus), /healthz, /readyz and /v1/state (JSON), on
 loopback alone; wasmq top shows the same live.
@@ -36,6 +42,16 @@ export function brokerCommand(name: string, title: string): Command {
     .option(
       "--backend <url>",
       `where workers connect, tcp or ipc; may be given several times (env WASMQ_BACKEND, default ${BACKEND_DEFAULT})`,
+      collect,
+    )
+    .option(
+      "--xsub <url>",
+      `where plain PUB sockets connect; may be given several times (env WASMQ_XSUB, default ${XSUB_DEFAULT}, but none where --frontend or --backend is given; "none": nowhere)`,
+      collect,
+    )
+    .option(
+      "--xpub <url>",
+      `where plain SUB sockets connect; the same (env WASMQ_XPUB, default ${XPUB_DEFAULT})`,
       collect,
     )
     .option(
@@ -72,8 +88,8 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   await Promise.race([starting, setImmediate()]);
   log.info({ version: packageVersion(), node: process.version }, "starting");
   const broker = await starting;
-  const { frontend, backend, push, pull, admin } = broker;
-  logReady(log, { frontend, backend, push, pull, admin });
+  const { frontend, backend, xsub, xpub, push, pull, admin } = broker;
+  logReady(log, { frontend, backend, xsub, xpub, push, pull, admin });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
   }

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { BrokerOptions } from "../broker/broker.js";
+import { type BrokerOptions, XPUB_DEFAULT, XSUB_DEFAULT } from "../broker/broker.js";
 import { resolveLimits } from "../core/limits.js";
 import { resolveTaskLimits } from "../core/tasks/task-limits.js";
 import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
@@ -14,6 +14,8 @@ export interface BrokerConfig extends Omit<BrokerOptions, "curve" | "onSecurity"
 export interface BrokerFlags {
   frontend?: string[];
   backend?: string[];
+  xsub?: string[];
+  xpub?: string[];
   config?: string;
   push?: string;
   pull?: string;
@@ -26,6 +28,8 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
   {
     frontend: readEndpoints,
     backend: readEndpoints,
+    xsub: readEndpoints,
+    xpub: readEndpoints,
     admin: readAdmin,
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
@@ -54,15 +58,31 @@ export function settleBrokerConfig(
   let logLevel = config.logLevel ?? LOG_LEVEL_DEFAULT;
   if (flags.logLevel !== undefined) logLevel = logLevelOf("--log-level", flags.logLevel);
   else if (env.WASMQ_LOG_LEVEL) logLevel = logLevelOf("WASMQ_LOG_LEVEL", env.WASMQ_LOG_LEVEL);
+  const frontend = flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend;
+  const backend = flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend;
+  const xsub = flags.xsub ?? listFromEnv(env.WASMQ_XSUB) ?? config.xsub;
+  const xpub = flags.xpub ?? listFromEnv(env.WASMQ_XPUB) ?? config.xpub;
+  // A broker that is put elsewhere may be one of several on this machine.
+  const isAtHome = frontend === undefined && backend === undefined;
   return {
     ...config,
-    frontend: flags.frontend ?? listFromEnv(env.WASMQ_FRONTEND) ?? config.frontend,
-    backend: flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend,
+    frontend,
+    backend,
+    xsub: unlessNone(xsub ?? (isAtHome ? XSUB_DEFAULT : NONE)),
+    xpub: unlessNone(xpub ?? (isAtHome ? XPUB_DEFAULT : NONE)),
     push: flags.push ?? (env.WASMQ_PUSH || undefined) ?? config.push,
     pull: flags.pull ?? (env.WASMQ_PULL || undefined) ?? config.pull,
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
     logLevel,
   };
+}
+
+const NONE = "none";
+
+/** Endpoints, or undefined where they are to be none. */
+function unlessNone(value: string | readonly string[]): string | readonly string[] | undefined {
+  const list = typeof value === "string" ? [value] : value;
+  return list.length === 1 && list[0] === NONE ? undefined : list;
 }
 
 /** Reads a config file. @throws UsageError of one line that names the file and the key */

@@ -22,6 +22,9 @@ import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
 import type { ClientOptions, ClientStats, RequestOptions } from "./options.js";
 import { PatternTable } from "./pattern.js";
+import type { PublishOptions } from "./publisher.js";
+import type { SubscribeOptions, Subscription } from "./subscription.js";
+import { Subscriptions } from "./subscriptions.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
@@ -56,6 +59,7 @@ export class Client {
   /** What it does beside asking and being answered. */
   readonly #patterns = new PatternTable();
   readonly #pushes: Pushes;
+  readonly #topics: Subscriptions;
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
   #isShut: Promise<void> | undefined;
@@ -71,6 +75,7 @@ export class Client {
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
     this.#retries = new RetryPolicy(options.retry, performance.now());
+    this.#topics = this.#patterns.add(new Subscriptions(codec, this.#options.timeoutMs));
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
     this.#brokers = new Brokers(options.brokers, options, {
       hello: () => ({ ...hello, canMove: false }),
@@ -121,7 +126,14 @@ export class Client {
 
   get stats(): ClientStats {
     const { messageCount } = this.#brokers;
-    return { ...this.#stats, messages: messageCount, pending: this.#pending.count };
+    const { publisher, count: subscriptions } = this.#topics;
+    return {
+      ...this.#stats,
+      messages: messageCount,
+      pending: this.#pending.count,
+      ...publisher.stats,
+      subscriptions,
+    };
   }
 
   /** Whether bodies are sealed. */
@@ -176,12 +188,50 @@ export class Client {
   }
 
   /**
-   * Takes no more requests, waits until those pending have ended, at most `timeoutMs`
+   * Publishes to all who subscribed to `topic` at the broker that this client publishes to. Resolves when
+   * it is written to the connection, which says nothing of its arrival; with `confirm` when the broker
+   * has taken it, with the number of subscriptions that it went to.
+   * Rejects with RequestError. INVALID_ARGUMENT: not a topic, or a body that is none.
+   * RESOURCE_EXHAUSTED: too much waits to be published here, or the broker keeps no more last values.
+   * UNAVAILABLE: the connection was lost before it was confirmed. DEADLINE_EXCEEDED: no broker within
+   * the client's `timeoutMs`.
+   */
+  publish(
+    topic: string,
+    body: unknown,
+    options: PublishOptions & { confirm: true },
+  ): Promise<number>;
+  publish(topic: string, body: unknown, options?: PublishOptions): Promise<void>;
+  publish(topic: string, body: unknown, options: PublishOptions = NO_OPTIONS): Promise<unknown> {
+    try {
+      if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+      return this.#topics.publisher.publish(topic, body, options);
+    } catch (error) {
+      return Promise.reject(asRequestError(error));
+    }
+  }
+
+  /**
+   * Listens to all topics that `pattern` matches, at all brokers: `*` stands for one token between dots,
+   * `>` at the end for one or more. To be read with `for await`.
+   * Throws RequestError INVALID_ARGUMENT for what is no pattern, RangeError for an option that is none.
+   */
+  subscribe<Body = unknown>(pattern: string, options: SubscribeOptions = {}): Subscription<Body> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#topics.subscribe(pattern, options) as Subscription<Body>;
+  }
+
+  /**
+   * Takes no more requests, waits until those pending have ended and the broker has what was published, at most `timeoutMs`
    * (default 10000), and closes the connections. What is left then ends as CANCELLED.
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
     this.#isClosing = true;
-    if (timeoutMs > 0) await this.#waiters.until(() => this.#isIdle, timeoutMs);
+    if (timeoutMs > 0) {
+      const publishing = this.#topics.publisher.settle(timeoutMs);
+      await this.#waiters.until(() => this.#isIdle, timeoutMs);
+      await publishing;
+    }
     this.#isShut ??= this.#shut();
     await this.#isShut;
   }

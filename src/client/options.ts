@@ -2,6 +2,7 @@ import type { Codec, CodecKey, Dictionary, PublicKey } from "../codec/index.js";
 import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import type { Headers } from "../wire/headers.js";
+import type { PublisherStats } from "./publisher.js";
 import type { BackoffOptions, RetryOptions } from "./retry.js";
 
 /** How a client connects, and what holds for each of its requests unless that says otherwise. */
@@ -68,7 +69,7 @@ export interface RequestOptions {
 }
 
 /** What a client has counted since it was made. */
-export interface ClientStats {
+export interface ClientStats extends PublisherStats {
   sent: number;
   /** ZeroMQ messages that these went in. */
   messages: number;
@@ -81,4 +82,6 @@ export interface ClientStats {
   pending: number;
   /** Replies to requests that were over already. */
   late: number;
+  /** Subscriptions that are not over. */
+  subscriptions: number;
 }

@@ -1,6 +1,6 @@
 import { SESSION_SIZE } from "./aead.js";
 import { ClientSessions } from "./client-sessions.js";
-import { type CodecContext, isOpenedOnce } from "./context.js";
+import { type CodecContext, isAsked, isOpenedOnce } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
 import {
   AGREED_FIELD_SIZE,
@@ -54,7 +54,7 @@ export type Origin = ServiceSession | null;
  * | request, AGREED | what a service key agreed on with the public key in it |
  * | request | the ring |
  * | reply of a service that `servicePublicKeys` covers | sessions with that public key |
- * | any other reply | the ring |
+ * | any other reply, and an event | the ring |
  */
 export class BodyKeys implements SealingKeys, OpeningKeys {
   readonly ring: KeyRing<EngineKey>;
@@ -92,13 +92,14 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
    * @param origin of the request that the body answers; undefined where that is not known
    * @throws CodecError `NO_KEY`: with any key given, nothing goes in clear
    */
-  sealing({ service, direction }: CodecContext, origin: Origin | undefined): Sealing | undefined {
-    if (direction !== "reply") {
+  sealing(context: CodecContext, origin: Origin | undefined): Sealing | undefined {
+    const { service, direction } = context;
+    if (isAsked(context)) {
       const agreed = this.clients.next(service);
       if (agreed !== undefined) return agreed;
-    } else if (origin) {
+    } else if (direction === "reply" && origin) {
       return this.#answering(origin);
-    } else if (origin === undefined && !this.services.isEmpty) {
+    } else if (direction === "reply" && origin === undefined && !this.services.isEmpty) {
       const reason = "a codec with service keys seals a reply by what openRequest() returned";
       throw new CodecError("NO_KEY", reason);
     }
@@ -139,10 +140,10 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
     return key;
   }
 
-  #admitAgreed(bytes: Uint8Array, { flags, keyId }: Envelope, { direction }: CodecContext): void {
-    if (direction === "reply") {
+  #admitAgreed(bytes: Uint8Array, { flags, keyId }: Envelope, context: CodecContext): void {
+    if (!isAsked(context)) {
       // Or whoever has the public key of a service that asks others could answer for these.
-      throw new CodecError("BAD_FLAGS", "a reply is not AGREED");
+      throw new CodecError("BAD_FLAGS", `no ${context.direction} is AGREED`);
     }
     if (!this.services.holds(keyId)) throw this.#unknownKey(keyId);
     const publicAt = agreedAtOf(flags);
@@ -193,8 +194,9 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   }
 
   /** Whether a body of this context is sealed under the ring's key, or in clear where there is none. */
-  isOfRing({ service, direction }: CodecContext, origin: Origin | undefined): boolean {
-    if (direction !== "reply") return !this.clients.covers(service);
+  isOfRing(context: CodecContext, origin: Origin | undefined): boolean {
+    if (context.direction === "event") return true;
+    if (isAsked(context)) return !this.clients.covers(context.service);
     return !origin && (origin === null || this.services.isEmpty);
   }
 

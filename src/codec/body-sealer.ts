@@ -65,7 +65,7 @@ export class BodySealer {
     // A request names it also where it is not compressed: the reply may then refer to it.
     const isNamed =
       dictionary !== undefined &&
-      (block === undefined ? context.direction !== "reply" : isFitForDictionary(plainSize));
+      (block === undefined ? context.direction === "request" : isFitForDictionary(plainSize));
     // Taken now: compressing may have moved the memory.
     const body = block ?? memory.u8.subarray(top, top + plainSize);
     const flags = (block === undefined ? 0 : COMPRESSED) | (isNamed ? DICTIONARY : 0);

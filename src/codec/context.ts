@@ -1,17 +1,18 @@
 import { type Envelope, HEADER_SIZE } from "./envelope.js";
 
-export type Direction = "request" | "reply" | "task" | "survey";
+export type Direction = "request" | "reply" | "event" | "task" | "survey";
 
 /** What a body is sealed for. The opener must name the same, or the body does not open. */
 export interface CodecContext {
-  /** The service that is asked, 1..65535 bytes as UTF-8. */
+  /** The service that is asked, or the topic that is published to, 1..65535 bytes as UTF-8. */
   service: string;
   /**
-   * Whether the body is the question or the answer, or a task of a queue, or the question of a survey.
-   * A task may come again, and a survey goes to many: they may be opened more than once.
+   * Whether the body is the question or the answer, what was published, a task of a queue, or the
+   * question of a survey. An event is sealed and opened under a shared key, by as many as hold it, and
+   * as often as they like; a task may come again, and a survey goes to many.
    */
   direction: Direction;
-  /** The request's id, 16 bytes; a reply carries its request's. */
+  /** The request's id, 16 bytes; a reply carries its request's. Of an event its publisher and number. */
   requestId: Uint8Array;
   /** Headers that travel in clear beside the body, as their exact bytes; none if left out. */
   headers?: Uint8Array;
@@ -34,6 +35,7 @@ const REQUEST_ID_SIZE = 16;
 const DIRECTIONS: Readonly<Record<Direction, number>> = {
   request: 1,
   reply: 2,
+  event: 3,
   task: 5,
   survey: 6,
 };
@@ -68,6 +70,7 @@ export class ContextBinder {
   #targets: Readonly<Record<Direction, Map<string, Target>>> = {
     request: new Map(),
     reply: new Map(),
+    event: new Map(),
     task: new Map(),
     survey: new Map(),
   };
@@ -86,8 +89,8 @@ export class ContextBinder {
       throw new TypeError(`context.service must be a string, got ${typeof service}`);
     }
     if (!Object.hasOwn(DIRECTIONS, direction)) {
-      const names = Object.keys(DIRECTIONS).join(", ");
-      throw new TypeError(`context.direction must be one of ${names}, got ${direction}`);
+      const known = Object.keys(DIRECTIONS).join(", ");
+      throw new TypeError(`context.direction must be one of ${known}, got ${direction}`);
     }
     if (!(requestId instanceof Uint8Array)) {
       throw new TypeError(`context.requestId must be a Uint8Array, got ${typeof requestId}`);
@@ -157,6 +160,11 @@ export class ContextBinder {
     if (context.headers !== undefined) bytes.set(context.headers, at + 4);
     return bytes.subarray(0, size);
   }
+}
+
+/** Whether it is something that is asked of a service or a queue, which may have a public key. */
+export function isAsked({ direction }: CodecContext): boolean {
+  return direction === "request" || direction === "task" || direction === "survey";
 }
 
 /** Whether a body of this context is opened at most once. */

@@ -9,8 +9,9 @@ export interface ReplySealer {
 
 /** @throws RangeError for the context of a reply */
 export function requireRequest(context: CodecContext): void {
-  if (context?.direction !== "reply") return;
-  throw new RangeError('context.direction must be "request", got "reply"');
+  const direction = context?.direction;
+  if (direction !== "reply" && direction !== "event") return;
+  throw new RangeError(`context.direction must be "request", got "${direction}"`);
 }
 
 /** A request that was opened, and the way to answer it. Made by `codec.openRequest()`. */

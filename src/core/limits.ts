@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.js";
+import type { TopicLimits } from "./topics/topics.js";
 
 /** What is taken next from a queue: see `ServiceLimits.queueOrder`. */
 export type QueueOrder = "fifo" | "newest-first-when-overloaded";
@@ -43,7 +44,7 @@ export interface ServiceLimits {
 }
 
 /** Every bound of the broker's core. All sizes in bytes, all times in milliseconds. */
-export interface Limits extends ServiceLimits {
+export interface Limits extends ServiceLimits, TopicLimits {
   /** Requests the broker holds at once, queued and in flight. */
   readonly requestsMax: number;
   /** Bytes of all requests the broker holds at once. */
@@ -93,6 +94,14 @@ export const defaultLimits: Limits = {
   timeoutMsMax: 24 * 3_600_000,
   lookAheadMs: 2,
   lookAheadMax: 8_192,
+  subscriptionsMax: 131_072,
+  clientSubscriptionsMax: 16_384,
+  eventQueueCountMax: 65_536,
+  clientEventBytesMax: 16 * 1024 * 1024,
+  eventBytesMax: 128 * 1024 * 1024,
+  eventWindowBytes: 1024 * 1024,
+  retainedCountMax: 65_536,
+  retainedBytesMax: 64 * 1024 * 1024,
 };
 
 const QUEUE_ORDERS: readonly QueueOrder[] = ["fifo", "newest-first-when-overloaded"];
@@ -150,6 +159,8 @@ export function checkRelations(where: string, limits: Limits): void {
     ["workerServicesMax", "servicesMax"],
     ["absentWaitMs", "queueWaitMsMax"],
     ["queueWaitMsMax", "timeoutMsMax"],
+    ["clientSubscriptionsMax", "subscriptionsMax"],
+    ["clientEventBytesMax", "eventBytesMax"],
   ];
   for (const [lesser, greater] of ordered) {
     if (limits[lesser] > limits[greater]) {

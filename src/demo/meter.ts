@@ -19,8 +19,10 @@ export function meterCodec(codec: Codec): CodecMeter {
     request: { json: 0, messagePack: 0, sealed: 0 },
     reply: { json: 0, messagePack: 0, sealed: 0 },
   };
-  const count = (value: unknown, envelope: Uint8Array, direction: CodecContext["direction"]) => {
-    const counts = direction === "reply" ? meter.reply : meter.request;
+  const count = (value: unknown, envelope: Uint8Array, { direction }: CodecContext) => {
+    // The story has requests and replies alone.
+    if (direction !== "request" && direction !== "reply") return;
+    const counts = meter[direction];
     counts.json += Buffer.byteLength(JSON.stringify(value));
     counts.messagePack += readEnvelope(envelope).plainSize;
     counts.sealed += envelope.length;
@@ -29,12 +31,12 @@ export function meterCodec(codec: Codec): CodecMeter {
   const open = codec.open.bind(codec);
   codec.seal = (value, context) => {
     const envelope = seal(value, context);
-    count(value, envelope, context.direction);
+    count(value, envelope, context);
     return envelope;
   };
   codec.open = (envelope, context) => {
     const value = open(envelope, context);
-    count(value, envelope, context.direction);
+    count(value, envelope, context);
     return value;
   };
   return meter;

@@ -56,6 +56,7 @@ export class Link {
   /** The peer is gone, and something of it is left to read. */
   #isEnding = false;
   #isFlushDue = false;
+  #onSent: (() => void) | undefined;
   #failures = 0;
   /** Where the next connection goes. */
   #target: string;
@@ -122,7 +123,18 @@ export class Link {
       if (this.#socket === socket) this.#lost(socket, (error as Error).message);
     } finally {
       if (this.#socket === socket) this.#isSending = false;
+      this.#onSent?.();
     }
+  }
+
+  /** Resolves when all is sent that was written, or cannot be, or after `timeoutMs`. */
+  async #untilSent(timeoutMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#onSent = resolve;
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    clearTimeout(timer);
   }
 
   /** Gives up this connection, which cannot be used, and makes a new one after a while. */
@@ -150,6 +162,8 @@ export class Link {
     if (this.#isClosed) return;
     this.flush();
     this.#isClosed = true;
+    // With a message under way, the rest waits for it.
+    if (lingerMs > 0 && this.#isSending) await this.#untilSent(lingerMs);
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = undefined;

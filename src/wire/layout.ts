@@ -19,6 +19,10 @@ export const Kind = {
   REPLY: 17,
   FAILURE: 18,
   CANCEL: 19,
+  PUBLISH: 32,
+  SUBSCRIBE: 33,
+  UNSUBSCRIBE: 34,
+  EVENT: 35,
   PUSH: 40,
   PUSHED: 41,
   TASK: 42,
@@ -30,6 +34,9 @@ export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** PROTOCOL 3.1. */
 export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4 } as const;
+
+/** PROTOCOL 6: RETAIN is of PUBLISH, RETAINED of EVENT, NO_RETAINED of SUBSCRIBE. */
+export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1, ANSWER: 128 } as const;
 
 /** PROTOCOL 2.1: this worker can move to the broker's direct port. */
 export const HELLO_MOVES = 1;
@@ -50,6 +57,13 @@ export const REQUEST_SIZE = 40;
 export const REPLY_SIZE = 40;
 export const FAILURE_SIZE = 40;
 export const CANCEL_SIZE = 32;
+export const EVENT_SIZE = 32;
+export const PUBLISHED_SIZE = 24;
+export const SUBSCRIBE_SIZE = 16;
+export const SUBSCRIBED_SIZE = 16;
+export const UNSUBSCRIBE_SIZE = 16;
+export const TAKEN_SIZE = 16;
+export const PUBLISH_ASK_SIZE = 16;
 export const PUSHED_SIZE = 40;
 export const DEAD_LETTERS_SIZE = 40;
 export const DEAD_LETTER_SIZE = 32;
@@ -74,12 +88,22 @@ export const AT_REASON_SIZE = 36;
 export const AT_FRAME_COUNT = 37;
 export const AT_HEADERS_SIZE = 38;
 
+// PUBLISH and EVENT, PROTOCOL 6.1.
+export const AT_PUBLISHER = 8;
+export const AT_SUBSCRIPTION = 24;
+export const AT_CONFIRM = 24;
+export const AT_DROPPED = 28;
+
 /** PROTOCOL 3.2: 0 is first. */
 export const PRIORITY_MAX = 7;
 /** A body of this many bytes and more travels as a frame of its own. */
 export const FRAME_BYTES_MIN = 8 * 1024;
 /** PROTOCOL 2.2: what a frame counts for beside its bytes, if it is not the only one. */
 export const FRAME_COST = 512;
+/** PROTOCOL 6.4: who reads events or publications says so when it has read as much, at the latest. */
+export const TAKEN_BYTES = 64 * 1024;
+/** PROTOCOL 6.4: what a client may have published and not heard to be taken. */
+export const PUBLISH_WINDOW_BYTES = 1024 * 1024;
 /** PROTOCOL 3.2. */
 export const HEADERS_BYTES_MAX = 8 * 1024;
 /** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */

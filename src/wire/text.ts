@@ -1,7 +1,6 @@
 import { QUEUE_PREFIX } from "./layout.js";
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const CACHE_SIZE = 1024;
 
 /** The text in these bytes, or undefined where they are not UTF-8. */
 export function readText(bytes: Uint8Array, at: number, size: number): string | undefined {
@@ -29,12 +28,20 @@ export function queueService(queue: string): string {
  * table remembers them by hash and compares their bytes; a stranger's names only displace.
  */
 export class NameCache {
-  readonly #names: string[] = new Array(CACHE_SIZE).fill("");
-  readonly #bytes: Uint8Array[] = new Array(CACHE_SIZE).fill(new Uint8Array(0));
+  readonly #names: string[];
+  readonly #bytes: Uint8Array[];
+  readonly #mask: number;
+
+  /** Remembers up to `size` names, a power of two. */
+  constructor(size = 1024) {
+    this.#mask = size - 1;
+    this.#names = new Array(size).fill("");
+    this.#bytes = new Array(size).fill(new Uint8Array(0));
+  }
 
   /** The name, or undefined if these bytes may not name a service. */
   read(bytes: Uint8Array, at: number, size: number): string | undefined {
-    const entry = hash(bytes, at, size) % CACHE_SIZE;
+    const entry = hash(bytes, at, size) & this.#mask;
     if (isSame(this.#bytes[entry], bytes, at, size)) return this.#names[entry] || undefined;
     const name = readText(bytes, at, size);
     if (name === undefined || !isServiceName(name)) return undefined;

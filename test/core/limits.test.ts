@@ -39,6 +39,8 @@ const relations: [keyof Limits, keyof Limits][] = [
   ["workerServicesMax", "servicesMax"],
   ["absentWaitMs", "queueWaitMsMax"],
   ["queueWaitMsMax", "timeoutMsMax"],
+  ["clientSubscriptionsMax", "subscriptionsMax"],
+  ["clientEventBytesMax", "eventBytesMax"],
 ];
 for (const [lesser, greater] of relations) {
   test(`${lesser} must not exceed ${greater}`, () => {

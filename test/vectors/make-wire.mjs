@@ -96,7 +96,30 @@ function failure(r) {
 
 const cancel = (r) => record(19, 0, r.status, 0, id(r));
 
-const makers = { HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye, PING: ping,
+// --- PROTOCOL 6 ---
+
+const event = (kind) => (r) => {
+  const inline = r.inline ?? isInline(r.body);
+  const topic = r.topicBytes ?? bytesOf(r.topic);
+  return record(kind, r.flags, r.topicSize ?? topic.length, r.frameCount ?? (inline ? 0 : r.body.length), [
+    u64(r.publisher), u64(r.sequence), u32(r.number), u32(r.dropped), topic, ...(inline ? r.body : []),
+  ]);
+};
+const published = (r) =>
+  record(32, 128, r.status, 0, [u32(r.taken), u32(r.confirm), u32(r.heard), u16(bytesOf(r.reason).length), u16(0), bytesOf(r.reason)]);
+const subscribe = (r) => {
+  const pattern = r.patternBytes ?? bytesOf(r.pattern);
+  return record(33, r.wantsRetained ? 0 : 1, r.whenFull, r.patternSize ?? pattern.length, [u32(r.subscription), u32(r.queueMax), pattern]);
+};
+const subscribed = (kind) => (r) =>
+  record(kind, 128, r.status, 0, [u32(r.subscription), u16(r.reasonSize ?? bytesOf(r.reason).length), u16(0), bytesOf(r.reason)]);
+const unsubscribe = (r) => record(34, 0, 0, 0, [u32(r.subscription), u32(0)]);
+const ask = (r) => record(32, 128, 0, 0, [u32(r.confirm), u32(0)]);
+const taken = (r) => record(35, 128, 0, 0, [u32(r.taken), u32(0)]);
+
+const makers = { PUBLISH: event(32), EVENT: event(35), PUBLISHED: published, SUBSCRIBE: subscribe,
+  SUBSCRIBED: subscribed(33), UNSUBSCRIBED: subscribed(34), UNSUBSCRIBE: unsubscribe, TAKEN: taken, ASK: ask,
+  HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye, PING: ping,
   REQUEST: request, REPLY: reply, FAILURE: failure, CANCEL: cancel };
 
 /** A record as the file shows it: u64 as 16 hexadecimal digits, sequences in decimal, bodies in hex. */
@@ -105,7 +128,7 @@ function shown(kind, fields) {
   const out = { kind };
   for (const [name, value] of Object.entries(fields)) {
     if (["inline", "tail"].includes(name)) continue;
-    if (name === "session" || name === "broker") out[name] = u64Text(value);
+    if (["session", "broker", "publisher"].includes(name)) out[name] = u64Text(value);
     else if (name === "sequence") out[name] = String(value);
     else if (name === "body") out[name] = value.map(hex);
     else out[name] = value;
@@ -126,6 +149,8 @@ const basic = { ...plain, session, sequence: 1n, priority: 4, attempts: 0, timeo
   service: "orders.price", headers: [], body: [bytesOf("hello")] };
 const answer = { ...plain, session, sequence: 1n, serviceTimeUs: 0, headers: [], body: [bytesOf("42")] };
 const large = Buffer.alloc(8192, 0xa5);
+const publication = { flags: 0, publisher: session, sequence: 1n, number: 0, dropped: 0, topic: "orders.eu", body: [bytesOf("hello")] };
+const listening = { subscription: 1, pattern: "orders.>", whenFull: 0, queueMax: 1, wantsRetained: true };
 const unicode = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["кто", "Ποιος 誰 🦉"], ["empty", ""]];
 
 const records = [
@@ -174,6 +199,26 @@ const records = [
     ["REQUEST", { ...basic, sequence: 3n, flags: 1, body: [bytesOf("x"), large] }],
     ["BYE", {}],
   ]),
+  valid("PUBLISH", "client -> broker", [["PUBLISH", publication]]),
+  valid("PUBLISH with all its fields, its body as a frame", "client -> broker", [
+    ["PUBLISH", { ...publication, flags: 3, publisher: 0xffffffffffffffffn, sequence: 2n ** 53n - 1n, number: 0xffffffff, topic: "größe.数", body: [large] }]]),
+  valid("PUBLISH that deletes a last value", "client -> broker", [["PUBLISH", { ...publication, flags: 3, sequence: 0n, body: [Buffer.alloc(0)] }]]),
+  valid("EVENT, kept, behind three that were dropped", "broker -> client", [["EVENT", { ...publication, flags: 2, number: 7, dropped: 3 }]]),
+  valid("EVENT of a plain PUB, multipart", "broker -> client", [
+    ["EVENT", { ...publication, flags: 1, publisher: 0n, sequence: 0n, number: 1, body: [bytesOf("a"), Buffer.alloc(0), bytesOf("ccc")] }]]),
+  valid("answers to publications", "broker -> client", [
+    ["PUBLISHED", { status: 0, taken: 65600, confirm: 9, heard: 100, reason: "" }],
+    ["PUBLISHED", { status: 8, taken: 44, confirm: 0, heard: 0, reason: "the broker keeps no more" }]]),
+  valid("SUBSCRIBE and its end", "client -> broker", [
+    ["SUBSCRIBE", { subscription: 1, pattern: "orders.*.>", whenFull: 0, queueMax: 1024, wantsRetained: true }],
+    ["SUBSCRIBE", { subscription: 0xffffffff, pattern: "größe.数", whenFull: 2, queueMax: 1, wantsRetained: false }],
+    ["TAKEN", { taken: 65536 }],
+    ["UNSUBSCRIBE", { subscription: 1 }],
+    ["ASK", { confirm: 5 }]]),
+  valid("answers to subscriptions", "broker -> client", [
+    ["SUBSCRIBED", { subscription: 1, status: 0, reason: "" }],
+    ["SUBSCRIBED", { subscription: 2, status: 7, reason: "may not subscribe" }],
+    ["UNSUBSCRIBED", { subscription: 1, status: 8, reason: "zu langsam ☂" }]]),
   {
     ...valid("batch flags and record flags that this version does not know are passed over", "client -> broker", [["REQUEST", { ...basic, flags: 0xf1 }]], false),
     frames: [hex(batch([request({ ...basic, flags: 0xf1 })], { flags: 0xff }))],
@@ -283,7 +328,22 @@ const malformed = [
   bad("FAILURE whose reason is longer than the record", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reason: "abc", reasonSize: 4 })])], [err(3, 0)], { malformed: 1, stale: 1 }),
   bad("FAILURE whose reason is no UTF-8", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reasonBytes: Buffer.from([0xff]) })])], [err(3, 0)], { malformed: 1, stale: 1 }),
   bad("kind 0", client, [batch([record(0, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),
-  bad("a reserved kind behind a good record", client, [batch([cancel({ ...basic, status: 1 }), record(32, 0, 0, 0, [])])], [err(3, 1)], { unknown: 1 }),
+  bad("a reserved kind behind a good record", client, [batch([cancel({ ...basic, status: 1 }), record(57, 0, 0, 0, [])])], [err(3, 1)], { unknown: 1 }),
+  bad("PUBLISH too short", client, [batch([record(32, 0, 1, 0, [u64(1n), u64(1n), u32(0)])])], [err(3, 0)], { malformed: 1 }),
+  bad("PUBLISH whose topic is longer than the record", client, [batch([event(32)({ ...publication, topicSize: 200 })])], [err(3, 0)], { malformed: 1 }),
+  bad("PUBLISH whose topic is no UTF-8", client, [batch([event(32)({ ...publication, topicBytes: Buffer.from([0xff]) })])], [err(3, 0)], { malformed: 1 }),
+  bad("PUBLISH whose sequence is 2^53", client, [batch([event(32)({ ...publication, sequence: 2n ** 53n })])], [err(3, 0)], { malformed: 1 }),
+  bad("PUBLISH that claims a frame that is not there", client, [batch([event(32)({ ...publication, frameCount: 1, body: [], inline: true })])], [err(3, 0)], { malformed: 1 }),
+  bad("PUBLISH with a body twice", client, [batch([event(32)({ ...publication, frameCount: 1, inline: true })]), large], [err(3, 0)], { malformed: 1 }),
+  bad("PUBLISH from a worker", worker, [batch([event(32)(publication)])], [err(7, 0)], { role: 1 }),
+  bad("SUBSCRIBE too short", client, [batch([record(33, 0, 0, 0, [u32(1)])])], [err(3, 0)], { malformed: 1 }),
+  bad("SUBSCRIBE whose pattern is longer than the record", client, [batch([subscribe({ ...listening, patternSize: 255 })])], [err(3, 0)], { malformed: 1 }),
+  bad("SUBSCRIBE whose pattern is no UTF-8", client, [batch([subscribe({ ...listening, patternBytes: Buffer.from([0xff]) })])], [err(3, 0)], { malformed: 1 }),
+  bad("SUBSCRIBE with a policy that is none", client, [batch([subscribe({ ...listening, whenFull: 3 })])], [err(3, 0)], { malformed: 1 }),
+  bad("SUBSCRIBE of number 0", client, [batch([subscribe({ ...listening, subscription: 0 })])], [err(3, 0)], { malformed: 1 }),
+  bad("UNSUBSCRIBE too short", client, [batch([record(34, 0, 0, 0, [])])], [err(3, 0)], { malformed: 1 }),
+  bad("EVENT from a client, too short to say what is taken", client, [batch([record(35, 128, 0, 0, [])])], [err(3, 0)], { malformed: 1 }),
+  bad("SUBSCRIBE from a stranger", stranger, [batch([subscribe(listening)])], [err(16, 0)], { stranger: 1 }),
   bad("WELCOME from a client", client, [batch([welcome({ version: 1, broker: 1n, inFlightMax: 1, recordMax: 1 })])], [err(7, 0)], { role: 1 }),
   bad("PING from a client", client, [batch([ping()])], [err(7, 0)], { role: 1 }),
   bad("PONG from a client, reserved", client, [batch([record(8, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),

@@ -120,6 +120,18 @@ describe("numbers", () => {
     ]) {
       expect(text).toMatch(new RegExp(`^${kind} +\\| \\d+ \\| flags .* size u32 = ${size} `, "m"));
     }
+    expect(offsets("32")).toMatchObject({
+      topicSize: l.AT_A,
+      frameCount: l.AT_B,
+      publisher: l.AT_PUBLISHER,
+      sequence: l.AT_SEQUENCE,
+      confirm: l.AT_CONFIRM,
+      topic: l.EVENT_SIZE,
+    });
+    expect(offsets("33")).toMatchObject({ queueMax: 12, pattern: l.SUBSCRIBE_SIZE });
+    expect(text).toContain(`flag of value ${l.EventFlag.ANSWER}`);
+    expect(text).toContain(`It says so when there are ${l.TAKEN_BYTES / 1024} KiB`);
+    expect(text).toContain(`is ${l.PUBLISH_WINDOW_BYTES / 1024 / 1024} MiB at most`);
     expect(text).toContain("slot u32 | generation u32 |");
     expect([l.AT_SLOT, l.AT_GENERATION, l.ID_END, l.CANCEL_SIZE]).toEqual([24, 28, 32, 32]);
   });

@@ -1,8 +1,26 @@
 // The test vectors (test/vectors/wire.json), and records as plain values.
 import { readFileSync } from "node:fs";
-import { BatchReader, type BatchWriter } from "../../build/wire/batch.js";
+import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
+import {
+  EventRecord,
+  eventBody,
+  forwardEvent,
+  readPublishAsk,
+  readPublished,
+  readSubscribe,
+  readSubscribed,
+  readTaken,
+  readUnsubscribe,
+  writePublish,
+  writePublishAsk,
+  writePublished,
+  writeSubscribe,
+  writeSubscribed,
+  writeTaken,
+  writeUnsubscribe,
+} from "../../build/wire/event-record.js";
 import { decodeHeaders, encodeHeaders } from "../../build/wire/headers.js";
-import { Kind } from "../../build/wire/layout.js";
+import { EventFlag, Kind } from "../../build/wire/layout.js";
 import {
   CancelRecord,
   FailureRecord,
@@ -98,6 +116,52 @@ export function u64Parts(text: string): { low: number; high: number } {
   };
 }
 
+/** Kinds that go the other way have names of their own here. */
+const answerNames = new Map<number, string>([
+  [Kind.PUBLISH, "PUBLISHED"],
+  [Kind.SUBSCRIBE, "SUBSCRIBED"],
+  [Kind.UNSUBSCRIBE, "UNSUBSCRIBED"],
+  [Kind.EVENT, "TAKEN"],
+]);
+
+function readTopical(reader: BatchReader, name: string): Shown | string {
+  const isAnswer = (reader.bytes[reader.at + 1] & EventFlag.ANSWER) !== 0;
+  const kind = isAnswer ? (answerNames.get(reader.kind) as string) : name;
+  switch (kind) {
+    case "PUBLISHED": {
+      if (reader.size === 16) return { kind: "ASK", confirm: readPublishAsk(reader) };
+      const published = readPublished(reader);
+      return typeof published === "string" ? published : { kind, ...published };
+    }
+    case "SUBSCRIBED":
+    case "UNSUBSCRIBED": {
+      const subscribed = readSubscribed(reader);
+      return typeof subscribed === "string" ? subscribed : { kind, ...subscribed };
+    }
+    case "TAKEN": {
+      const taken = readTaken(reader);
+      return typeof taken === "string" ? taken : { kind, taken };
+    }
+    case "SUBSCRIBE": {
+      const subscribe = readSubscribe(reader);
+      return typeof subscribe === "string" ? subscribe : { kind, ...subscribe };
+    }
+    case "UNSUBSCRIBE": {
+      const subscription = readUnsubscribe(reader);
+      return typeof subscription === "string" ? subscription : { kind, subscription };
+    }
+    default: {
+      const record = new EventRecord();
+      const fault = record.read(reader, new NameCache());
+      if (fault !== undefined) return fault;
+      const { flags, topic, number, dropped, sequence, publisherLow, publisherHigh } = record;
+      const publisher = u64Text(publisherLow, publisherHigh);
+      const body = hexAll(eventBody(record.held));
+      return { kind, flags, publisher, sequence: String(sequence), number, dropped, topic, body };
+    }
+  }
+}
+
 const kindNames = new Map<number, string>(Object.entries(Kind).map(([name, n]) => [n, name]));
 
 type Exchanged = RequestRecord | ReplyRecord | FailureRecord | CancelRecord;
@@ -180,6 +244,11 @@ export function readRecord(reader: BatchReader): Shown | string {
       const fault = record.read(reader);
       return fault ?? { kind, ...shownCommon(record), status: record.status };
     }
+    case Kind.PUBLISH:
+    case Kind.SUBSCRIBE:
+    case Kind.UNSUBSCRIBE:
+    case Kind.EVENT:
+      return readTopical(reader, kind);
     default:
       return { kind };
   }
@@ -238,6 +307,37 @@ export function writeRecord(writer: BatchWriter, shown: Shown): void {
       return writeFailure(writer, id, r.flags, r.status, r.reason, r.retryAfterMs, r.attempts);
     case "CANCEL":
       return writeCancel(writer, id, r.status);
+    case "PUBLISH": {
+      const { low: publisherLow, high: publisherHigh } = u64Parts(r.publisher);
+      const sequence = Number(r.sequence);
+      const fields = { ...r, publisherLow, publisherHigh, sequence, confirm: r.number };
+      return writePublish(writer, { ...fields, topic: Buffer.from(r.topic) }, body);
+    }
+    case "EVENT": {
+      // As a broker does, from the PUBLISH that it came as.
+      const from = new BatchWriter();
+      writeRecord(from, { ...shown, kind: "PUBLISH" });
+      const reader = new BatchReader();
+      reader.open(from.finish(), 0);
+      reader.next();
+      const record = new EventRecord();
+      record.read(reader, new NameCache());
+      return forwardEvent(writer, record.held, r.number, (r.flags & 2) !== 0, r.dropped);
+    }
+    case "ASK":
+      return writePublishAsk(writer, r.confirm);
+    case "PUBLISHED":
+      return writePublished(writer, r);
+    case "SUBSCRIBE":
+      return writeSubscribe(writer, r);
+    case "SUBSCRIBED":
+      return writeSubscribed(writer, Kind.SUBSCRIBE, r);
+    case "UNSUBSCRIBED":
+      return writeSubscribed(writer, Kind.UNSUBSCRIBE, r);
+    case "UNSUBSCRIBE":
+      return writeUnsubscribe(writer, r.subscription);
+    case "TAKEN":
+      return writeTaken(writer, r.taken);
     default:
       throw new Error(`no writer for ${shown.kind}`);
   }

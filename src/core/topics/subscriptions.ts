@@ -1,0 +1,55 @@
+import { Fifo } from "../../base/fifo.js";
+import type { Retained } from "./retained.js";
+
+/** What becomes of an event that finds the queue of its subscription full. */
+export type WhenFull = "drop-oldest" | "drop-newest" | "disconnect";
+
+/** An event as the core sees it; what else it has is its maker's. */
+export interface TopicEvent {
+  readonly topic: string;
+  /** What it counts for, in queues and on the wire. */
+  readonly bytes: number;
+  /** Queues that hold it. */
+  holds: number;
+}
+
+/** One pattern that one peer listens to, and what waits for it there. */
+export class Subscription<E extends TopicEvent> {
+  readonly queue = new Fifo<E>();
+  /** Events that it was to get and will not, of which its peer has not been told. */
+  dropped = 0;
+  /** Nothing more is for it. */
+  isOver = false;
+  /** Last values that stand before its queue; undefined once it has them, or wants none. */
+  retained: Fifo<Retained<E>> | undefined;
+
+  constructor(
+    readonly subscriber: Subscriber<E>,
+    /** The peer's own number for it. */
+    readonly id: number,
+    readonly pattern: string,
+    readonly whenFull: WhenFull,
+    readonly queueMax: number,
+    /** Last values newer than this came, or will, as events. */
+    readonly sinceVersion: number,
+  ) {}
+}
+
+/** A peer that listens: its subscriptions, and how much of theirs is on its way to it. */
+export class Subscriber<E extends TopicEvent> {
+  readonly subscriptions = new Map<number, Subscription<E>>();
+  /** Those that still want last values, in the order they came: one at a time has them listed. */
+  readonly catchingUp = new Set<Subscription<E>>();
+  /** Those in whose queues something waits, whose turn is next first. */
+  readonly waiting = new Set<Subscription<E>>();
+  /** Bytes sent that it has not said to have taken. */
+  outstanding = 0;
+  queuedBytes = 0;
+
+  constructor(readonly peer: number) {}
+
+  /** Whether what comes now may be sent past no one. */
+  get isIdle(): boolean {
+    return this.waiting.size === 0 && this.catchingUp.size === 0;
+  }
+}

@@ -1,0 +1,394 @@
+import { assert } from "../../base/assert.js";
+import type { StatusCode } from "../../base/status.js";
+import { Status } from "../../base/status.js";
+import { Fifo } from "../../base/fifo.js";
+import { PatternTrie } from "./pattern-trie.js";
+import { RetainedStore } from "./retained.js";
+import { Subscriber, Subscription, type TopicEvent, type WhenFull } from "./subscriptions.js";
+import { isPattern, isTopic } from "../../base/topic.js";
+
+/** What bounds publish and subscribe; see Limits, of which it is a part. Bytes and counts. */
+export interface TopicLimits {
+  /** Subscriptions of all peers. */
+  readonly subscriptionsMax: number;
+  /** Subscriptions of one peer. */
+  readonly clientSubscriptionsMax: number;
+  /** The longest queue that a subscription may ask for, in events. */
+  readonly eventQueueCountMax: number;
+  /** Bytes of events that may wait for one peer. */
+  readonly clientEventBytesMax: number;
+  /** Bytes of all events that wait; one that waits for many counts once. */
+  readonly eventBytesMax: number;
+  /** Bytes of events that may be on their way to a peer. */
+  readonly eventWindowBytes: number;
+  /** Topics whose last value is kept, and the bytes of these. */
+  readonly retainedCountMax: number;
+  readonly retainedBytesMax: number;
+}
+
+/** Up to so many bytes on their way, another may follow whatever its size: nobody is told of fewer. */
+export const UNTOLD_BYTES_MAX = 64 * 1024;
+
+/** What the core of publish and subscribe decides. Methods must not call back into it. */
+export interface TopicEffects<E> {
+  /** Send `event` to `peer`; `dropped` events of this subscription are lost since the last one. */
+  deliver(peer: number, subscription: number, event: E, isRetained: boolean, dropped: number): void;
+  /** `event` outlasts its message: one like it whose bytes are its own. */
+  keep(event: E): E;
+  /** Tell `peer` that this subscription is over. */
+  end(peer: number, subscription: number, status: StatusCode, reason: string): void;
+  /** One more subscription has `pattern`, or one fewer. */
+  listen(pattern: string, isOneMore: boolean): void;
+}
+
+/** What it has counted; all only grow. */
+export interface TopicCounts {
+  published: number;
+  /** Publications that were not taken. */
+  publishRefused: number;
+  /** Events sent to subscriptions. */
+  delivered: number;
+  /** Events that found a full queue, by what became of them. */
+  droppedOldest: number;
+  droppedNewest: number;
+  disconnected: number;
+  subscribeRefused: number;
+}
+
+export interface Refusal {
+  status: StatusCode;
+  reason: string;
+}
+
+/** Topics whose subscriptions are remembered, and how many of these; past either all are found anew. */
+const MATCHES_MAX = 8192;
+const MATCHED_MAX = 262_144;
+
+interface Match<E extends TopicEvent> {
+  epoch: number;
+  subscriptions: readonly Subscription<E>[];
+}
+
+/**
+ * Every decision of publish and subscribe: who gets an event, now or later, and who will not. Pure. What
+ * is on its way to a peer is bounded by what it says to have taken, so that one which does not read
+ * fills its own queues and nothing else.
+ */
+export class Topics<E extends TopicEvent> {
+  readonly counts: TopicCounts = {
+    published: 0,
+    publishRefused: 0,
+    delivered: 0,
+    droppedOldest: 0,
+    droppedNewest: 0,
+    disconnected: 0,
+    subscribeRefused: 0,
+  };
+  readonly trie = new PatternTrie<Subscription<E>>();
+  readonly retained: RetainedStore<E>;
+  subscriptionCount = 0;
+  /** Events in queues, each as often as it waits, and the bytes of these, each once. */
+  queuedCount = 0;
+  queuedBytes = 0;
+  /** Subscriptions that the last publication went to, queued or dropped for some perhaps. */
+  heard = 0;
+  readonly #limits: TopicLimits;
+  readonly #effects: TopicEffects<E>;
+  readonly #subscribers = new Map<number, Subscriber<E>>();
+  readonly #matches = new Map<string, Match<E>>();
+  /** Entries of all lists in there. */
+  #matchedCount = 0;
+  /** Grows with each subscription that comes or goes. */
+  #epoch = 0;
+
+  constructor(effects: TopicEffects<E>, limits: TopicLimits) {
+    this.#effects = effects;
+    this.#limits = limits;
+    this.retained = new RetainedStore<E>(limits.retainedCountMax, limits.retainedBytesMax);
+  }
+
+  // --- commands ---
+
+  /** Gives `event` to all who listen, and keeps it as its topic's last value if it `isKept`. */
+  publish(event: E, isKept: boolean): Refusal | undefined {
+    const subscriptions = this.#matching(event.topic);
+    this.heard = 0;
+    if (subscriptions === undefined) {
+      return this.#refusePublish(Status.INVALID_ARGUMENT, "topic is none");
+    }
+    let kept: E | undefined;
+    if (isKept) {
+      const refusal = this.retained.refusal(event.topic, event.bytes);
+      if (refusal !== undefined) return this.#refusePublish(Status.RESOURCE_EXHAUSTED, refusal);
+      kept = this.#effects.keep(event);
+      this.retained.set(kept);
+    }
+    this.counts.published++;
+    for (const subscription of subscriptions) {
+      if (subscription.isOver) continue;
+      this.heard++;
+      const { subscriber } = subscription;
+      if (subscriber.isIdle && this.#hasRoom(subscriber, event.bytes)) {
+        this.#deliver(subscription, event, false);
+      } else {
+        kept ??= this.#effects.keep(event);
+        this.#enqueue(subscription, kept);
+      }
+    }
+    return undefined;
+  }
+
+  /** Forgets the last value of `topic`; nobody is told. */
+  deleteRetained(topic: string): void {
+    this.retained.delete(topic);
+  }
+
+  /**
+   * `peer` listens to `pattern` from now on, under a number of its own that it does not use yet. It has
+   * last values to come: `pump` sends them.
+   */
+  subscribe(
+    peer: number,
+    id: number,
+    pattern: string,
+    options: { whenFull: WhenFull; queueMax: number; wantsRetained: boolean },
+  ): Refusal | undefined {
+    const known = this.#subscribers.get(peer);
+    const refusal = this.#subscribeRefusal(known, id, pattern);
+    if (refusal !== undefined) {
+      this.counts.subscribeRefused++;
+      return refusal;
+    }
+    const subscriber = known ?? new Subscriber<E>(peer);
+    this.#subscribers.set(peer, subscriber);
+    const queueMax = Math.min(Math.max(1, options.queueMax), this.#limits.eventQueueCountMax);
+    const { version } = this.retained;
+    const subscription = new Subscription(
+      subscriber,
+      id,
+      pattern,
+      options.whenFull,
+      queueMax,
+      version,
+    );
+    subscriber.subscriptions.set(id, subscription);
+    this.trie.add(pattern, subscription);
+    this.subscriptionCount++;
+    this.#epoch++;
+    if (options.wantsRetained && this.retained.count > 0) subscriber.catchingUp.add(subscription);
+    this.#effects.listen(pattern, true);
+    return undefined;
+  }
+
+  unsubscribe(peer: number, id: number): void {
+    const subscription = this.#subscribers.get(peer)?.subscriptions.get(id);
+    if (subscription !== undefined) this.#remove(subscription);
+  }
+
+  /** `peer` has read so many bytes of events. */
+  taken(peer: number, bytes: number): void {
+    const subscriber = this.#subscribers.get(peer);
+    if (subscriber === undefined) return;
+    subscriber.outstanding = Math.max(0, subscriber.outstanding - bytes);
+    this.#pump(subscriber);
+  }
+
+  /** Sends what waits for `peer`, as far as it has room. */
+  pump(peer: number): void {
+    const subscriber = this.#subscribers.get(peer);
+    if (subscriber !== undefined) this.#pump(subscriber);
+  }
+
+  /** `peer` is gone. */
+  leave(peer: number): void {
+    const subscriber = this.#subscribers.get(peer);
+    if (subscriber === undefined) return;
+    for (const subscription of subscriber.subscriptions.values()) this.#remove(subscription);
+    this.#subscribers.delete(peer);
+  }
+
+  // --- what is asked of it ---
+
+  /** Bytes of events on their way to `peer`. */
+  outstanding(peer: number): number {
+    return this.#subscribers.get(peer)?.outstanding ?? 0;
+  }
+
+  get subscriberCount(): number {
+    return this.#subscribers.size;
+  }
+
+  // --- who listens ---
+
+  /** undefined where `topic` is none. */
+  #matching(topic: string): readonly Subscription<E>[] | undefined {
+    const known = this.#matches.get(topic);
+    if (known?.epoch === this.#epoch) return known.subscriptions;
+    if (known === undefined && !isTopic(topic)) return undefined;
+    const subscriptions: Subscription<E>[] = [];
+    this.trie.match(topic, subscriptions);
+    this.#matchedCount += subscriptions.length - (known?.subscriptions.length ?? 0);
+    if (this.#matches.size >= MATCHES_MAX || this.#matchedCount > MATCHED_MAX) {
+      this.#matches.clear();
+      this.#matchedCount = subscriptions.length;
+    }
+    this.#matches.set(topic, { epoch: this.#epoch, subscriptions });
+    return subscriptions;
+  }
+
+  #subscribeRefusal(
+    known: Subscriber<E> | undefined,
+    id: number,
+    pattern: string,
+  ): Refusal | undefined {
+    const { subscriptionsMax, clientSubscriptionsMax } = this.#limits;
+    if (!isPattern(pattern)) return { status: Status.INVALID_ARGUMENT, reason: "pattern is none" };
+    if (known?.subscriptions.has(id)) {
+      return { status: Status.INVALID_ARGUMENT, reason: `subscription ${id} is there already` };
+    }
+    const status = Status.RESOURCE_EXHAUSTED;
+    if ((known?.subscriptions.size ?? 0) >= clientSubscriptionsMax) {
+      return { status, reason: `${clientSubscriptionsMax} subscriptions of one client at most` };
+    }
+    if (this.subscriptionCount >= subscriptionsMax) {
+      return { status, reason: `the broker has ${subscriptionsMax} subscriptions, its most` };
+    }
+    return undefined;
+  }
+
+  #refusePublish(status: StatusCode, reason: string): Refusal {
+    this.counts.publishRefused++;
+    return { status, reason };
+  }
+
+  #remove(subscription: Subscription<E>): void {
+    const { subscriber, id, pattern, queue } = subscription;
+    assert(!subscription.isOver, "a subscription ends once");
+    subscription.isOver = true;
+    subscription.retained = undefined;
+    subscriber.subscriptions.delete(id);
+    subscriber.catchingUp.delete(subscription);
+    subscriber.waiting.delete(subscription);
+    while (queue.count > 0) this.#release(subscriber, queue.shift() as E);
+    this.trie.delete(pattern, subscription);
+    this.subscriptionCount--;
+    this.#epoch++;
+    this.#effects.listen(pattern, false);
+    // Lists of who listens must not keep those alive who do no more.
+    if (this.subscriptionCount > 0) return;
+    this.#matches.clear();
+    this.#matchedCount = 0;
+  }
+
+  // --- queues ---
+
+  #hasRoom({ outstanding }: Subscriber<E>, bytes: number): boolean {
+    return outstanding + bytes <= this.#limits.eventWindowBytes || outstanding <= UNTOLD_BYTES_MAX;
+  }
+
+  #deliver(subscription: Subscription<E>, event: E, isRetained: boolean): void {
+    const { subscriber, id, dropped } = subscription;
+    subscriber.outstanding += event.bytes;
+    subscription.dropped = 0;
+    this.counts.delivered++;
+    this.#effects.deliver(subscriber.peer, id, event, isRetained, dropped);
+  }
+
+  #enqueue(subscription: Subscription<E>, event: E): void {
+    const { subscriber, queue, whenFull } = subscription;
+    if (whenFull === "drop-oldest" && this.#canEverFit(event)) {
+      while (queue.count > 0 && this.#isFull(subscription, event)) {
+        this.#release(subscriber, queue.shift() as E);
+        subscription.dropped++;
+        this.counts.droppedOldest++;
+      }
+    }
+    if (this.#isFull(subscription, event)) {
+      if (whenFull === "disconnect") return this.#disconnect(subscription);
+      // Also where others' queues have taken all the room there is.
+      subscription.dropped++;
+      this.counts.droppedNewest++;
+      if (queue.count === 0) subscriber.waiting.delete(subscription);
+      return;
+    }
+    queue.push(event);
+    this.queuedCount++;
+    subscriber.queuedBytes += event.bytes;
+    if (event.holds++ === 0) this.queuedBytes += event.bytes;
+    if (!subscriber.catchingUp.has(subscription)) subscriber.waiting.add(subscription);
+  }
+
+  #canEverFit({ bytes }: E): boolean {
+    return bytes <= this.#limits.clientEventBytesMax && bytes <= this.#limits.eventBytesMax;
+  }
+
+  #isFull({ queue, queueMax, subscriber }: Subscription<E>, { bytes, holds }: E): boolean {
+    const { clientEventBytesMax, eventBytesMax } = this.#limits;
+    return (
+      queue.count >= queueMax ||
+      subscriber.queuedBytes + bytes > clientEventBytesMax ||
+      (holds === 0 && this.queuedBytes + bytes > eventBytesMax)
+    );
+  }
+
+  /** `event` waits in a queue of `subscriber` no more. */
+  #release(subscriber: Subscriber<E>, event: E): void {
+    this.queuedCount--;
+    subscriber.queuedBytes -= event.bytes;
+    if (--event.holds === 0) this.queuedBytes -= event.bytes;
+  }
+
+  #disconnect(subscription: Subscription<E>): void {
+    const { subscriber, id, queueMax } = subscription;
+    this.counts.disconnected++;
+    this.#remove(subscription);
+    const reason = `its reader is too slow: ${queueMax} events wait, or all the bytes that may`;
+    this.#effects.end(subscriber.peer, id, Status.RESOURCE_EXHAUSTED, reason);
+  }
+
+  /** Last values first, then one of each queue in turn. */
+  #pump(subscriber: Subscriber<E>): void {
+    for (;;) {
+      const catching = first(subscriber.catchingUp);
+      if (catching !== undefined) {
+        if (!this.#catchUp(catching)) return;
+        continue;
+      }
+      const subscription = first(subscriber.waiting);
+      if (subscription === undefined) return;
+      const event = subscription.queue.peek() as E;
+      if (!this.#hasRoom(subscriber, event.bytes)) return;
+      subscription.queue.shift();
+      this.#release(subscriber, event);
+      subscriber.waiting.delete(subscription);
+      if (subscription.queue.count > 0) subscriber.waiting.add(subscription);
+      this.#deliver(subscription, event, false);
+    }
+  }
+
+  /** Sends the next of the last values; false when there is no room for it. */
+  #catchUp(subscription: Subscription<E>): boolean {
+    const { subscriber, queue, pattern, sinceVersion } = subscription;
+    if (subscription.retained === undefined) {
+      subscription.retained = new Fifo();
+      for (const value of this.retained.matching(pattern)) subscription.retained.push(value);
+    }
+    const next = subscription.retained.peek();
+    if (next === undefined) {
+      subscription.retained = undefined;
+      subscriber.catchingUp.delete(subscription);
+      if (queue.count > 0) subscriber.waiting.add(subscription);
+      return true;
+    }
+    // A newer one stands in the queue as an event, or is counted as dropped.
+    const isWanted = next.event !== undefined && next.version <= sinceVersion;
+    if (isWanted && !this.#hasRoom(subscriber, (next.event as E).bytes)) return false;
+    subscription.retained.shift();
+    if (isWanted) this.#deliver(subscription, next.event as E, true);
+    return true;
+  }
+}
+
+function first<T>(set: Set<T>): T | undefined {
+  return set.size === 0 ? undefined : (set.values().next().value as T);
+}

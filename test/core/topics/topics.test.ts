@@ -1,0 +1,267 @@
+// The decisions of publish and subscribe, without a wire.
+import { beforeEach, describe, expect, it } from "vitest";
+import { defaultLimits } from "../../../build/core/limits.js";
+import type { TopicEvent, WhenFull } from "../../../build/core/topics/subscriptions.js";
+import { Topics, UNTOLD_BYTES_MAX } from "../../../build/core/topics/topics.js";
+
+interface Event extends TopicEvent {
+  text: string;
+  isOwn: boolean;
+}
+
+const KIB = 1024;
+const WINDOW = 256 * KIB;
+let topics: Topics<Event>;
+/** What each peer was sent: `subscription:text`, `!` behind what was kept, `-n` before what n were dropped. */
+let sent: Record<number, string[]>;
+let keptCount: number;
+
+function make(limits: Partial<typeof defaultLimits> = {}): void {
+  sent = {};
+  keptCount = 0;
+  topics = new Topics<Event>(
+    {
+      deliver(peer, subscription, event, isRetained, dropped) {
+        sent[peer] ??= [];
+        sent[peer].push(
+          `${dropped > 0 ? `-${dropped} ` : ""}${subscription}:${event.text}${isRetained ? "!" : ""}`,
+        );
+      },
+      keep(event) {
+        keptCount++;
+        return { ...event, isOwn: true };
+      },
+      end(peer, subscription, status) {
+        sent[peer] ??= [];
+        sent[peer].push(`end ${subscription} ${status}`);
+      },
+      listen() {},
+    },
+    { ...defaultLimits, eventWindowBytes: WINDOW, ...limits },
+  );
+}
+
+beforeEach(() => make());
+
+function publish(topic: string, text: string, { bytes = 100, isKept = false } = {}) {
+  return topics.publish({ topic, bytes, holds: 0, text, isOwn: false }, isKept);
+}
+
+function subscribe(
+  peer: number,
+  id: number,
+  pattern: string,
+  { whenFull = "drop-oldest" as WhenFull, queueMax = 3, wantsRetained = true } = {},
+) {
+  const refusal = topics.subscribe(peer, id, pattern, { whenFull, queueMax, wantsRetained });
+  topics.pump(peer);
+  return refusal;
+}
+
+/** Fills the way to `peer`, so that what follows waits. */
+function clog(peer: number): void {
+  subscribe(peer, 99, "clog");
+  publish("clog", "clog", { bytes: WINDOW });
+  publish("clog", "clog", { bytes: 0 });
+  sent = {};
+  topics.unsubscribe(peer, 99);
+}
+
+describe("an event", () => {
+  it("goes to each subscription that it matches, once each, at once and without a copy", () => {
+    subscribe(1, 1, "a.*");
+    subscribe(1, 2, "a.>");
+    subscribe(2, 1, "a.b");
+    subscribe(3, 1, "b");
+    publish("a.b", "x");
+    expect(sent).toEqual({ 1: ["2:x", "1:x"], 2: ["1:x"] });
+    expect(topics.heard).toBe(3);
+    expect(keptCount).toBe(0);
+  });
+
+  it("is for nobody who left or unsubscribed", () => {
+    subscribe(1, 1, "a");
+    subscribe(2, 1, "a");
+    subscribe(2, 2, ">");
+    publish("a", "1");
+    topics.unsubscribe(2, 1);
+    topics.leave(1);
+    publish("a", "2");
+    expect(sent).toEqual({ 1: ["1:1"], 2: ["2:1", "1:1", "2:2"] });
+    expect(topics).toMatchObject({ subscriptionCount: 1, subscriberCount: 1 });
+  });
+
+  it("is refused where its topic is none", () => {
+    for (const topic of ["", "a.*", ">", "a..b"]) expect(publish(topic, "x")?.status).toBe(3);
+    expect(topics.counts).toMatchObject({ published: 0, publishRefused: 4 });
+  });
+
+  it("finds its subscriptions again without a walk, until these change", () => {
+    subscribe(1, 1, "a.b");
+    publish("a.b", "1");
+    const { visitedCount } = topics.trie;
+    publish("a.b", "2");
+    expect(topics.trie.visitedCount).toBe(visitedCount);
+    subscribe(2, 1, "a.*");
+    publish("a.b", "3");
+    expect(topics.trie.visitedCount).toBeGreaterThan(visitedCount);
+    expect(sent[2]).toEqual(["1:3"]);
+  });
+});
+
+describe("a peer that does not read", () => {
+  it("loses the oldest of a queue that drops these, and is told how many", () => {
+    subscribe(1, 1, "a", { whenFull: "drop-oldest", queueMax: 2 });
+    clog(1);
+    for (const text of ["1", "2", "3", "4"]) publish("a", text);
+    expect(sent).toEqual({});
+    topics.taken(1, WINDOW);
+    expect(sent[1]).toEqual(["-2 1:3", "1:4"]);
+    expect(topics.counts.droppedOldest).toBe(2);
+  });
+
+  it("loses the newest of a queue that drops these", () => {
+    subscribe(1, 1, "a", { whenFull: "drop-newest", queueMax: 2 });
+    clog(1);
+    for (const text of ["1", "2", "3", "4"]) publish("a", text);
+    topics.taken(1, WINDOW);
+    expect(sent[1]).toEqual(["-2 1:1", "1:2"]);
+    publish("a", "5");
+    expect(sent[1]).toEqual(["-2 1:1", "1:2", "1:5"]);
+    expect(topics.counts.droppedNewest).toBe(2);
+  });
+
+  it("loses the subscription that is to end, and no other", () => {
+    subscribe(1, 1, "a", { whenFull: "disconnect", queueMax: 2 });
+    subscribe(1, 2, "a", { queueMax: 5 });
+    clog(1);
+    for (const text of ["1", "2", "3"]) publish("a", text);
+    expect(sent[1]).toEqual(["end 1 8"]);
+    topics.taken(1, WINDOW);
+    expect(sent[1]).toEqual(["end 1 8", "2:1", "2:2", "2:3"]);
+    expect(topics).toMatchObject({ subscriptionCount: 1, queuedBytes: 0 });
+  });
+
+  it("disturbs nobody else", () => {
+    subscribe(1, 1, "a");
+    subscribe(2, 1, "a");
+    clog(1);
+    for (let i = 0; i < 10; i++) publish("a", String(i));
+    expect(sent[2]).toHaveLength(10);
+  });
+
+  it("shares the way among its subscriptions in turn, each in order", () => {
+    subscribe(1, 1, "a.*", { queueMax: 9 });
+    subscribe(1, 2, "b", { queueMax: 9 });
+    clog(1);
+    for (const text of ["1", "2", "3"]) publish("a.x", text);
+    publish("b", "4");
+    topics.taken(1, WINDOW);
+    expect(sent[1]).toEqual(["1:1", "2:4", "1:2", "1:3"]);
+  });
+
+  it("is sent no more than the window, and more as it reads", () => {
+    subscribe(1, 1, "a", { queueMax: 1000 });
+    for (let i = 0; i < 12; i++) publish("a", String(i), { bytes: 30 * KIB });
+    expect(sent[1]).toHaveLength(8);
+    expect(topics.outstanding(1)).toBe(240 * KIB);
+    topics.taken(1, 60 * KIB);
+    expect(sent[1]).toHaveLength(10);
+  });
+
+  it("is sent what is larger than the window, once it has read the rest", () => {
+    subscribe(1, 1, "a");
+    publish("a", "small", { bytes: UNTOLD_BYTES_MAX + 1 });
+    publish("a", "large", { bytes: 10 * WINDOW });
+    expect(sent[1]).toEqual(["1:small"]);
+    topics.taken(1, 1);
+    expect(sent[1]).toEqual(["1:small", "1:large"]);
+  });
+
+  it("holds one copy of what waits for many, and no more bytes than it may", () => {
+    make({ clientEventBytesMax: 1000, eventBytesMax: 1500 });
+    for (const peer of [1, 2]) {
+      subscribe(peer, 1, "a", { queueMax: 1000 });
+      clog(peer);
+    }
+    keptCount = 0;
+    for (let i = 0; i < 20; i++) publish("a", String(i));
+    expect(topics).toMatchObject({ queuedCount: 20, queuedBytes: 1000 });
+    expect(keptCount).toBe(20);
+    subscribe(3, 1, "b", { queueMax: 1000 });
+    clog(3);
+    for (let i = 0; i < 20; i++) publish("b", String(i));
+    expect(topics.queuedBytes).toBe(1500);
+    for (const peer of [1, 2, 3]) topics.leave(peer);
+    expect(topics).toMatchObject({ queuedCount: 0, queuedBytes: 0, subscriptionCount: 0 });
+  });
+});
+
+describe("kept values", () => {
+  it("come first to who subscribes, the last of each topic, unless not wanted", () => {
+    publish("a.x", "old", { isKept: true });
+    publish("a.x", "new", { isKept: true });
+    publish("a.y", "y", { isKept: true });
+    publish("b", "b", { isKept: true });
+    publish("a.z", "not kept");
+    subscribe(1, 1, "a.*");
+    subscribe(2, 1, "a.*", { wantsRetained: false });
+    publish("a.x", "newest");
+    expect(sent).toEqual({ 1: ["1:new!", "1:y!", "1:newest"], 2: ["1:newest"] });
+  });
+
+  it("go with a deletion", () => {
+    publish("a", "x", { isKept: true });
+    topics.deleteRetained("a");
+    topics.deleteRetained("never.there");
+    subscribe(1, 1, "a");
+    expect(sent).toEqual({});
+    expect(topics.retained).toMatchObject({ count: 0, bytes: 0 });
+  });
+
+  it("come before what was published meanwhile, and none twice", () => {
+    publish("a.1", "one", { isKept: true, bytes: WINDOW });
+    publish("a.2", "two", { isKept: true, bytes: WINDOW });
+    publish("a.3", "three", { isKept: true });
+    subscribe(1, 1, "a.*");
+    expect(sent[1]).toEqual(["1:one!"]);
+    publish("a.2", "two again", { isKept: true });
+    publish("a.9", "nine");
+    topics.deleteRetained("a.3");
+    topics.taken(1, WINDOW);
+    expect(sent[1]).toEqual(["1:one!", "1:two again", "1:nine"]);
+  });
+
+  it("are refused beyond their bounds, and the event with them", () => {
+    make({ retainedCountMax: 1, retainedBytesMax: 1000 });
+    subscribe(1, 1, ">");
+    expect(publish("a", "1", { isKept: true })).toBeUndefined();
+    expect(publish("b", "2", { isKept: true })?.status).toBe(8);
+    expect(publish("a", "3", { isKept: true, bytes: 2000 })?.status).toBe(8);
+    expect(sent[1]).toEqual(["1:1"]);
+  });
+});
+
+describe("subscriptions", () => {
+  it("are refused where pattern or number are none, or beyond their bounds", () => {
+    make({ clientSubscriptionsMax: 2, subscriptionsMax: 3 });
+    expect(subscribe(1, 1, "a*")?.status).toBe(3);
+    expect(subscribe(1, 1, "a")).toBeUndefined();
+    expect(subscribe(1, 1, "b")?.status).toBe(3);
+    expect(subscribe(1, 2, "b")).toBeUndefined();
+    expect(subscribe(1, 3, "c")?.status).toBe(8);
+    expect(subscribe(2, 1, "c")).toBeUndefined();
+    expect(subscribe(2, 2, "d")?.status).toBe(8);
+    topics.leave(1);
+    expect(subscribe(2, 2, "d")).toBeUndefined();
+    expect(topics.counts.subscribeRefused).toBe(4);
+  });
+
+  it("of 10,000, each of its own topic, cost one event the same", () => {
+    for (let i = 0; i < 10_000; i++) subscribe(1 + (i % 100), i, `t.${i}`);
+    const before = topics.trie.visitedCount;
+    publish("t.4711", "x");
+    expect(topics.trie.visitedCount - before).toBe(3);
+    expect(sent).toEqual({ 12: ["4711:x"] });
+  });
+});
