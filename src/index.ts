@@ -9,6 +9,7 @@ export type { ClientOptions, ClientStats, RequestOptions } from "./client/option
 export type { PublisherStats, PublishOptions } from "./client/publisher.js";
 export type { BackoffOptions, RetryOptions } from "./client/retry.js";
 export type { DeadLetter, PushOptions } from "./client/pushes.js";
+export type { SurveyOptions, SurveyResult } from "./client/surveyor.js";
 export type {
   SubscribeOptions,
   Subscription,

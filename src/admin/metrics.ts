@@ -129,6 +129,9 @@ export class Metrics {
       addEach("limit", limits, add),
     );
     this.#tasks();
+    this.#counter("wasmq_surveys_total", "Surveys and answers to them", ["event"], (state, add) =>
+      addEach("event", state.surveys, add),
+    );
     this.#gauge("wasmq_topics", "Publish and subscribe now", ["what"], ({ topics }, add) =>
       addEach("what", topics, add),
     );

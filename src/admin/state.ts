@@ -26,6 +26,8 @@ export interface BrokerState {
   topicCounts: Record<string, number>;
   /** What was pushed (docs/tasks.md), with the queues by name. */
   tasks: TasksState;
+  /** Surveys since the start (docs/survey.md): started, refused, ended; workers asked, answered, missing. */
+  surveys: Record<string, number>;
   /** What the core counted; see CoreCounts in docs/operations.md. */
   counts: Record<string, number>;
   /** Messages and records that were not taken, by PROTOCOL 5. */

@@ -25,6 +25,7 @@ import { PlainSockets } from "./plain-topics.js";
 import type { TopicStats } from "./pubsub.js";
 import { majordomoTimes } from "./majordomo.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
+import { SurveyPattern } from "./survey-pattern.js";
 import { TaskPattern } from "./task-pattern.js";
 import { TaskSockets } from "./task-sockets.js";
 import { Watch } from "./watch.js";
@@ -112,6 +113,8 @@ export interface BrokerStats {
   faults: FaultCounts;
   /** What became of tasks, and how they stand by queue. */
   tasks: TasksState;
+  /** Surveys since the start, and answers to them. */
+  surveys: Record<string, number>;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
   /** Connections at the backend that were refused or dropped, by reason. */
@@ -248,8 +251,10 @@ export class Broker {
     let taskSockets: TaskSockets | undefined;
     const tasks = new TaskPattern(exchange, taskLimits);
     exchange.addPattern(tasks);
+    const surveys = new SurveyPattern(exchange);
+    exchange.addPattern(surveys);
     let gate: CurveGate | undefined;
-    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits, tasks);
+    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits, tasks, surveys);
     let admin: AdminServer | undefined;
     try {
       if (options.curve !== undefined) {
@@ -352,6 +357,7 @@ export class Broker {
       counts: { ...core.counts },
       faults: { ...faults },
       tasks: this.#watch.tasksState,
+      surveys: this.#watch.surveyCounts,
       unanswered: majordomo.unanswered,
       refusals: this.#watch.refusals(),
     };

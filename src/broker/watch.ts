@@ -3,6 +3,7 @@ import type { BrokerState, TasksState } from "../admin/state.js";
 import { packageVersion } from "../admin/version.js";
 import type { Limits } from "../core/limits.js";
 import type { Exchange } from "./exchange.js";
+import type { SurveyPattern } from "./survey-pattern.js";
 import type { TaskPattern } from "./task-pattern.js";
 import { brokerState } from "./state.js";
 
@@ -23,6 +24,7 @@ export class Watch implements Watched {
     }[],
     private readonly limits: Limits,
     private readonly tasks: TaskPattern,
+    private readonly surveys: SurveyPattern,
   ) {}
 
   unready(): string | undefined {
@@ -41,7 +43,12 @@ export class Watch implements Watched {
       refusals: this.refusals(),
       limits,
       tasks: this.tasks.state(),
+      surveys: this.surveyCounts,
     });
+  }
+
+  get surveyCounts(): Record<string, number> {
+    return { ...this.surveys.surveys.counts };
   }
 
   get tasksState(): TasksState {

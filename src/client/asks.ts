@@ -9,6 +9,12 @@ const ASKS_MAX = 65_536;
 /** Numbers of asks begin here: those of requests, out of the same session, never come so far. */
 const SEQUENCE_FIRST = 2 ** 52;
 
+/** Gives numbers that no other ask, and no request, of a client has. */
+export function askNumbers(): () => number {
+  let sequence = SEQUENCE_FIRST;
+  return () => ++sequence;
+}
+
 /** Something that is sent to a broker and waits for one answer of its own. */
 export interface Ask {
   readonly sequence: number;
@@ -44,22 +50,21 @@ export class Asks {
   readonly #bySlot: (Held | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #deadlines = new Deadlines(performance.now());
-  #sequence = SEQUENCE_FIRST;
   #tick: NodeJS.Timeout | undefined;
   readonly #onIdle: () => void;
 
-  constructor(brokers: Brokers, onIdle: () => void) {
+  constructor(
+    brokers: Brokers,
+    onIdle: () => void,
+    /** A number that no other has. */
+    readonly nextSequence: () => number,
+  ) {
     this.#brokers = brokers;
     this.#onIdle = onIdle;
   }
 
   get count(): number {
     return this.#held.size;
-  }
-
-  /** A number that no other has. */
-  nextSequence(): number {
-    return ++this.#sequence;
   }
 
   /** @throws RequestError RESOURCE_EXHAUSTED, CANCELLED */

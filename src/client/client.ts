@@ -18,6 +18,7 @@ import {
   writeRequest,
 } from "../wire/request-record.js";
 import { isServiceName } from "../wire/text.js";
+import { askNumbers } from "./asks.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
 import type { ClientOptions, ClientStats, RequestOptions } from "./options.js";
@@ -27,6 +28,7 @@ import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
+import { Surveyor, type SurveyOptions, type SurveyResult } from "./surveyor.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 import { RetryPolicy } from "./retry.js";
 
@@ -59,6 +61,7 @@ export class Client {
   /** What it does beside asking and being answered. */
   readonly #patterns = new PatternTable();
   readonly #pushes: Pushes;
+  readonly #surveyor: Surveyor;
   readonly #topics: Subscriptions;
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
@@ -89,9 +92,10 @@ export class Client {
       onConnection: options.onConnection,
     });
     const onIdle = () => this.#waiters.notify();
-    this.#pushes = this.#patterns.add(
-      new Pushes(codec, this.#session, this.#brokers, this.#options.timeoutMs, onIdle),
-    );
+    const sequence = askNumbers();
+    const shared = [this.#brokers, this.#options.timeoutMs, onIdle, sequence] as const;
+    this.#pushes = this.#patterns.add(new Pushes(codec, this.#session, ...shared));
+    this.#surveyor = this.#patterns.add(new Surveyor(codec, this.#session, ...shared));
   }
 
   /**
@@ -169,6 +173,20 @@ export class Client {
   async push(queue: string, body: unknown, options?: PushOptions): Promise<string> {
     if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
     return this.#pushes.push(queue, body, options);
+  }
+
+  /**
+   * Asks all workers that serve `service` at this moment, and resolves when all have answered or the
+   * time is over, with who answered and how many did not.
+   * Rejects with RequestError: NOT_FOUND where no worker serves it, UNAVAILABLE where the broker is lost.
+   */
+  async survey<Reply = unknown>(
+    service: string,
+    body: unknown,
+    options?: SurveyOptions,
+  ): Promise<SurveyResult<Reply>> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return (await this.#surveyor.survey(service, body, options)) as SurveyResult<Reply>;
   }
 
   /** The tasks of a queue that failed too often, oldest first, at most 256 of each broker. */

@@ -75,8 +75,9 @@ export class Pushes implements ClientPattern {
     private readonly brokers: Brokers,
     private readonly timeoutMs: number,
     onIdle: () => void,
+    sequence: () => number,
   ) {
-    this.#asks = new Asks(brokers, onIdle);
+    this.#asks = new Asks(brokers, onIdle, sequence);
   }
 
   get isIdle(): boolean {

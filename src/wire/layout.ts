@@ -29,6 +29,9 @@ export const Kind = {
   TASK_DONE: 43,
   TASK_FAILED: 44,
   DEAD_LETTERS: 45,
+  SURVEY: 48,
+  SURVEY_REPLY: 49,
+  SURVEY_END: 50,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

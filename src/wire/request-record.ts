@@ -258,12 +258,15 @@ export function writeReply(
   flags: number,
   serviceTimeUs: number,
   body: Body,
+  kind: Kind = Kind.REPLY,
+  status = 0,
 ): void {
   const inline = inlineOf(body);
   const size = at.REPLY_SIZE + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.REPLY, flags, size, id);
+  writeCommon(writer, start, kind, flags, size, id);
   const { bytes, view } = writer;
+  if (status !== 0) bytes[start + at.AT_A] = status;
   view.setUint32(start + at.AT_SERVICE_TIME, serviceTimeUs, true);
   view.setUint32(start + at.AT_SERVICE_SIZE, 0, true);
   bytes[start + at.AT_FRAME_COUNT] = inline === undefined ? frameCountOf(body) : 0;

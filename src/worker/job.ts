@@ -41,6 +41,9 @@ export interface RequestContext {
   readonly signal: AbortSignal;
 }
 
+/** What is to be answered, and so how: a task wants no reply. */
+export type JobKind = "request" | "task" | "survey";
+
 const NO_BYTES = new Uint8Array(0);
 const NO_HEADERS: Headers = Object.freeze({});
 
@@ -56,8 +59,9 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
-  /** A task of a queue, which wants no reply. */
-  readonly isTask: boolean = false;
+  readonly kind: JobKind = "request";
+  /** What its body is sealed as. */
+  protected readonly direction: "request" | "survey" = "request";
   readonly service: string;
   attempt: number;
   readonly sessionLow: number;
@@ -209,7 +213,7 @@ export class Job implements RequestContext, ExchangeId {
     try {
       const opened = codec.openRequestSoon(bytes, {
         service: this.service,
-        direction: "request",
+        direction: this.direction,
         requestId: requestIdBytes(this),
         headers: this.headerBytes,
       });
@@ -248,10 +252,14 @@ export class Job implements RequestContext, ExchangeId {
       this.replyFlags = Flag.RAW;
       return undefined;
     }
-    const reply = opened.sealSoon(result);
+    const reply = this.sealReply(opened, result);
     if (reply instanceof Promise) return this.#sealLarge(opened, result, reply);
     this.reply = reply;
     return undefined;
+  }
+
+  protected sealReply(opened: OpenedRequest, result: unknown): Uint8Array | Promise<Uint8Array> {
+    return opened.sealSoon(result);
   }
 
   async #sealLarge(

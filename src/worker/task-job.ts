@@ -35,7 +35,7 @@ export interface TaskContext {
 
 /** One attempt of a task at this worker. */
 export class TaskJob extends Job implements TaskContext {
-  override readonly isTask = true;
+  override readonly kind = "task";
 
   constructor(
     link: Link | undefined,

@@ -21,14 +21,16 @@ import {
   writeReply,
 } from "../wire/request-record.js";
 import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
+import { writeSurveyFailed, writeSurveyReply } from "../wire/survey-record.js";
 import { writeTaskDone, writeTaskFailed } from "../wire/task-record.js";
 import { NameCache } from "../wire/text.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
-import { Job, type ServiceOptions } from "./job.js";
+import { Job, type JobKind, type ServiceOptions } from "./job.js";
 import { JobTable } from "./job-table.js";
 import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
 import { Outcome, RecentReplies } from "./recent-replies.js";
+import { SurveyJob } from "./survey-job.js";
 import { TaskJob } from "./task-job.js";
 
 class Broker extends Membership {
@@ -38,6 +40,13 @@ class Broker extends Membership {
 
 const URGENT_JOBS_MAX = 4;
 const WAITING_MAX = 65_536;
+
+/** How each is told that there is no reply. */
+const failureWriters = {
+  request: writeFailure,
+  task: writeTaskFailed,
+  survey: writeSurveyFailed,
+} as const;
 
 /** Serves requests that brokers hand to it. */
 export class Worker {
@@ -217,7 +226,12 @@ export class Worker {
         return;
       case Kind.TASK:
         if (this.#request.read(reader, this.#names) === undefined) {
-          this.#onRequest(broker, this.#request, true);
+          this.#onRequest(broker, this.#request, "task");
+        }
+        return;
+      case Kind.SURVEY:
+        if (this.#request.read(reader, this.#names) === undefined) {
+          this.#onRequest(broker, this.#request, "survey");
         }
         return;
       case Kind.CANCEL:
@@ -236,13 +250,13 @@ export class Worker {
 
   // --- a request: in, run, out ---
 
-  #onRequest(broker: Broker, record: RequestRecord, isTask = false): void {
+  #onRequest(broker: Broker, record: RequestRecord, kind: JobKind = "request"): void {
     this.#stats.received++;
     const { link } = broker;
     const { sessionLow, sessionHigh, sequence } = record;
     const nowMs = performance.now();
     const remembered = this.#recent.find(sessionLow, sessionHigh, sequence, nowMs);
-    if (remembered !== undefined) return this.#answerAgain(link, record, remembered, isTask);
+    if (remembered !== undefined) return this.#answerAgain(link, record, remembered, kind);
     const known = this.#jobs.find(record);
     if (known !== undefined) {
       this.#stats.repeated++;
@@ -250,30 +264,42 @@ export class Worker {
       known.rejoin(record, link);
       return;
     }
-    const service = (isTask ? this.#queues : this.#services).get(record.service);
+    const service = (kind === "task" ? this.#queues : this.#services).get(record.service);
     if (service === undefined) {
       const reason = `this worker does not serve ${record.service}`;
-      return this.#refuse(link, record, { status: "NOT_FOUND", reason }, isTask);
+      return this.#refuse(link, record, { status: "NOT_FOUND", reason }, kind);
     }
     if (this.#draining !== undefined || this.#waiting.length - this.#waitingHead >= WAITING_MAX) {
-      const write = isTask ? writeTaskFailed : writeFailure;
+      const write = failureWriters[kind];
       write(link.writer, record, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
       link.flushSoon(true);
       return;
     }
-    const job = isTask
-      ? new TaskJob(link, service, record, nowMs)
-      : new Job(link, service, record, nowMs);
+    const job =
+      kind === "request"
+        ? new Job(link, service, record, nowMs)
+        : this.#otherJob(kind, link, service, record, nowMs);
     this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) this.#run(job);
     else this.#waiting.push(job);
+  }
+
+  #otherJob(
+    kind: "task" | "survey",
+    link: Link,
+    service: ServiceOptions,
+    record: RequestRecord,
+    nowMs: number,
+  ): Job {
+    if (kind === "task") return new TaskJob(link, service, record, nowMs);
+    return new SurveyJob(link, service, record, nowMs, this.#session);
   }
 
   /** Nobody waits for this attempt of `job` any more, but its credit is spent until it is answered. */
   #supersede(job: Job): void {
     const { link } = job;
     if (link?.isOpen !== true) return;
-    const write = job.isTask ? writeTaskFailed : writeFailure;
+    const write = failureWriters[job.kind];
     write(link.writer, job, 0, Status.ABORTED, "asked again over another connection", 0);
     link.flushSoon(true);
   }
@@ -283,10 +309,10 @@ export class Worker {
     link: Link,
     id: ExchangeId,
     outcome: { flags: number; body: Uint8Array },
-    isTask: boolean,
+    kind: JobKind,
   ): void {
     this.#stats.repeated++;
-    if (isTask) {
+    if (kind === "task") {
       // Of tasks only those that were done are remembered.
       writeTaskDone(link.writer, id);
       link.flushSoon(true);
@@ -404,23 +430,28 @@ export class Worker {
     this.#jobs.delete(job);
     if (failed === undefined) {
       this.#stats.replied++;
-      this.#remember(job, job.replyFlags, job.reply);
-    } else if (job.hasBegun && !job.isAborted && !job.isTask) {
+      // A survey does not come again.
+      if (job.kind !== "survey") this.#remember(job, job.replyFlags, job.reply);
+    } else if (job.hasBegun && !job.isAborted && job.kind === "request") {
       // One that was stopped is not done: its client may only have lost its connection, and asks again.
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
       const bytes = REPLY_SIZE + job.reply.length;
       if (failed !== undefined) {
-        this.#refuse(link, job, failed, job.isTask);
-      } else if (job.isTask) {
+        this.#refuse(link, job, failed, job.kind);
+      } else if (job.kind === "task") {
         writeTaskDone(link.writer, job);
         link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       } else if (bytes > link.recordMax) {
         const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
-        this.#refuse(link, job, { status: "INTERNAL", reason });
+        this.#refuse(link, job, { status: "INTERNAL", reason }, job.kind);
       } else {
-        writeReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
+        if (job.kind === "survey") {
+          writeSurveyReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
+        } else {
+          writeReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
+        }
         link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       }
     }
@@ -436,10 +467,10 @@ export class Worker {
     link: Link,
     id: ExchangeId,
     { status, reason, retryAfterMs = 0 }: Failed,
-    isTask = false,
+    kind: JobKind = "request",
   ): void {
     this.#stats.failed++;
-    const write = isTask ? writeTaskFailed : writeFailure;
+    const write = failureWriters[kind];
     write(link.writer, id, 0, Status[status], reason, retryAfterMs);
     link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
   }
