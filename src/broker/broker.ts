@@ -254,7 +254,13 @@ export class Broker {
     const surveys = new SurveyPattern(exchange);
     exchange.addPattern(surveys);
     let gate: CurveGate | undefined;
-    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits, tasks, surveys);
+    const watch = new Watch(
+      exchange,
+      () => [...acceptors, ...(gate?.doors ?? [])],
+      limits,
+      tasks,
+      surveys,
+    );
     let admin: AdminServer | undefined;
     try {
       if (options.curve !== undefined) {

@@ -20,7 +20,15 @@ import type { PeerRole, Peers } from "./peers.js";
 /** What the broker around the exchange has to say for its state. */
 export type StateFrame = Pick<
   BrokerState,
-  "version" | "startedAt" | "uptimeMs" | "isReady" | "isDraining" | "refusals" | "limits" | "tasks" | "surveys"
+  | "version"
+  | "startedAt"
+  | "uptimeMs"
+  | "isReady"
+  | "isDraining"
+  | "refusals"
+  | "limits"
+  | "tasks"
+  | "surveys"
 >;
 
 /** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */

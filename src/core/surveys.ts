@@ -86,9 +86,11 @@ export class Surveys {
   refusal(client: number, workerCount: number): string | undefined {
     const { clientCountMax, countMax, workersMax } = this.#limits;
     let reason: string | undefined;
-    if ((this.#clientCounts.get(client) ?? 0) >= clientCountMax) reason = "too many surveys at once";
+    if ((this.#clientCounts.get(client) ?? 0) >= clientCountMax)
+      reason = "too many surveys at once";
     else if (this.#count >= countMax) reason = "the broker has too many surveys at once";
-    else if (workerCount > workersMax) reason = `${workerCount} workers; a survey asks ${workersMax}`;
+    else if (workerCount > workersMax)
+      reason = `${workerCount} workers; a survey asks ${workersMax}`;
     if (reason !== undefined) this.counts.refused++;
     return reason;
   }

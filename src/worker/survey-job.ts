@@ -26,5 +26,4 @@ export class SurveyJob extends Job {
   protected override sealReply(opened: OpenedRequest, result: unknown) {
     return opened.sealSoon(result, surveyorBytes(this.#session));
   }
-
 }
