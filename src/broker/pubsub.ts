@@ -147,6 +147,17 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     this.topics.leave(peer.index);
   }
 
+  recheck(peer: Peer): void {
+    const { access, index } = peer;
+    if (access === undefined) return;
+    for (const { id, pattern } of [...this.topics.subscriptionsOf(index)]) {
+      const reason = access.denial("subscribe", pattern);
+      if (reason === undefined) continue;
+      this.topics.unsubscribe(index, id);
+      this.end(index, id, Status.PERMISSION_DENIED, reason);
+    }
+  }
+
   onTick(): void {}
 
   close(): void {

@@ -4,6 +4,7 @@ import { Status } from "../base/status.js";
 import { FRONTEND_DEFAULT } from "../broker/broker.js";
 import { Client } from "../client/client.js";
 import type { DeadLetter } from "../client/pushes.js";
+import { curveKeysFrom } from "./curve-file.js";
 import {
   collect,
   listFromEnv,
@@ -21,6 +22,8 @@ Exit codes: 0, or gRPC's number for what went wrong (7 PERMISSION_DENIED, 14 UNA
 UNAUTHENTICATED); 2 is wrong usage.`;
 
 interface TasksFlags {
+  curveKey?: string;
+  serverKey?: string;
   broker?: string[];
   count?: number;
 }
@@ -63,6 +66,14 @@ function withBroker(command: Command): Command {
       `a broker's frontend; may be given several times (env WASMQ_FRONTEND, default ${FRONTEND_DEFAULT})`,
       collect,
     )
+    .option(
+      "--curve-key <file>",
+      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
+    )
+    .option(
+      "--server-key <key>",
+      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
+    )
     .addHelpText("after", HELP);
 }
 
@@ -76,9 +87,10 @@ async function run(
   what: (client: Client) => Promise<void>,
 ): Promise<void> {
   const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_FRONTEND) ?? [FRONTEND_DEFAULT];
+  const curve = curveKeysFrom(flags);
   let client: Client | undefined;
   try {
-    client = await Client.connect({ brokers, connectTimeoutMs: CONNECT_MS_MAX });
+    client = await Client.connect({ brokers, curve, connectTimeoutMs: CONNECT_MS_MAX });
     await what(client);
   } catch (error) {
     if (!(error instanceof RequestError)) throw new UsageError(messageOf(error));

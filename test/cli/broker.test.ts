@@ -95,10 +95,14 @@ describe("what a broker refuses to start with", () => {
     ["an address of another machine", ["--frontend", "tcp://192.0.2.1:0"], /tcp:\/\/192\.0\.2\.1/],
     [
       "an unknown host",
-      ["--frontend", "tcp://no.invalid:0"],
+      ["--frontend", "tcp://no.invalid:0", "--insecure"],
       /tcp:\/\/no\.invalid:0: no such host/,
     ],
-    ["one for workers", ["--backend", "tcp://no.invalid:0"], /tcp:\/\/no\.invalid:0: no such host/],
+    [
+      "one for workers",
+      ["--backend", "tcp://no.invalid:0", "--insecure"],
+      /tcp:\/\/no\.invalid:0: no such host/,
+    ],
     [
       "a missing config file",
       ["--config", "/nowhere/x.json"],

@@ -214,6 +214,11 @@ export class Topics<E extends TopicEvent> {
     return this.#subscribers.get(peer)?.outstanding ?? 0;
   }
 
+  /** What `peer` listens to. */
+  *subscriptionsOf(peer: number): Iterable<{ readonly id: number; readonly pattern: string }> {
+    yield* this.#subscribers.get(peer)?.subscriptions.values() ?? [];
+  }
+
   get subscriberCount(): number {
     return this.#subscribers.size;
   }
