@@ -1,7 +1,7 @@
 import { Status, type StatusCode } from "../base/status.js";
 import { defaultSurveyLimits, type Survey, type SurveyOutlet, Surveys } from "../core/surveys.js";
 import type { BatchReader } from "../wire/batch.js";
-import { Kind } from "../wire/layout.js";
+import { AT_FLAGS, Flag, Kind } from "../wire/layout.js";
 import {
   forwardRequest,
   type HeldRecord,
@@ -71,6 +71,8 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     if (reason !== undefined) return refuse(Status.RESOURCE_EXHAUSTED, reason, 100);
     this.#timeoutMs = Math.min(record.timeoutMs || limits.timeoutMsMax, limits.timeoutMsMax);
     this.#held = record.held;
+    // Of a request's flags a survey has this one alone: its answers are no streams.
+    record.held.bytes[record.held.at + AT_FLAGS] &= Flag.RAW;
     const { index } = peer;
     const { sequence } = record;
     this.surveys.start(index, sequence, native, otherCount, this.#timeoutMs, delivery.nowMs);

@@ -2,7 +2,7 @@ import type { Codec, CodecKey, Dictionary, ServiceKey } from "../codec/index.js"
 import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import { isServiceName } from "../wire/text.js";
-import type { Handler, RequestContext, ServiceOptions } from "./job.js";
+import type { Handler, RequestContext, Service, ServiceOptions } from "./job.js";
 import type { TaskHandler, TaskOptions } from "./task-job.js";
 
 /** How a worker connects and what it serves. */
@@ -57,6 +57,8 @@ export interface WorkerOptions {
 export interface WorkerStats {
   received: number;
   replied: number;
+  /** Parts of streams sent. */
+  parts: number;
   failed: number;
   /** Requests that came again: answered from memory, or joined to their running handler. */
   repeated: number;
@@ -68,10 +70,12 @@ export interface WorkerStats {
   concurrency: number;
 }
 
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {}).constructor;
+
 /** The services and queues by name, checked. Throws TypeError for what is none. */
 export function readWork({ services, queues }: Pick<WorkerOptions, "services" | "queues">): {
-  services: Map<string, ServiceOptions>;
-  queues: Map<string, ServiceOptions>;
+  services: Map<string, Service>;
+  queues: Map<string, Service>;
 } {
   const work = {
     services: readHandlers("services", services ?? {}),
@@ -90,7 +94,7 @@ export function readWork({ services, queues }: Pick<WorkerOptions, "services" | 
 function readHandlers(
   what: string,
   handlers: NonNullable<WorkerOptions["services"]>,
-): Map<string, ServiceOptions> {
+): Map<string, Service> {
   return new Map(
     Object.entries(handlers).map(([name, given]) => {
       const service = typeof given === "function" ? { handler: given } : given;
@@ -102,7 +106,8 @@ function readHandlers(
       if (typeof service?.handler !== "function") {
         throw new TypeError(`${what}["${name}"] must be a function or have a handler`);
       }
-      return [name, service];
+      const isGenerator = service.handler instanceof AsyncGeneratorFunction;
+      return [name, { handler: service.handler, raw: service.raw === true, isGenerator }];
     }),
   );
 }

@@ -3,7 +3,7 @@ import type { Link } from "../link/link.js";
 import type { Session } from "../link/session.js";
 import type { RequestRecord } from "../wire/request-record.js";
 import { surveyorBytes } from "../wire/survey-record.js";
-import { Job, type ServiceOptions } from "./job.js";
+import { Job, type Service } from "./job.js";
 
 /** A survey at this worker: a request that others get too, and whose reply says whose it is. */
 export class SurveyJob extends Job {
@@ -13,7 +13,7 @@ export class SurveyJob extends Job {
 
   constructor(
     link: Link | undefined,
-    options: ServiceOptions,
+    options: Service,
     record: RequestRecord,
     nowMs: number,
     session: Session,

@@ -3,7 +3,7 @@ import type { Link } from "../link/link.js";
 import type { Headers } from "../wire/headers.js";
 import { type RequestRecord, requestIdBytes } from "../wire/request-record.js";
 import type { Failed } from "./failed.js";
-import { Job, refusal, type ServiceOptions } from "./job.js";
+import { Job, refusal, type Service } from "./job.js";
 
 /** Does a task: it is done when this returns or resolves, and failed when it throws or rejects. */
 export type TaskHandler<Task = never> = (task: Task, context: TaskContext) => unknown;
@@ -37,12 +37,7 @@ export interface TaskContext {
 export class TaskJob extends Job implements TaskContext {
   override readonly kind = "task";
 
-  constructor(
-    link: Link | undefined,
-    options: ServiceOptions,
-    record: RequestRecord,
-    nowMs: number,
-  ) {
+  constructor(link: Link | undefined, options: Service, record: RequestRecord, nowMs: number) {
     super(link, options, record, nowMs);
     // PROTOCOL 7.3: it stands where a request has its priority.
     this.attempt = record.priority;

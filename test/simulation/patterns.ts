@@ -303,6 +303,8 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
   release(): void {}
   abort(): void {}
   part(): void {}
+  streamPart(): void {}
+  grant(): void {}
   credit(): void {}
   drained(): void {}
   refuse(_peer: number, _status: StatusCode, reason: string): void {
