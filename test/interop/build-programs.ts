@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { JEROMQ } from "../../scripts/interop-tools.mjs";
 
@@ -17,10 +17,13 @@ function run(command: string, args: string[]): void {
 export default function setup(): () => void {
   const out = mkdtempSync(join(tmpdir(), "wasmq-interop-"));
   try {
-    const plain = join(root, "examples/plain");
-    for (const name of ["req", "rep"]) {
-      const from = join(plain, `${name}.c`);
-      run("cc", ["-Wall", "-Wextra", "-Werror", "-O2", "-o", join(out, name), from, "-lzmq"]);
+    const sources = ["plain", "majordomo"].flatMap((folder) => {
+      const path = join(root, "examples", folder);
+      return readdirSync(path).map((name) => join(path, name));
+    });
+    for (const from of sources.filter((path) => path.endsWith(".c"))) {
+      const to = join(out, basename(from, ".c"));
+      run("cc", ["-Wall", "-Wextra", "-Werror", "-O2", "-o", to, from, "-lzmq"]);
     }
     // With the sanitizers watching: a step beyond a buffer, or memory not freed, ends the program.
     const checked = "-O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all";
@@ -28,8 +31,7 @@ export default function setup(): () => void {
       run("make", ["-s", "-j2", "-C", folder, `OUT=${out}`, `CFLAGS=${checked}`]);
     }
     mkdirSync(join(out, "java"));
-    const sources = readdirSync(plain).filter((name) => name.endsWith(".java"));
-    const paths = sources.map((name) => join(plain, name));
+    const paths = sources.filter((path) => path.endsWith(".java"));
     run("javac", ["-Xlint:all", "-Werror", "-cp", JEROMQ, "-d", join(out, "java"), ...paths]);
   } catch (error) {
     rmSync(out, { recursive: true });

@@ -7,7 +7,7 @@ import { findPython, JEROMQ } from "../../scripts/interop-tools.mjs";
 
 const programs = process.env.WASMQ_INTEROP_PROGRAMS ?? "";
 const built = (name: string) => join(programs, name);
-const python = findPython() ?? "python3";
+export const python = findPython() ?? "python3";
 const java = ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
 const javaClass = (name: string) => [...java, "-cp", `${built("java")}:${JEROMQ}`, name];
 const node = process.execPath;
@@ -19,6 +19,10 @@ export const clients: Kinds = {
   "C REQ": [built("req")],
   "Java REQ": javaClass("Req"),
   "Python REQ": [python, "examples/plain/req.py"],
+  "C Majordomo": [built("mdclient"), "default"],
+  "Java Majordomo": [...javaClass("Mdclient"), "default"],
+  "Python Majordomo": [python, "examples/majordomo/mdclient.py", "default"],
+  "Python Majordomo 0.2": [python, "examples/majordomo/mdclient.py", "--v2", "default"],
   "C native": [built("client"), "--raw"],
   "Python native": [python, "examples/python/wasmq_client.py", "--raw"],
   "Node native": [node, "test/interop/node/client.mjs"],
@@ -28,6 +32,10 @@ export const workers: Kinds = {
   "C REP": [built("rep")],
   "Java REP": javaClass("Rep"),
   "Python REP": [python, "examples/plain/rep.py"],
+  "C Majordomo": [built("mdworker"), "default"],
+  "Java Majordomo": [...javaClass("Mdworker"), "default"],
+  "Python Majordomo": [python, "examples/majordomo/mdworker.py", "default"],
+  "Python Majordomo 0.2": [python, "examples/majordomo/mdworker.py", "--v2", "default"],
   "C native": [built("worker"), "--raw"],
   "Python native": [python, "examples/python/wasmq_worker.py", "--raw"],
   "Node native": [node, "test/interop/node/worker.mjs"],

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "vitest";
 import { Dealer, Request } from "zeromq";
 import { Broker, Client, Worker } from "../../build/index.js";
+import { socketKeys, startBroker } from "../broker/curve-keys.js";
 import { endAll, eventually, Party } from "./processes.js";
 
 let closers: (() => unknown)[] = [];
@@ -221,4 +222,32 @@ test("a client that gives up takes its request with it", async () => {
   expect(await client.ask("echo", ["x"], 1)).toBeUndefined();
   await eventually("it is cancelled", () => broker.stats.counts.cancelled === 1);
   await slow.kill();
+});
+
+test("under CURVE: heard with a key that may, silently refused with one that may not", async () => {
+  const { broker, events } = await startBroker({ mdpHeartbeatMs: 100 });
+  closers.push(() => broker.close({ timeoutMs: 0 }));
+  const connect = (key: "client" | "worker", endpoint: string) => {
+    const socket = new Dealer({ ...socketKeys(key), linger: 0, receiveTimeout: 20_000 });
+    closers.push(() => socket.close());
+    socket.connect(endpoint);
+    return socket;
+  };
+  const serving = connect("worker", broker.backend[0]);
+  await serving.send(["", "MDPW01", Buffer.of(1), "echo"]);
+  await workers(broker, 1);
+  const asking = connect("client", broker.frontend[0]);
+  await asking.send(["", "MDPC01", "other", "x"]);
+  await asking.send(["", "MDPC01", "echo", "x"]);
+  for (;;) {
+    const [empty, header, command, ...rest] = await serving.receive();
+    if (command[0] !== 2) continue;
+    await serving.send([empty, header, Buffer.of(3), ...rest]);
+    break;
+  }
+  expect((await asking.receive()).map(String)).toEqual(["", "MDPC01", "echo", "x"]);
+  const uninvited = connect("client", broker.backend[0]);
+  await uninvited.send(["", "MDPW01", Buffer.of(1), "echo"]);
+  await eventually("both are told of", () => events.length === 2);
+  expect(broker.stats).toMatchObject({ workers: 1, unanswered: 1, faults: { denied: 2 } });
 });
