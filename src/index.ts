@@ -3,6 +3,7 @@ export { RequestError } from "./base/errors.js";
 export { Status, type StatusName } from "./base/status.js";
 export type { AccessSpec, Action, Grant } from "./base/access.js";
 export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js";
+export { type CurveKeyPair, generateCurveKeys } from "./broker/curve-keys.js";
 export type { BrokerCurve, ReloadResult, SecurityEvent } from "./broker/curve-gate.js";
 export { Client } from "./client/client.js";
 export type { ClientOptions, ClientStats, RequestOptions } from "./client/options.js";

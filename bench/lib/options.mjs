@@ -19,9 +19,9 @@ import { parseArgs } from "node:util";
  * @property {string | undefined} profileFolder
  */
 
-export const SUITES = ["broker", "codec", "event-loop", "core", "overload"];
+export const SUITES = ["broker", "codec", "event-loop", "core", "pubsub", "overload"];
 
-export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [overload] [options]
+export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [pubsub] [overload] [options]
 
   --json [FILE]    print JSON instead of tables, or beside them into FILE, which ends in .json
   --html FILE      write the tables of suites codec and broker as a page with plots

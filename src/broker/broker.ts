@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseAdminAddress } from "../admin/address.js";
+import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
 import type { AdminServer } from "../admin/server.js";
 import type { AccessSpec } from "../base/access.js";
 import { wholeNumber } from "../base/check.js";
@@ -21,6 +21,7 @@ import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { PlainSockets } from "./plain-topics.js";
 import type { TopicStats } from "./pubsub.js";
 import { majordomoTimes } from "./majordomo.js";
+import { openEndpoint } from "./open-endpoint.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { Watch } from "./watch.js";
 
@@ -75,10 +76,19 @@ export interface BrokerOptions {
   /** Told of what CURVE and the access file refused, each time. */
   onSecurity?: (event: SecurityEvent) => void;
   /**
-   * Where to be watched over HTTP, `host:port` on loopback, port 0 for any: /metrics, /healthz,
-   * /readyz, /v1/state. Off unless given.
+   * Without CURVE only loopback and ipc are listened on, since whoever reaches a port may ask and serve
+   * everything. True: any address all the same.
+   */
+  insecure?: boolean;
+  /** Told what is dangerous but done as asked. Default: a warning of the process. */
+  onWarning?: (text: string) => void;
+  /**
+   * Where to be watched over HTTP, `host:port`, port 0 for any: /metrics, /healthz, /readyz, /v1/state.
+   * Anything but loopback needs an `adminToken`. Off unless given.
    */
   admin?: string;
+  /** What a request to `admin` must bring as its bearer token: 16 to 256 characters, no spaces. */
+  adminToken?: string;
 }
 
 /** What a broker holds now and has counted since it started. */
@@ -203,7 +213,12 @@ export class Broker {
       // Neither socket tells whose key a message came with.
       throw new TypeError("xsub and xpub are not to be had with curve");
     }
-    if (options.admin !== undefined) parseAdminAddress("admin", options.admin);
+    checkOpen({ frontend: frontends, backend: backends, xsub, xpub }, options);
+    const { admin: adminAddress, adminToken } = options;
+    if (adminToken !== undefined) parseAdminToken("adminToken", adminToken);
+    if (adminAddress !== undefined) {
+      parseAdminAddress("admin", adminAddress, adminToken !== undefined);
+    }
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
     const portOptions = { ...times, messageBytesMax };
 
@@ -227,7 +242,7 @@ export class Broker {
           onSecurity,
         });
       }
-      if (options.admin !== undefined) admin = await watch.listen(options.admin);
+      if (adminAddress !== undefined) admin = await watch.listen(adminAddress, adminToken);
       const bound: string[] = [];
       const served: string[] = [];
       if (gate !== undefined) {
@@ -357,6 +372,32 @@ export class Broker {
     rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;
   }
+}
+
+/**
+ * Without CURVE, refuses endpoints that other machines can reach, unless that is asked for: then it is
+ * told what that means.
+ */
+function checkOpen(
+  endpoints: Readonly<Record<string, readonly string[]>>,
+  { curve, insecure = false, onWarning = warn }: BrokerOptions,
+): void {
+  if (curve !== undefined) return;
+  for (const [name, listed] of Object.entries(endpoints)) {
+    const open = openEndpoint(name, listed);
+    if (open === undefined) continue;
+    if (!insecure) {
+      throw new RangeError(
+        `${name} ${open} is not loopback: without CURVE whoever reaches it may ask and serve; ` +
+          "give a curve key and an access file, or say insecure",
+      );
+    }
+    onWarning(`insecure: whoever reaches ${name} ${open} may ask and serve, since it has no CURVE`);
+  }
+}
+
+function warn(text: string): void {
+  process.emitWarning(text, { code: "WASMQ_INSECURE" });
 }
 
 function makePort(

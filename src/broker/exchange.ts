@@ -493,12 +493,16 @@ export class Exchange implements Host {
     this.onTurn();
   }
 
-  /** Cuts off workers that serve what their key may serve no longer; returns how many. */
+  /**
+   * Cuts off workers that serve what their key may serve no longer; returns how many. What others hold
+   * and may not have any more ends.
+   */
   recheck(): number {
     let count = 0;
     for (const peer of [...this.peers]) {
       const { access, port, routingId, plainWorker } = peer;
       if (access === undefined) continue;
+      for (const pattern of this.#patterns) pattern.recheck?.(peer);
       const services = this.core.worker(peer.index)?.pool.services ?? [];
       const lost = services.find(({ name }) => !access.may("serve", name));
       if (lost === undefined) continue;
@@ -510,6 +514,7 @@ export class Exchange implements Host {
       }
       plainWorker?.close();
     }
+    this.onTurn();
     return count;
   }
 

@@ -45,6 +45,8 @@ export interface Pattern {
   onRecord(peer: Peer, reader: BatchReader): void;
   /** `peer`, of any role, is gone; it is still in `Host.peers`. */
   onLeave(peer: Peer): void;
+  /** What `peer` may do has changed: what it holds and may not have any more is to end. */
+  recheck?(peer: Peer): void;
   /** Whether `onTick` is to be called, every few milliseconds. */
   readonly needsTick: boolean;
   onTick(nowMs: number): void;

@@ -11,6 +11,7 @@ import type { PlainTopics, PubSub } from "./pubsub.js";
 
 /** libzmq's own: what a plain SUB is owed, or a plain PUB sent, beyond that is lost as ever. */
 const MESSAGES_QUEUED_MAX = 1000;
+const WISHES_QUEUED_MAX = 131_072;
 const MESSAGES_PER_TURN = 64;
 const FRAMES_MAX = 255;
 const TOPIC_BYTES_MAX = 255;
@@ -82,8 +83,11 @@ export class PlainSockets implements PlainTopics {
       sendTimeout: 0,
     };
     if (options.xsub.length > 0) this.#publishers = new XSubscriber(shared);
-    // A SUB that asks for more prefixes than that before we have read them asks again, or in vain.
-    if (options.xpub.length > 0) this.#subscribers = new XPublisher(shared);
+    if (options.xpub.length > 0) {
+      // What SUBs ask for is small, and there may be much at once.
+      const receiveHighWaterMark = WISHES_QUEUED_MAX;
+      this.#subscribers = new XPublisher({ ...shared, receiveHighWaterMark } as typeof shared);
+    }
   }
 
   /** Binds them and begins. Rejects with an Error of one line that names the endpoint. */

@@ -52,10 +52,10 @@ export class Watch implements Watched {
     return refusals;
   }
 
-  /** Lets it be watched at `address`. */
-  async listen(address: string): Promise<AdminServer> {
+  /** Lets it be watched at `address`, by those who have the token where there is one. */
+  async listen(address: string, token: string | undefined): Promise<AdminServer> {
     // Loaded where it is asked for: prom-client is half as large as all the rest.
     const { AdminServer } = await import("../admin/server.js");
-    return AdminServer.listen(address, this);
+    return AdminServer.listen(address, this, { token });
   }
 }

@@ -5,8 +5,13 @@ import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
 
 /** What a broker's flags, environment variables and config file may say. */
-export interface BrokerConfig extends Omit<BrokerOptions, "curve" | "onSecurity"> {
+export interface BrokerConfig
+  extends Omit<BrokerOptions, "curve" | "onSecurity" | "onWarning" | "adminToken"> {
   logLevel?: LogLevel;
+  /** Files: of the key pair, of who may do what, of what the admin port asks for. */
+  curveKey?: string;
+  access?: string;
+  adminToken?: string;
 }
 
 /** The flags as the command line has them. */
@@ -17,6 +22,10 @@ export interface BrokerFlags {
   xpub?: string[];
   config?: string;
   admin?: string;
+  adminToken?: string;
+  curveKey?: string;
+  access?: string;
+  insecure?: boolean;
   logLevel?: string;
 }
 
@@ -28,6 +37,10 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     xsub: readEndpoints,
     xpub: readEndpoints,
     admin: readAdmin,
+    adminToken: readPath,
+    curveKey: readPath,
+    access: readPath,
+    insecure: readBoolean,
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
     services: readServices,
@@ -56,8 +69,9 @@ export function settleBrokerConfig(
   const backend = flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend;
   const xsub = flags.xsub ?? listFromEnv(env.WASMQ_XSUB) ?? config.xsub;
   const xpub = flags.xpub ?? listFromEnv(env.WASMQ_XPUB) ?? config.xpub;
-  // A broker that is put elsewhere may be one of several on this machine.
-  const isAtHome = frontend === undefined && backend === undefined;
+  const curveKey = flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey;
+  // A broker that is put elsewhere may be one of several on this machine. Under CURVE it has none.
+  const isAtHome = frontend === undefined && backend === undefined && curveKey === undefined;
   return {
     ...config,
     frontend,
@@ -65,6 +79,10 @@ export function settleBrokerConfig(
     xsub: unlessNone(xsub ?? (isAtHome ? XSUB_DEFAULT : NONE)),
     xpub: unlessNone(xpub ?? (isAtHome ? XPUB_DEFAULT : NONE)),
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
+    adminToken: flags.adminToken ?? (env.WASMQ_ADMIN_TOKEN || undefined) ?? config.adminToken,
+    curveKey,
+    access: flags.access ?? (env.WASMQ_ACCESS || undefined) ?? config.access,
+    insecure: flags.insecure ?? config.insecure,
     logLevel,
   };
 }
@@ -119,6 +137,16 @@ function readEndpoints(value: unknown, key: string): unknown {
 function readAdmin(value: unknown, key: string): unknown {
   if (typeof value !== "string") throw new UsageError(`${key} must be host:port`);
   return value;
+}
+
+function readPath(value: unknown, key: string): unknown {
+  if (typeof value === "string" && value !== "") return value;
+  throw new UsageError(`${key} must be the path of a file`);
+}
+
+function readBoolean(value: unknown, key: string): unknown {
+  if (typeof value === "boolean") return value;
+  throw new UsageError(`${key} must be true or false, got ${JSON.stringify(value)}`);
 }
 
 function readLimits(value: unknown, key: string): unknown {

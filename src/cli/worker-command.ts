@@ -5,6 +5,7 @@ import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import type { WorkerOptions } from "../worker/options.js";
 import { Worker } from "../worker/worker.js";
+import { curveKeysFrom } from "./curve-file.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, serviceKeysFrom } from "./keys-file.js";
 import {
@@ -48,6 +49,8 @@ interface WorkerFlags {
   concurrency?: number | "auto";
   keys?: string;
   serviceKey?: string;
+  curveKey?: string;
+  serverKey?: string;
   dictionary?: string[];
 }
 
@@ -64,6 +67,14 @@ export function workerCommand(title: string): Command {
     )
     .option("--concurrency <n>", "requests worked on at once, or auto (default 8)", (text) =>
       text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535)(text),
+    )
+    .option(
+      "--curve-key <file>",
+      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
+    )
+    .option(
+      "--server-key <key>",
+      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
     )
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")
     .option(
@@ -85,12 +96,13 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const keys = await keysFrom(flags.keys);
   const serviceKeys = await serviceKeysFrom(flags.serviceKey);
   const dictionaries = await dictionariesFrom(flags.dictionary);
+  const curve = curveKeysFrom(flags);
   const services = await loadServices(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
   const starting = start(
-    { brokers, keys, serviceKeys, dictionaries, services, concurrency: flags.concurrency },
+    { brokers, keys, serviceKeys, dictionaries, services, concurrency: flags.concurrency, curve },
     log,
   );
   // Until a broker takes it on there is nothing to finish: it just ends.

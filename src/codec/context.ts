@@ -78,8 +78,8 @@ export class ContextBinder {
       throw new TypeError(`context.service must be a string, got ${typeof service}`);
     }
     if (!Object.hasOwn(DIRECTIONS, direction)) {
-      const known = Object.keys(DIRECTIONS).join(", ");
-      throw new TypeError(`context.direction must be one of ${known}, got ${direction}`);
+      const known = 'must be "request", "reply" or "event"';
+      throw new TypeError(`context.direction ${known}, got ${direction}`);
     }
     if (!(requestId instanceof Uint8Array)) {
       throw new TypeError(`context.requestId must be a Uint8Array, got ${typeof requestId}`);

@@ -143,7 +143,16 @@ export function requireMutant(name: string): Mutant {
 }
 
 /** The core with `mutant` in it. */
-export async function loadMutant({ name, file, find, replace }: Mutant): Promise<CoreClass> {
+export async function loadMutant(mutant: Mutant): Promise<CoreClass> {
+  const { Core } = await loadMutated(mutant, "core.js");
+  return Core as CoreClass;
+}
+
+/** What `entry` of the core exports, with this bug in it. */
+export async function loadMutated(
+  { name, file, find, replace }: Mutant,
+  entry: string,
+): Promise<Record<string, unknown>> {
   const build = fileURLToPath(new URL("../../build/", import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), "wqm-"));
   try {
@@ -159,9 +168,8 @@ export async function loadMutant({ name, file, find, replace }: Mutant): Promise
       path,
       text.replace(find, () => replace),
     );
-    const url = pathToFileURL(join(folder, "core", "core.js")).href;
-    const module = await import(/* @vite-ignore */ url);
-    return module.Core;
+    const url = pathToFileURL(join(folder, "core", entry)).href;
+    return await import(/* @vite-ignore */ url);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
