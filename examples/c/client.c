@@ -7,7 +7,7 @@
  * Asks for all bodies at once, in one batch, and prints each reply on a line, in their order. A body
  * `name=value,...` is sent as a map, any other as a string, and replies are printed as JSON; with
  * --raw they are bytes as they are, for plain workers. Without --keys bodies go in clear. Failures
- * are told on stderr, exit code 1. */
+ * are told on stderr, exit code 1. CURVE's keys are taken from the environment, see wq_use_curve. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,7 +70,8 @@ int main(int argc, char **argv) {
   }
   wq_codec codec;
   const char *fault = wq_codec_init(&codec, keys);
-  if (fault != NULL) return fprintf(stderr, "client: --keys %s: %s\n", keys, fault), 2;
+  if (fault == NULL) fault = wq_use_curve();
+  if (fault != NULL) return fprintf(stderr, "client: keys: %s\n", fault), 2;
   answers = wq_must(calloc((size_t)count, sizeof *answers));
   void *zmq = zmq_ctx_new();
   wq_client *client = wq_client_new(zmq, argv[optind], &codec, on_outcome, NULL);

@@ -7,7 +7,8 @@
  * A client sends lines `TAG SERVICE TEXT` and gets a line `TAG OK REPLY` or `TAG STATUS REASON` for
  * each, as the answers come: not in its order, so it gives each its TAG, 1 to 32 characters without
  * a space. TEXT is sent as a value (see client.c) and the reply is JSON; with --raw both are bytes
- * of one line. PORT 0 is any; which one is said on stdout.
+ * of one line. PORT 0 is any; which one is said on stdout. CURVE's keys are taken from the
+ * environment, see wq_use_curve.
  *
  * One thread and one poll loop: the listening socket, the TCP clients, the connection to the broker.
  * Nothing waits for anyone: requests go out in batches, and each answer finds its client by the tag
@@ -327,7 +328,8 @@ int main(int argc, char **argv) {
     return 2;
   }
   const char *fault = wq_codec_init(&gateway.codec, keys);
-  if (fault != NULL) return fprintf(stderr, "gateway: --keys %s: %s\n", keys, fault), 2;
+  if (fault == NULL) fault = wq_use_curve();
+  if (fault != NULL) return fprintf(stderr, "gateway: keys: %s\n", fault), 2;
   for (unsigned i = 0; i < CLIENTS_MAX; i++) gateway.clients[i].fd = -1;
   signal(SIGTERM, on_signal);
   signal(SIGINT, on_signal);

@@ -96,7 +96,7 @@ typedef struct {
 } wq_batch;
 
 void wq_write(wq_batch *batch, const wq_record *record);
-/* Completes the head of the first frame, which is then `batch->records`. */
+/* Completes the head of the first frame, which is then `batch->records`; of one record at least. */
 void wq_finish(wq_batch *batch);
 void wq_batch_clear(wq_batch *batch);
 
@@ -149,6 +149,9 @@ typedef struct {
 
 #define WQ_POLL_ITEMS 2
 
+/* CURVE for the connections made from now on: WASMQ_CURVE_PUBLIC_KEY, WASMQ_CURVE_SECRET_KEY and
+ * WASMQ_CURVE_SERVER_KEY, each 40 characters of Z85; without them, none. NULL, or what is wrong. */
+const char *wq_use_curve(void);
 int64_t wq_now_ms(void); /* Monotonic. */
 uint64_t wq_random_session(void);
 /* `hello` is said on each connection, as it is then, and must stay. */

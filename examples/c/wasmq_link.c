@@ -35,6 +35,24 @@ struct wq_link {
   int64_t due_ms;   /* Connect again, or give up waiting for WELCOME. */
 };
 
+/* By the names of the options: our own public key and secret key, and the broker's public key. */
+static struct { int option; const char *name, *key; } curve[] = {
+    {ZMQ_CURVE_PUBLICKEY, "WASMQ_CURVE_PUBLIC_KEY", NULL},
+    {ZMQ_CURVE_SECRETKEY, "WASMQ_CURVE_SECRET_KEY", NULL},
+    {ZMQ_CURVE_SERVERKEY, "WASMQ_CURVE_SERVER_KEY", NULL}};
+
+const char *wq_use_curve(void) {
+  int count = 0;
+  for (int i = 0; i < 3; i++) {
+    curve[i].key = getenv(curve[i].name);
+    if (curve[i].key == NULL) continue;
+    if (strlen(curve[i].key) != 40) return "a CURVE key must be 40 characters of Z85";
+    count++;
+  }
+  if (count != 0 && count != 3) return "WASMQ_CURVE_... are three: PUBLIC_, SECRET_ and SERVER_KEY";
+  return count == 0 || zmq_has("curve") ? NULL : "this libzmq has no CURVE";
+}
+
 int64_t wq_now_ms(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
@@ -78,6 +96,11 @@ static void connect_again(wq_link *link) {
   set_int(socket, ZMQ_HEARTBEAT_IVL, HEARTBEAT_IVL_MS);
   set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS);
   set_int(socket, ZMQ_HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS);
+  for (int i = 0; i < 3 && curve[i].key != NULL; i++) {
+    if (zmq_setsockopt(socket, curve[i].option, curve[i].key, 41) != 0) {
+      link->lost = "a CURVE key that is none";
+    }
+  }
   snprintf(address, sizeof address, "inproc://wasmq-link-%p-%u", (void *)link, count++);
   zmq_socket_monitor(socket, address,
                      ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
@@ -85,6 +108,7 @@ static void connect_again(wq_link *link) {
                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
   zmq_connect(monitor, address);
   link->due_ms = wq_now_ms() + HANDSHAKE_MS;
+  if (link->lost != NULL) return;
   if (zmq_connect(socket, link->endpoint) != 0) link->lost = zmq_strerror(zmq_errno());
   else wq_link_write(link, link->hello);
 }

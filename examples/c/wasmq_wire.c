@@ -1,4 +1,5 @@
 /* Records, read and written: src/wire/PROTOCOL.md in C. See wasmq.h. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,7 @@ void wq_write(wq_batch *batch, const wq_record *r) {
 }
 
 void wq_finish(wq_batch *batch) {
+  assert(batch->count > 0);
   uint8_t *head = batch->records.at;
   memcpy(head, "WQ\1", 4);
   for (int i = 0; i < 4; i++) head[4 + i] = (uint8_t)(batch->count >> (8 * i));

@@ -5,7 +5,8 @@
  *
  * Serves NAME after DELAY_MS and says on stdout what it runs. A value is answered by
  * {"worker": NAME, "echo": value}; with --raw bytes by NAME, a space and the bytes. Without --keys
- * bodies go in clear. SIGUSR1 doubles its concurrency, SIGUSR2 halves it: told by CREDIT.
+ * bodies go in clear. SIGUSR1 doubles its concurrency, SIGUSR2 halves it: told by CREDIT. CURVE's
+ * keys are taken from the environment, see wq_use_curve.
  *
  * One thread: a handler is what `begin` and `answer` do, and DELAY_MS stands for what it waits for.
  * It does not remember what it has run: a request that comes again, after its broker was lost, runs
@@ -318,7 +319,8 @@ int main(int argc, char **argv) {
   self.name = argv[optind + 1];
   self.delay_ms = argc - optind > 2 ? atoll(argv[optind + 2]) : 0;
   const char *fault = wq_codec_init(&self.codec, keys);
-  if (fault != NULL) return fprintf(stderr, "worker: --keys %s: %s\n", keys, fault), 2;
+  if (fault == NULL) fault = wq_use_curve();
+  if (fault != NULL) return fprintf(stderr, "worker: keys: %s\n", fault), 2;
   setvbuf(stdout, NULL, _IOLBF, 0);
   static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGUSR2};
   for (size_t i = 0; i < 4; i++) signal(signals[i], on_signal);

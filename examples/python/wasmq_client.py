@@ -8,7 +8,8 @@ As a program (Debian: python3-zmq python3-nacl python3-lz4 python3-msgpack), bod
     python3 examples/python/wasmq_client.py --keys app.key --service orders.price \\
         tcp://127.0.0.1:5559 '{"sku": "A1"}'
 
---raw asks in bytes as they are, for plain workers; without --keys bodies go in clear.
+--raw asks in bytes as they are, for plain workers; without --keys bodies go in clear. The connection
+is under CURVE where WASMQ_CURVE_PUBLIC_KEY, .._SECRET_KEY and .._SERVER_KEY are set.
 """
 import asyncio
 import collections
@@ -19,7 +20,7 @@ import time
 
 import wasmq_codec as codec
 import wasmq_wire as wire
-from wasmq_link import Link
+from wasmq_link import Link, curve_from_environment
 from wasmq_wire import STATUS, STATUS_NAME, Record
 
 RETRIES_MAX = 8
@@ -56,7 +57,7 @@ class Client:
             raise RequestError("UNAVAILABLE", client._link.last_reason) from None
         return client
 
-    def __init__(self, endpoints, keys=(), pending_max=4096):
+    def __init__(self, endpoints, keys=(), curve=None, pending_max=4096):
         self._keys = dict(keys)
         self._sealer = codec.Sealer(*keys[0]) if keys else codec.Sealer()
         self._session = secrets.randbits(64) or 1
@@ -66,7 +67,7 @@ class Client:
         self._pending_max, self._in_flight, self._credit = pending_max, 0, 0
         self._is_draining = False
         self._is_welcome = asyncio.Event()
-        self._link = Link(endpoints, self)
+        self._link = Link(endpoints, self, curve)
 
     async def close(self):
         """What is pending fails as UNAVAILABLE."""
@@ -228,7 +229,7 @@ async def main():
     parser.add_argument("--timeout", type=float, default=30.0, metavar="SECONDS")
     options = parser.parse_args()
     keys = codec.read_keys(options.keys) if options.keys else []
-    client = await Client.connect(options.frontend, keys=keys)
+    client = await Client.connect(options.frontend, keys=keys, curve=curve_from_environment())
     ask = lambda body: client.request(options.service, body, timeout=options.timeout,
                                       raw=options.raw)
     bodies = [body.encode() if options.raw else json.loads(body) for body in options.bodies]

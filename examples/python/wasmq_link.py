@@ -4,6 +4,7 @@ Shared by wasmq_client.py and wasmq_worker.py. Needs pyzmq (Debian: python3-zmq)
 """
 import asyncio
 import itertools
+import os
 import random
 
 import zmq
@@ -22,6 +23,15 @@ LOST = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | zmq.EVENT_HANDSHAKE_FAILED_NO
 LOST |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
+def curve_from_environment():
+    """The keys of the three variables below, in Z85, as bytes; None without them."""
+    names = [f"WASMQ_CURVE_{name}_KEY" for name in ("PUBLIC", "SECRET", "SERVER")]
+    keys = [os.environ[name].encode() for name in names if name in os.environ]
+    if keys and len(keys) != len(names):
+        raise SystemExit(f"{', '.join(names)} are needed together")
+    return keys or None
+
+
 class Lost(Exception):
     """The connection, and all that was under way on it."""
 
@@ -29,14 +39,15 @@ class Lost(Exception):
 class Link:
     """One connection at a time, to the first of `endpoints` that takes us.
 
-    `owner` has hello() -> Record, on_up(welcome), on_record(record) and on_down(reason).
+    `owner` has hello() -> Record, on_up(welcome), on_record(record) and on_down(reason). `curve` are
+    our own public key and secret key and the broker's public key, each in Z85.
     """
 
-    def __init__(self, endpoints, owner):
+    def __init__(self, endpoints, owner, curve=None):
         self.is_up = False
         self.last_reason = "did not answer"
         self._endpoints = itertools.cycle([endpoints] if isinstance(endpoints, str) else endpoints)
-        self._owner = owner
+        self._owner, self._curve = owner, curve
         self._context = zmq.asyncio.Context()
         self._socket = None
         self._batch = wire.Batch()
@@ -91,6 +102,8 @@ class Link:
         socket.reconnect_ivl = RECONNECT_IVL_MS
         socket.heartbeat_ivl = HEARTBEAT_IVL_MS
         socket.heartbeat_timeout = socket.heartbeat_ttl = HEARTBEAT_TIMEOUT_MS
+        if self._curve is not None:
+            socket.curve_publickey, socket.curve_secretkey, socket.curve_serverkey = self._curve
         monitor = socket.get_monitor_socket(LOST)
         try:
             socket.connect(endpoint)

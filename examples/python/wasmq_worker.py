@@ -11,7 +11,8 @@ with --raw bytes by NAME, a space and the bytes. Without --keys bodies go in cle
     python3 examples/python/wasmq_worker.py --keys app.key --service orders.price \\
         tcp://127.0.0.1:5560 NAME [DELAY_MS]
 
-SIGUSR1 doubles its concurrency, SIGUSR2 halves it: the broker is told by CREDIT.
+SIGUSR1 doubles its concurrency, SIGUSR2 halves it: the broker is told by CREDIT. The connection is
+under CURVE where WASMQ_CURVE_PUBLIC_KEY, .._SECRET_KEY and .._SERVER_KEY are set.
 
 It does not remember what it has run: a request that comes again, after its broker was lost, runs
 again.
@@ -26,7 +27,7 @@ from types import SimpleNamespace
 import wasmq_codec as codec
 import wasmq_wire as wire
 from wasmq_client import RequestError
-from wasmq_link import Link
+from wasmq_link import Link, curve_from_environment
 from wasmq_wire import STATUS, Record
 
 CONCURRENCY_MAX = 65535
@@ -47,7 +48,8 @@ class Worker:
             raise RequestError("UNAVAILABLE", worker._link.last_reason) from None
         return worker
 
-    def __init__(self, endpoints, services, *, raw_services=None, keys=(), concurrency=8):
+    def __init__(self, endpoints, services, *, raw_services=None, keys=(), curve=None,
+                 concurrency=8):
         """`services`: name -> handler(value, context); `raw_services` take and return bytes."""
         self._services = {name: (handler, False) for name, handler in services.items()}
         self._services |= {name: (handler, True) for name, handler in (raw_services or {}).items()}
@@ -59,7 +61,7 @@ class Worker:
         self._waiting = collections.OrderedDict()  # Records by attempt.
         self._is_draining = False
         self._is_welcome, self._bye = asyncio.Event(), asyncio.Event()
-        self._link = Link(endpoints, self)
+        self._link = Link(endpoints, self, curve)
 
     @property
     def concurrency(self):
@@ -242,6 +244,7 @@ async def main():
         {} if options.raw else services,
         raw_services=services if options.raw else {},
         keys=codec.read_keys(options.keys) if options.keys else [],
+        curve=curve_from_environment(),
         concurrency=options.concurrency,
     )
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

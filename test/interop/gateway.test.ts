@@ -106,7 +106,7 @@ describe("with a broker", () => {
     deaf.socket.pause();
     const text = "x".repeat(7000);
     // More than the gateway keeps for it, and than the system does on its way.
-    const count = 3000;
+    const count = 5000;
     deaf.say(...numbers(count).map((i) => `${i} default ${text}`));
     const other = new LineClient(port);
     for (let i = 0; i < 100; i++) {

@@ -10,6 +10,8 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 const PROGRAMS_MAX = 48;
 const LIFE_MS_MAX = 90_000;
 const KEPT_CHARS_MAX = 8_000_000;
+/** Of each of its outputs, where a test failed. */
+const TOLD_CHARS_MAX = 4000;
 
 const started = new Set<Program>();
 
@@ -23,10 +25,15 @@ export class Program {
   readonly #life: NodeJS.Timeout;
   #onChange = () => {};
 
-  constructor(name: string, [command, ...args]: readonly string[]) {
+  constructor(
+    name: string,
+    [command, ...args]: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     assert(started.size < PROGRAMS_MAX, `more than ${PROGRAMS_MAX} programs at once`);
     this.name = name;
-    const child = spawn(command, args, { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
+    const env = { ...process.env, ...environment };
+    const child = spawn(command, args, { cwd: root, env, stdio: ["pipe", "pipe", "pipe"] });
     this.#process = child;
     child.stdin.on("error", () => {}); // It may end before it has read all.
     child.on("error", (error) => {
@@ -94,7 +101,8 @@ export class Program {
   }
 
   get told(): string {
-    return `--- ${this.name}, stdout\n${this.stdout}--- ${this.name}, stderr\n${this.stderr}`;
+    const [out, error] = [this.stdout, this.stderr].map((text) => text.slice(-TOLD_CHARS_MAX));
+    return `--- ${this.name}, stdout\n${out}--- ${this.name}, stderr\n${error}`;
   }
 }
 
