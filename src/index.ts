@@ -6,7 +6,13 @@ export { Broker, type BrokerOptions, type BrokerStats } from "./broker/broker.js
 export { type CurveKeyPair, generateCurveKeys } from "./broker/curve-keys.js";
 export type { BrokerCurve, ReloadResult, SecurityEvent } from "./broker/curve-gate.js";
 export { Client } from "./client/client.js";
-export type { ClientOptions, ClientStats, RequestOptions } from "./client/options.js";
+export type {
+  ClientOptions,
+  ClientStats,
+  RequestOptions,
+  StreamOptions,
+} from "./client/options.js";
+export type { ReplyStream } from "./client/reply-stream.js";
 export type { PublisherStats, PublishOptions } from "./client/publisher.js";
 export type { BackoffOptions, RetryOptions } from "./client/retry.js";
 export type {

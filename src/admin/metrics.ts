@@ -40,6 +40,7 @@ export class Metrics {
       ({ queuedBytes }) => queuedBytes,
     );
     this.#service("in_flight", "Requests that workers have", ({ inFlight }) => inFlight);
+    this.#service("streams", "Streams taken and not ended", ({ streams }) => streams);
     this.#service("workers", "Workers that take new work", ({ workers }) => workers);
     this.#service(
       "credits",
@@ -58,6 +59,16 @@ export class Metrics {
       (state, add) => {
         for (const [service, { outcomes }] of countsByService(state)) {
           for (const [status, count] of Object.entries(outcomes)) add({ service, status }, count);
+        }
+      },
+    );
+    this.#counter(
+      "wasmq_stream_parts_total",
+      "Parts of streams passed on",
+      ["service"],
+      (state, add) => {
+        for (const [service, { parts }] of countsByService(state)) {
+          if (parts > 0) add({ service }, parts);
         }
       },
     );

@@ -52,6 +52,8 @@ export interface ServiceCounts {
   wait: Times;
   /** From being handed to a worker to its answer. */
   service: Times;
+  /** Parts of streams passed on. */
+  parts: number;
 }
 
 export interface ServiceState extends ServiceCounts {
@@ -60,6 +62,8 @@ export interface ServiceState extends ServiceCounts {
   queued: number;
   queuedBytes: number;
   inFlight: number;
+  /** Streams taken and not ended, among those that wait and those in flight. */
+  streams: number;
   /** Workers that serve it and take new work. */
   workers: number;
   /** Requests that these may still be handed, look-ahead included; shared with their other services. */

@@ -15,6 +15,7 @@ import {
 } from "../wire/request-record.js";
 import { Flag } from "../wire/layout.js";
 import { writeBye, writeCredit } from "../wire/session-record.js";
+import { writeStreamCredit } from "../wire/stream-record.js";
 import { Bodies } from "./bodies.js";
 import type { Majordomo } from "./majordomo.js";
 import type { Peer, Peers } from "./peers.js";
@@ -140,6 +141,22 @@ export class Delivery implements Effects {
   /** The name that the request in `slot` was sent to, in memory of its own. */
   #serviceOf(slot: number): Uint8Array {
     return Buffer.from(requestService(this.bodies.get(slot) as HeldRecord));
+  }
+
+  /** Laid out as a reply is, and for native clients alone: no other can ask for a stream. */
+  streamPart(client: number, slot: number): void {
+    this.reply(client, slot);
+  }
+
+  grant(worker: number, slot: number, partsMax: number, bytesMax: number): void {
+    const { requests } = this;
+    const peer = this.#peers.at(worker) as Peer;
+    // Those that know no records answer once, whatever they are granted.
+    if (peer.role !== "worker") return;
+    const client = this.#peers.at(requests.client[slot]) as Peer;
+    const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
+    writeStreamCredit(peer.outbox.writer, id, partsMax, bytesMax);
+    this.#wrote(peer);
   }
 
   fail(

@@ -26,6 +26,7 @@ import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
 import { PubSub } from "./pubsub.js";
 import type { Port } from "./port.js";
+import { StreamRecords } from "./stream-records.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
 export interface FaultCounts {
@@ -108,6 +109,7 @@ export class Exchange implements Host {
     this.majordomo = new Majordomo(this, this.plain, times);
     this.delivery.majordomo = this.majordomo;
     this.addPattern(this.majordomo);
+    this.addPattern(new StreamRecords(this));
   }
 
   /** Takes its kinds of records to `pattern`. */

@@ -63,6 +63,7 @@ function peerCounts(peers: Peers): PeerCounts {
 function serviceStates(core: Core, nowMs: number): ServiceState[] {
   const oldest = oldestSinceMs(core.requests);
   const credits = creditsByPool(core);
+  const streams = streamsByService(core);
   const states: ServiceState[] = [];
   for (const service of core.registry.services.values()) {
     const { index, name, isServed, queue, inFlight, pools } = service;
@@ -74,6 +75,7 @@ function serviceStates(core: Core, nowMs: number): ServiceState[] {
       queued: queue.count,
       queuedBytes: queue.bytes,
       inFlight,
+      streams: streams.get(index) ?? 0,
       workers: pools.reduce((sum, pool) => sum + pool.workerCount, 0),
       credits: pools.reduce((sum, pool) => sum + (credits.get(pool) ?? 0), 0),
       oldestWaitMs: queue.count === 0 ? 0 : rounded(nowMs - (oldest.get(index) ?? nowMs)),
@@ -92,6 +94,15 @@ function oldestSinceMs({ capacity, state, service, sinceMs }: Requests): Map<num
     if (known === undefined || sinceMs[slot] < known) oldest.set(service[slot], sinceMs[slot]);
   }
   return oldest;
+}
+
+function streamsByService({ streams, requests }: Core): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const slot of streams.slots()) {
+    const index = requests.service[slot];
+    counts.set(index, (counts.get(index) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function creditsByPool(core: Core): Map<Pool, number> {
@@ -114,6 +125,7 @@ function serviceCounts({ meters }: Registry, service?: Service): ServiceCounts {
     outcomes: named,
     wait: shown(meters.waited(row, inFlight)),
     service: shown(meters.served(row)),
+    parts: meters.parts(row),
   };
 }
 

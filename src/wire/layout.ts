@@ -19,6 +19,9 @@ export const Kind = {
   REPLY: 17,
   FAILURE: 18,
   CANCEL: 19,
+  STREAM_PART: 24,
+  STREAM_CREDIT: 25,
+  STREAM_END: 26,
   PUBLISH: 32,
   SUBSCRIBE: 33,
   UNSUBSCRIBE: 34,
@@ -27,7 +30,7 @@ export const Kind = {
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** PROTOCOL 3.1. */
-export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4 } as const;
+export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4, STREAM: 8, RESTART: 16 } as const;
 
 /** PROTOCOL 6: RETAIN is of PUBLISH, RETAINED of EVENT, NO_RETAINED of SUBSCRIBE. */
 export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1, ANSWER: 128 } as const;
@@ -51,6 +54,9 @@ export const REQUEST_SIZE = 40;
 export const REPLY_SIZE = 40;
 export const FAILURE_SIZE = 40;
 export const CANCEL_SIZE = 32;
+export const STREAM_CREDIT_SIZE = 48;
+/** PROTOCOL 3.6: where a part stands in its stream; the headers of its record. */
+export const PLACE_SIZE = 24;
 export const EVENT_SIZE = 32;
 export const PUBLISHED_SIZE = 24;
 export const SUBSCRIBE_SIZE = 16;

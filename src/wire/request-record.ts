@@ -9,7 +9,7 @@ import { type NameCache, readText } from "./text.js";
  * One of the records of PROTOCOL 3 as it was read: where its parts are in `bytes`. Reused from
  * record to record; it is a command of the core once its `peer` is set.
  */
-class ExchangeRecord {
+export class ExchangeRecord {
   peer = 0;
   sequence = 0;
   sessionLow = 0;
@@ -59,6 +59,12 @@ export class RequestRecord extends ExchangeRecord implements Request {
   priority = 0;
   serviceSize = 0;
   headersSize = 0;
+
+  /** Whether a stream is to answer it, and whether that may begin anew. */
+  get stream(): "once" | "restart" | undefined {
+    if ((this.flags & Flag.STREAM) === 0) return undefined;
+    return (this.flags & Flag.RESTART) === 0 ? "once" : "restart";
+  }
 
   /** Reads the present record; returns what is wrong with it, or undefined. */
   read(reader: BatchReader, names: NameCache): string | undefined {
@@ -110,16 +116,15 @@ export class RequestRecord extends ExchangeRecord implements Request {
   }
 }
 
-/** PROTOCOL 3.3. */
-export class ReplyRecord extends ExchangeRecord implements Reply {
-  readonly kind = "reply";
+/** A record with the layout of PROTOCOL 3.3. */
+export class AnswerRecord extends ExchangeRecord {
   serviceTimeUs = 0;
 
   read(reader: BatchReader): string | undefined {
     this.hasId = false;
     if (reader.size < at.REPLY_SIZE) {
       reader.skip();
-      return "REPLY too short";
+      return "answer too short";
     }
     this.readCommon(reader);
     const { bytes, view } = reader;
@@ -152,6 +157,11 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
     if (frames.length === 1) return ownFrame(frames[0]);
     return copyOf(bytes, start + at.REPLY_SIZE + headersSize(bytes, start), start + size);
   }
+}
+
+/** PROTOCOL 3.3. */
+export class ReplyRecord extends AnswerRecord implements Reply {
+  readonly kind = "reply";
 }
 
 /** PROTOCOL 3.4. */
@@ -307,16 +317,16 @@ export function reasonOf(reason: string): Uint8Array {
 }
 
 /** The body if it stands in the record; undefined if it goes as frames. */
-function inlineOf(body: Body): Uint8Array | undefined {
+export function inlineOf(body: Body): Uint8Array | undefined {
   const only = body instanceof Uint8Array ? body : body.length === 1 ? body[0] : undefined;
   return only !== undefined && only.length < at.FRAME_BYTES_MIN ? only : undefined;
 }
 
-function frameCountOf(body: Body): number {
+export function frameCountOf(body: Body): number {
   return body instanceof Uint8Array ? 1 : body.length;
 }
 
-function writeBody(
+export function writeBody(
   writer: BatchWriter,
   start: number,
   inline: Uint8Array | undefined,
@@ -327,7 +337,7 @@ function writeBody(
   else for (const frame of body) writer.addFrame(frame);
 }
 
-function writeCommon(
+export function writeCommon(
   writer: BatchWriter,
   start: number,
   kind: number,
@@ -416,6 +426,9 @@ function headersSize(bytes: Uint8Array, start: number): number {
   return bytes[start + at.AT_HEADERS_SIZE] | (bytes[start + at.AT_HEADERS_SIZE + 1] << 8);
 }
 
+/** What a client says of a request that its worker is to know too. */
+const FLAGS_FORWARDED = Flag.RAW | Flag.STREAM | Flag.RESTART;
+
 /** Copies a REQUEST as it came, for a worker: one copy and the fields that the broker sets. */
 export function forwardRequest(
   writer: BatchWriter,
@@ -428,7 +441,7 @@ export function forwardRequest(
   const start = copyRecord(writer, record);
   const { bytes, view } = writer;
   bytes[start + at.AT_FLAGS] =
-    (bytes[start + at.AT_FLAGS] & Flag.RAW) | (attempt > 1 ? Flag.REDELIVERED : 0);
+    (bytes[start + at.AT_FLAGS] & FLAGS_FORWARDED) | (attempt > 1 ? Flag.REDELIVERED : 0);
   bytes[start + at.AT_B] = attempt;
   view.setUint32(start + at.AT_SLOT, slot, true);
   view.setUint32(start + at.AT_GENERATION, generation, true);

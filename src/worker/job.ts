@@ -10,8 +10,12 @@ import {
   requestIdBytes,
 } from "../wire/request-record.js";
 import { type Failed, refusedBody } from "./failed.js";
+import { StreamRun } from "./stream-run.js";
 
-/** Answers a request: what it returns, or resolves with, is the reply. */
+/**
+ * Answers a request: what it returns, or resolves with, is the reply. An async generator, or what else is
+ * an AsyncIterable, answers `client.stream()` with what it yields.
+ */
 export type Handler<Request = never, Reply = unknown> = (
   request: Request,
   context: RequestContext,
@@ -26,6 +30,15 @@ export interface ServiceOptions {
    */
   raw?: boolean;
 }
+
+/** A service as the worker has it. */
+export interface Service extends ServiceOptions {
+  /** Its handler is an async generator function: it can answer with a stream alone. */
+  isGenerator: boolean;
+}
+
+/** How long a stream of which nothing was sent yet waits to be asked for again over another connection. */
+const REJOIN_MS_MAX = 5_000;
 
 /** What a handler can know about the request it answers. */
 export interface RequestContext {
@@ -57,6 +70,8 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
+  /** Where the client asked for a stream: what was granted and sent of it. */
+  readonly stream: StreamRun | undefined;
   readonly service: string;
   readonly attempt: number;
   readonly sessionLow: number;
@@ -82,7 +97,7 @@ export class Job implements RequestContext, ExchangeId {
   constructor(
     /** Where the answer goes; undefined once that connection is lost. */
     public link: Link | undefined,
-    readonly options: ServiceOptions,
+    readonly options: Service,
     record: RequestRecord,
     nowMs: number,
   ) {
@@ -94,6 +109,7 @@ export class Job implements RequestContext, ExchangeId {
     this.slot = record.slot;
     this.generation = record.generation;
     this.#isRaw = (record.flags & Flag.RAW) !== 0;
+    this.stream = (record.flags & Flag.STREAM) === 0 ? undefined : new StreamRun();
     const { held } = record;
     this.#bytes = held.bytes;
     this.#bodyAt = held.at + record.bodyOffset;
@@ -150,9 +166,17 @@ export class Job implements RequestContext, ExchangeId {
   /** The broker, which tells of deadlines, is gone: the job keeps its own from here on. */
   keepDeadline(): void {
     this.link = undefined;
+    if (this.stream !== undefined) return this.#waitForLink(this.stream);
     if (this.#deadlineMs === Infinity) return;
     const leftMs = Math.min(Math.max(this.timeLeftMs, 0), 2 ** 31 - 1);
     this.#deadlineTimer ??= setTimeout(() => this.abort("deadline passed"), leftMs).unref();
+  }
+
+  /** What a stream has sent may be lost: only one that sent nothing can go on elsewhere. */
+  #waitForLink(stream: StreamRun): void {
+    if (stream.hasSent) return this.abort("connection lost");
+    stream.suspend();
+    this.#deadlineTimer ??= setTimeout(() => this.abort("connection lost"), REJOIN_MS_MAX).unref();
   }
 
   /** The handler is done. */
@@ -170,6 +194,10 @@ export class Job implements RequestContext, ExchangeId {
     this.slot = id.slot;
     this.generation = id.generation;
     this.link = link;
+    if (this.stream === undefined) return;
+    clearTimeout(this.#deadlineTimer);
+    this.#deadlineTimer = undefined;
+    this.stream.suspend();
   }
 
   /** The body's bytes; a view of the message that it came in, if it came as one piece. */
@@ -181,7 +209,12 @@ export class Job implements RequestContext, ExchangeId {
 
   /** Reads the body; says why it is refused, or undefined; at once, or later for a large one. */
   open(codec: Codec): Failed | undefined | Promise<Failed | undefined> {
-    const isRawService = this.options.raw === true;
+    const { isGenerator, raw } = this.options;
+    if (isGenerator && this.stream === undefined) {
+      const reason = `${this.service} answers with a stream; ask with client.stream()`;
+      return { status: "INVALID_ARGUMENT", reason };
+    }
+    const isRawService = raw === true;
     if (this.#isRaw !== isRawService) {
       return {
         status: "INVALID_ARGUMENT",
@@ -246,19 +279,43 @@ export class Job implements RequestContext, ExchangeId {
     return undefined;
   }
 
+  /** A part of a stream, or its end, sealed for its place. */
+  sealPart(value: unknown, place: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const opened = this.#opened;
+    if (opened === undefined) return rawPart(value);
+    const part = opened.sealSoon(value, place);
+    return part instanceof Promise ? sealedElse(part, () => opened.seal(value, place)) : part;
+  }
+
   async #sealLarge(
     opened: OpenedRequest,
     result: unknown,
     sealing: Promise<Uint8Array>,
   ): Promise<void> {
-    try {
-      this.reply = await sealing;
-    } catch (error) {
-      if (!(error instanceof CodecError) || error.code !== "THREAD_LOST") throw error;
-      // The handler has run, and may not run again; its result is here still.
-      this.reply = opened.seal(result);
-    }
+    this.reply = await sealedElse(sealing, () => opened.seal(result));
   }
+}
+
+/** What the codec's thread sealed, or, where it was lost with it, what `sealAgain` does. */
+async function sealedElse(
+  sealing: Promise<Uint8Array>,
+  sealAgain: () => Uint8Array,
+): Promise<Uint8Array> {
+  try {
+    return await sealing;
+  } catch (error) {
+    if (!(error instanceof CodecError) || error.code !== "THREAD_LOST") throw error;
+    // The handler has run, and may not run again; its result is here still.
+    return sealAgain();
+  }
+}
+
+/** A part in raw bytes; of the end, which may have none, too. */
+function rawPart(value: unknown): Uint8Array {
+  if (value === undefined) return NO_BYTES;
+  if (typeof value === "string") return Buffer.from(value);
+  if (value instanceof Uint8Array) return copyOf(value);
+  throw new TypeError(`a raw part must be bytes or text, got ${typeof value}`);
 }
 
 /** Why a body was not opened; what is not of its own making is thrown on. */

@@ -2,7 +2,7 @@ import type { Codec, CodecKey, Dictionary, ServiceKey } from "../codec/index.js"
 import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import { isServiceName } from "../wire/text.js";
-import type { Handler, RequestContext, ServiceOptions } from "./job.js";
+import type { Handler, RequestContext, Service, ServiceOptions } from "./job.js";
 
 /** How a worker connects and what it serves. */
 export interface WorkerOptions {
@@ -51,6 +51,8 @@ export interface WorkerOptions {
 export interface WorkerStats {
   received: number;
   replied: number;
+  /** Parts of streams sent. */
+  parts: number;
   failed: number;
   /** Requests that came again: answered from memory, or joined to their running handler. */
   repeated: number;
@@ -62,8 +64,10 @@ export interface WorkerStats {
   concurrency: number;
 }
 
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {}).constructor;
+
 /** The services by name, checked. Throws TypeError for what is none. */
-export function readServices(services: WorkerOptions["services"]): Map<string, ServiceOptions> {
+export function readServices(services: WorkerOptions["services"]): Map<string, Service> {
   const entries = Object.entries(services ?? {});
   if (entries.length === 0) throw new TypeError("services must name at least one handler");
   return new Map(
@@ -77,7 +81,8 @@ export function readServices(services: WorkerOptions["services"]): Map<string, S
       if (typeof service?.handler !== "function") {
         throw new TypeError(`services["${name}"] must be a function or have a handler`);
       }
-      return [name, service];
+      const isGenerator = service.handler instanceof AsyncGeneratorFunction;
+      return [name, { handler: service.handler, raw: service.raw === true, isGenerator }];
     }),
   );
 }

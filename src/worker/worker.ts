@@ -21,13 +21,15 @@ import {
   writeReply,
 } from "../wire/request-record.js";
 import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
+import { StreamCreditRecord, writePart } from "../wire/stream-record.js";
 import { NameCache } from "../wire/text.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
-import { Job, type ServiceOptions } from "./job.js";
+import { Job, type Service } from "./job.js";
 import { JobTable } from "./job-table.js";
 import { readServices, type WorkerOptions, type WorkerStats } from "./options.js";
 import { Outcome, RecentReplies } from "./recent-replies.js";
+import { isAsyncIterable, type StreamRun } from "./stream-run.js";
 
 class Broker extends Membership {
   /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
@@ -39,7 +41,7 @@ const WAITING_MAX = 65_536;
 
 /** Serves requests that brokers hand to it. */
 export class Worker {
-  readonly #services: ReadonlyMap<string, ServiceOptions>;
+  readonly #services: ReadonlyMap<string, Service>;
   #concurrency: number;
   /** Finds `#concurrency` out, where it is not given. */
   readonly #auto: AutoConcurrency | undefined;
@@ -51,6 +53,7 @@ export class Worker {
   readonly #names = new NameCache();
   readonly #request = new RequestRecord();
   readonly #cancel = new CancelRecord();
+  readonly #streamCredit = new StreamCreditRecord();
   readonly #recent: RecentReplies;
   /** Jobs not answered yet, by request. */
   readonly #jobs = new JobTable();
@@ -61,7 +64,7 @@ export class Worker {
   #draining: Promise<void> | undefined;
   readonly #waiters = new Waiters();
   #isClosed = false;
-  readonly #stats = { received: 0, replied: 0, failed: 0, repeated: 0, refused: 0 };
+  readonly #stats = { received: 0, replied: 0, parts: 0, failed: 0, repeated: 0, refused: 0 };
 
   private constructor(options: WorkerOptions, codec: Codec) {
     this.#options = options;
@@ -212,6 +215,9 @@ export class Worker {
       case Kind.CANCEL:
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
         return;
+      case Kind.STREAM_CREDIT:
+        if (this.#streamCredit.read(reader) === undefined) this.#onGrant(this.#streamCredit);
+        return;
       case Kind.BYE:
         broker.isDraining = false;
         this.#waiters.notify();
@@ -235,6 +241,10 @@ export class Worker {
     const known = this.#jobs.find(record);
     if (known !== undefined) {
       this.#stats.repeated++;
+      if (known.stream?.hasSent === true) {
+        const reason = "its stream has begun, and cannot be taken up again";
+        return this.#refuse(link, record, { status: "ABORTED", reason });
+      }
       this.#supersede(known);
       known.rejoin(record, link);
       return;
@@ -269,7 +279,7 @@ export class Worker {
   #answerAgain(link: Link, id: ExchangeId, outcome: { flags: number; body: Uint8Array }): void {
     this.#stats.repeated++;
     if ((outcome.flags & Outcome.NOT_KEPT) !== 0) {
-      const reason = "it has run; its reply was too large to remember";
+      const reason = "it has run; its reply was a stream, or too large to remember";
       this.#refuse(link, id, { status: "ABORTED", reason });
     } else if ((outcome.flags & Outcome.FAILED) !== 0) {
       this.#refuse(link, id, JSON.parse(Buffer.from(outcome.body).toString()) as Failed);
@@ -306,7 +316,15 @@ export class Worker {
     job.hasBegun = true;
     if (this.#auto !== undefined) this.#begin(this.#auto, job);
     const result = job.options.handler(job.body as never, job);
+    if (job.stream !== undefined) return this.#stream(job, job.stream, result);
     return isThenable(result) ? sealLater(job, result) : job.seal(result);
+  }
+
+  /** Answers who asked for a stream; with a reply, as one part, where the handler has no more than that. */
+  async #stream(job: Job, stream: StreamRun, result: unknown): Promise<void> {
+    const parts = await result;
+    if (!isAsyncIterable(parts)) return job.seal(parts);
+    await stream.run(job, parts, () => this.#stats.parts++);
   }
 
   async #settle(job: Job, rest: Promise<void>): Promise<void> {
@@ -336,7 +354,9 @@ export class Worker {
   #ran(job: Job, failed: Failed | undefined): void {
     this.#runningCount--;
     this.#answer(job, failed);
-    if (this.#auto !== undefined && failed === undefined) this.#adapt(this.#auto, job);
+    // How long a stream takes is its reader's affair too.
+    if (this.#auto !== undefined && failed === undefined && job.stream === undefined)
+      this.#adapt(this.#auto, job);
     this.#runNext();
     this.#closeCodec();
   }
@@ -382,7 +402,8 @@ export class Worker {
     this.#jobs.delete(job);
     if (failed === undefined) {
       this.#stats.replied++;
-      this.#remember(job, job.replyFlags, job.reply);
+      if (job.stream?.end === undefined) this.#remember(job, job.replyFlags, job.reply);
+      else this.#remember(job, Outcome.NOT_KEPT, job.reply);
     } else if (job.hasBegun && !job.isAborted) {
       // One that was stopped is not done: its client may only have lost its connection, and asks again.
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
@@ -394,6 +415,9 @@ export class Worker {
       } else if (bytes > link.recordMax) {
         const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
         this.#refuse(link, job, { status: "INTERNAL", reason });
+      } else if (job.stream?.end !== undefined) {
+        writePart(link.writer, job, job.replyFlags, job.stream.end, job.reply);
+        link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       } else {
         writeReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
         link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
@@ -420,6 +444,11 @@ export class Worker {
     if (onError !== undefined) queueMicrotask(() => onError(error, job));
     if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
     return explain(error, this.#codec.isSealed);
+  }
+
+  #onGrant(record: StreamCreditRecord): void {
+    const job = this.#jobs.find(record);
+    if (job?.isSameAttempt(record)) job.stream?.grant(record.partsMax, record.bytesMax);
   }
 
   #onCancel(broker: Broker, record: CancelRecord): void {
