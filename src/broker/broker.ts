@@ -2,12 +2,15 @@ import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
+import type { TasksState } from "../admin/state.js";
 import type { AdminServer } from "../admin/server.js";
 import type { AccessSpec } from "../base/access.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
+import { resolveTaskLimits, type TaskLimits } from "../core/tasks/task-limits.js";
+import { QUEUE_PREFIX } from "../wire/layout.js";
 import { Acceptor } from "./acceptor.js";
 import {
   type BrokerCurve,
@@ -23,6 +26,9 @@ import { majordomoTimes } from "./majordomo.js";
 import { openEndpoint } from "./open-endpoint.js";
 import { makePrivateFolder } from "./private-folder.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
+import { SurveyPattern } from "./survey-pattern.js";
+import { TaskPattern } from "./task-pattern.js";
+import { TaskSockets } from "./task-sockets.js";
 import { Watch } from "./watch.js";
 
 /** Where a broker listens and what it bears. */
@@ -69,6 +75,15 @@ export interface BrokerOptions {
    */
   directPort?: number | false;
   /**
+   * Where plain PUSH sockets connect, `tcp://host:port` (5563 by custom) or `ipc://path`: what they send are
+   * tasks of the queue `default`. And where plain PULL sockets connect (5564), which get these. Off unless
+   * given, and not to be had with `curve`.
+   */
+  push?: string;
+  pull?: string;
+  /** Bounds of tasks, and how they are tried again, that differ from the defaults. */
+  tasks?: Partial<TaskLimits>;
+  /**
    * CURVE at every listener: the broker's key pair, and who may come in and do what. What its access
    * file does not grant is refused.
    */
@@ -106,6 +121,10 @@ export interface BrokerStats {
   topics: TopicStats;
   counts: CoreCounts;
   faults: FaultCounts;
+  /** What became of tasks, and how they stand by queue. */
+  tasks: TasksState;
+  /** Surveys since the start, and answers to them. */
+  surveys: Record<string, number>;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
   /** Connections at the backend that were refused or dropped, by reason. */
@@ -129,6 +148,9 @@ export class Broker {
   /** Where plain PUB and SUB sockets connect; empty where they may not. */
   readonly xsub: readonly string[];
   readonly xpub: readonly string[];
+  /** Where plain PUSH and PULL sockets connect, if they may. */
+  readonly push: string | undefined;
+  readonly pull: string | undefined;
   /** Where it is watched, with the real port, for example `http://127.0.0.1:9100`; undefined where it is not. */
   readonly admin: string | undefined;
   readonly #admin: AdminServer | undefined;
@@ -153,10 +175,13 @@ export class Broker {
     },
     gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
+    taskSockets: TaskSockets,
     plain: PlainSockets | undefined,
     folder: string,
     probeIntervalMs: number,
   ) {
+    this.push = taskSockets.push;
+    this.pull = taskSockets.pull;
     this.#watch = watching.watch;
     this.#admin = watching.admin;
     this.admin = watching.admin?.url;
@@ -180,6 +205,14 @@ export class Broker {
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
     const limits = resolveLimits(options.limits);
+    for (const name of ["push", "pull"] as const) {
+      const endpoint = options[name];
+      if (endpoint !== undefined) parseEndpoint(name, endpoint);
+      // Nothing there would ask for a key.
+      if (endpoint === undefined || options.curve === undefined) continue;
+      throw new TypeError(`${name} cannot be had with curve, got ${endpoint}`);
+    }
+    const taskLimits = resolveTaskLimits(options.tasks);
     const rules = new ServiceRules(limits, options.services);
     const connectionsMax = wholeNumber(
       "connectionsMax",
@@ -213,7 +246,9 @@ export class Broker {
       // Neither socket tells whose key a message came with.
       throw new TypeError("xsub and xpub are not to be had with curve");
     }
-    checkOpen({ frontend: frontends, backend: backends, xsub, xpub }, options);
+    const push = options.push === undefined ? [] : [options.push];
+    const pull = options.pull === undefined ? [] : [options.pull];
+    checkOpen({ frontend: frontends, backend: backends, xsub, xpub, push, pull }, options);
     const { admin: adminAddress, adminToken } = options;
     if (adminToken !== undefined) parseAdminToken("adminToken", adminToken);
     if (adminAddress !== undefined) {
@@ -230,8 +265,19 @@ export class Broker {
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
+    let taskSockets: TaskSockets | undefined;
+    const tasks = new TaskPattern(exchange, taskLimits);
+    exchange.addPattern(tasks);
+    const surveys = new SurveyPattern(exchange);
+    exchange.addPattern(surveys);
     let gate: CurveGate | undefined;
-    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits);
+    const watch = new Watch(
+      exchange,
+      () => [...acceptors, ...(gate?.doors ?? [])],
+      limits,
+      tasks,
+      surveys,
+    );
     let admin: AdminServer | undefined;
     try {
       if (options.curve !== undefined) {
@@ -270,6 +316,8 @@ export class Broker {
           }),
         );
       }
+      taskSockets = await TaskSockets.listen(exchange, tasks, options, messageBytesMax);
+      exchange.addPattern(taskSockets);
       served.push(...acceptors.map(({ endpoint }) => endpoint));
       // Nothing there would tell whose key a message came with.
       if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
@@ -287,6 +335,7 @@ export class Broker {
         { port: backend, direct, acceptors, endpoints: served },
         gate,
         { watch, admin },
+        taskSockets,
         plain,
         folder,
         probeIntervalMs,
@@ -297,6 +346,7 @@ export class Broker {
       frontend.close(0);
       backend.close(0);
       direct.close(0);
+      taskSockets?.close();
       for (const acceptor of acceptors) await acceptor.close();
       await gate?.close();
       rmSync(folder, { recursive: true, force: true });
@@ -305,8 +355,9 @@ export class Broker {
   }
 
   get stats(): BrokerStats {
-    const { core, faults, majordomo } = this.#exchange;
-    const known = [...core.registry.services.values()];
+    const { core, faults, peers, majordomo } = this.#exchange;
+    const all = [...core.registry.services.values()];
+    const known = all.filter(({ name }) => !name.startsWith(QUEUE_PREFIX));
     const queued = known.reduce((sum, { queue }) => sum + queue.count, 0);
     // An own property whatever the name: "__proto__" too.
     const services = Object.fromEntries(
@@ -318,7 +369,7 @@ export class Broker {
       requests: core.requests.count,
       requestBytes: core.requests.bytesHeld,
       queued,
-      clients: core.clientCount,
+      clients: core.clientCount - peers.innerCount,
       workers: core.workerCount,
       backendConnections:
         this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0) +
@@ -327,6 +378,8 @@ export class Broker {
       topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
       faults: { ...faults },
+      tasks: this.#watch.tasksState,
+      surveys: this.#watch.surveyCounts,
       unanswered: majordomo.unanswered,
       refusals: this.#watch.refusals(),
     };

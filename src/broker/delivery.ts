@@ -106,6 +106,7 @@ export class Delivery implements Effects {
     const peer = this.#peers.at(client) as Peer;
     const record = this.current as HeldRecord;
     if (peer.role !== "client") {
+      if (peer.inner !== undefined) return peer.inner.onReply(this.requests.sequence[slot]);
       this.#replyRaw(peer, slot, record);
     } else {
       const { sessionLow, sessionHigh } = peer;
@@ -168,6 +169,9 @@ export class Delivery implements Effects {
     attempts: number,
   ): void {
     const peer = this.#peers.at(client) as Peer;
+    if (peer.inner !== undefined) {
+      return peer.inner.onFail(sequence, status, reason, retryAfterMs, attempts);
+    }
     if (peer.role === "mdp-client") {
       return this.majordomo.onFail(peer, sequence, status, retryAfterMs);
     }
@@ -188,15 +192,17 @@ export class Delivery implements Effects {
     if (peer.role === "mdp-worker") this.majordomo.onAbort(peer);
     if (peer.role !== "worker") return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
-    const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
-    writeCancel(peer.outbox.writer, id, status);
+    const sequence = requests.sequence[slot];
+    const asked = client.inner === undefined ? undefined : client.inner.idOf(sequence);
+    const id = this.#exchangeId(client, sequence, slot, requests.generation[slot]);
+    writeCancel(peer.outbox.writer, { ...id, ...asked }, status);
     this.#wrote(peer);
   }
 
   credit(client: number, inFlightMax: number): void {
     const peer = this.#peers.at(client) as Peer;
     // A REQ client has one in flight, or does as it likes.
-    if (peer.role === "plain-client") return;
+    if (peer.role === "plain-client" || peer.inner !== undefined) return;
     if (peer.role === "mdp-client") return this.majordomo.onCredit(peer, inFlightMax);
     writeCredit(peer.outbox.writer, inFlightMax);
     this.#wrote(peer);

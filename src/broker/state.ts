@@ -14,12 +14,21 @@ import type { Registry } from "../core/registry.js";
 import { type Requests, RequestState } from "../core/requests.js";
 import type { Service } from "../core/services.js";
 import type { Exchange } from "./exchange.js";
+import { QUEUE_PREFIX } from "../wire/layout.js";
 import type { PeerRole, Peers } from "./peers.js";
 
 /** What the broker around the exchange has to say for its state. */
 export type StateFrame = Pick<
   BrokerState,
-  "version" | "startedAt" | "uptimeMs" | "isReady" | "isDraining" | "refusals" | "limits"
+  | "version"
+  | "startedAt"
+  | "uptimeMs"
+  | "isReady"
+  | "isDraining"
+  | "refusals"
+  | "limits"
+  | "tasks"
+  | "surveys"
 >;
 
 /** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */
@@ -48,6 +57,7 @@ function peerCounts(peers: Peers): PeerCounts {
     worker: 0,
     "plain-worker": 0,
     "mdp-worker": 0,
+    inner: 0,
   };
   for (const { role } of peers) counts[role]++;
   return {
@@ -68,7 +78,8 @@ function serviceStates(core: Core, nowMs: number): ServiceState[] {
   for (const service of core.registry.services.values()) {
     const { index, name, isServed, queue, inFlight, pools } = service;
     // Anyone can ask for a name: those that none served are in `other` alone.
-    if (!service.wasServed) continue;
+    // Queues are shown with their tasks.
+    if (!service.wasServed || name.startsWith(QUEUE_PREFIX)) continue;
     states.push({
       name,
       isServed,

@@ -62,6 +62,14 @@ export function brokerCommand(name: string, title: string): Command {
       collect,
     )
     .option(
+      "--push <url>",
+      "where plain PUSH sockets connect, for the queue default (env WASMQ_PUSH, default: nowhere)",
+    )
+    .option(
+      "--pull <url>",
+      "where plain PULL sockets connect, for the same (env WASMQ_PULL, default: nowhere)",
+    )
+    .option(
       "--curve-key <file>",
       "its CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
     )
@@ -134,10 +142,10 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   await Promise.race([starting, setImmediate()]);
   log.info({ version: packageVersion(), node: process.version }, "starting");
   const broker = await starting;
-  const { frontend, backend, xsub, xpub, admin } = broker;
+  const { frontend, backend, xsub, xpub, push, pull, admin } = broker;
   // Before the ready line: whoever waits for it may send one at once.
   process.on("SIGHUP", () => reload(broker, access, log));
-  logReady(log, { frontend, backend, xsub, xpub, admin });
+  logReady(log, { frontend, backend, xsub, xpub, push, pull, admin });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type BrokerOptions, XPUB_DEFAULT, XSUB_DEFAULT } from "../broker/broker.js";
 import { resolveLimits } from "../core/limits.js";
+import { resolveTaskLimits } from "../core/tasks/task-limits.js";
 import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
 
@@ -21,6 +22,8 @@ export interface BrokerFlags {
   xsub?: string[];
   xpub?: string[];
   config?: string;
+  push?: string;
+  pull?: string;
   admin?: string;
   adminToken?: string;
   curveKey?: string;
@@ -44,6 +47,9 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
     services: readServices,
+    tasks: readTasks,
+    push: readEndpoint,
+    pull: readEndpoint,
     heartbeatIntervalMs: readNumber,
     heartbeatTimeoutMs: readNumber,
     handshakeTimeoutMs: readNumber,
@@ -78,6 +84,8 @@ export function settleBrokerConfig(
     backend,
     xsub: unlessNone(xsub ?? (isAtHome ? XSUB_DEFAULT : NONE)),
     xpub: unlessNone(xpub ?? (isAtHome ? XPUB_DEFAULT : NONE)),
+    push: flags.push ?? (env.WASMQ_PUSH || undefined) ?? config.push,
+    pull: flags.pull ?? (env.WASMQ_PULL || undefined) ?? config.pull,
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
     adminToken: flags.adminToken ?? (env.WASMQ_ADMIN_TOKEN || undefined) ?? config.adminToken,
     curveKey,
@@ -152,6 +160,17 @@ function readBoolean(value: unknown, key: string): unknown {
 function readLimits(value: unknown, key: string): unknown {
   if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
   resolveLimits(value);
+  return value;
+}
+
+function readEndpoint(value: unknown, key: string): unknown {
+  if (typeof value !== "string") throw new UsageError(`${key} must be an endpoint`);
+  return value;
+}
+
+function readTasks(value: unknown, key: string): unknown {
+  if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
+  resolveTaskLimits(value);
   return value;
 }
 

@@ -41,7 +41,7 @@ Exit codes: 0 drained, 1 a bug, 2 wrong usage or a module that cannot be served.
 /** How long without a broker is worth a word; then it tries anew. */
 const PATIENCE_MS = 5_000;
 
-type Services = WorkerOptions["services"];
+type Services = NonNullable<WorkerOptions["services"]>;
 
 interface WorkerFlags {
   service?: string;
@@ -97,12 +97,21 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const serviceKeys = await serviceKeysFrom(flags.serviceKey);
   const dictionaries = await dictionariesFrom(flags.dictionary);
   const curve = curveKeysFrom(flags);
-  const services = await loadServices(path, flags.service);
+  const { services, queues } = await loadWork(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
   const starting = start(
-    { brokers, keys, serviceKeys, dictionaries, services, concurrency: flags.concurrency, curve },
+    {
+      brokers,
+      keys,
+      serviceKeys,
+      dictionaries,
+      services,
+      queues,
+      concurrency: flags.concurrency,
+      curve,
+    },
     log,
   );
   // Until a broker takes it on there is nothing to finish: it just ends.
@@ -119,7 +128,8 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
 /** Resolves when a broker has taken it on: in a deployment the worker may well come up first. */
 async function start(options: WorkerOptions, log: Log): Promise<Worker> {
   const { brokers } = options;
-  const services = Object.keys(options.services);
+  const services = Object.keys(options.services ?? {});
+  const queues = Object.keys(options.queues ?? {});
   let isReady = false;
   let told = "";
   for (;;) {
@@ -133,7 +143,7 @@ async function start(options: WorkerOptions, log: Log): Promise<Worker> {
           log.info({ endpoint, reason }, `connection ${state}`);
           if (state === "up" && !isReady) {
             isReady = true;
-            logReady(log, { services, brokers });
+            logReady(log, { services, ...(queues.length > 0 ? { queues } : {}), brokers });
           }
         },
       });
@@ -147,15 +157,29 @@ async function start(options: WorkerOptions, log: Log): Promise<Worker> {
   }
 }
 
-/** The services that a module's default export stands for. */
-async function loadServices(path: string, name: string | undefined): Promise<Services> {
-  let exported: unknown;
+/** The services that a module's default export stands for, and the queues that it exports. */
+async function loadWork(
+  path: string,
+  name: string | undefined,
+): Promise<{ services: Services; queues: WorkerOptions["queues"] }> {
+  let module: { default?: unknown; queues?: unknown };
   try {
-    exported = (await import(pathToFileURL(resolve(path)).href)).default;
+    module = await import(pathToFileURL(resolve(path)).href);
   } catch (error) {
     const kind = error instanceof Error ? `${error.name}: ` : "";
     throw new UsageError(`cannot load ${path}: ${kind}${messageOf(error)}`);
   }
+  const { queues } = module;
+  if (queues === undefined) return { services: servicesIn(path, module.default, name), queues };
+  if (typeof queues !== "object" || queues === null || Object.keys(queues).length === 0) {
+    throw new UsageError(`${path}: queues must be an object of queue name -> handler`);
+  }
+  // With queues it may have no services.
+  const services = module.default === undefined ? {} : servicesIn(path, module.default, name);
+  return { services, queues: queues as WorkerOptions["queues"] };
+}
+
+function servicesIn(path: string, exported: unknown, name: string | undefined): Services {
   if (typeof exported === "function") {
     if (name !== undefined) return { [name]: exported as Services[string] };
     throw new UsageError(`${path} exports one handler: --service must name its service`);

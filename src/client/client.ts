@@ -19,6 +19,7 @@ import {
   writeRequest,
 } from "../wire/request-record.js";
 import { isServiceName } from "../wire/text.js";
+import { askNumbers } from "./asks.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
 import type { ClientOptions, ClientStats, RequestOptions, StreamOptions } from "./options.js";
@@ -27,6 +28,8 @@ import type { PublishOptions } from "./publisher.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
+import { Surveyor, type SurveyOptions, type SurveyResult } from "./surveyor.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 import { ReplyStream } from "./reply-stream.js";
 import { RetryPolicy } from "./retry.js";
@@ -60,6 +63,8 @@ export class Client {
   readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, retries: 0, late: 0 };
   /** What it does beside asking and being answered. */
   readonly #patterns = new PatternTable();
+  readonly #pushes: Pushes;
+  readonly #surveyor: Surveyor;
   readonly #streams: Streams;
   readonly #topics: Subscriptions;
   #tick: NodeJS.Timeout | undefined;
@@ -103,6 +108,11 @@ export class Client {
       onDown: (broker, reason) => this.#onDown(broker, reason),
       onConnection: options.onConnection,
     });
+    const onIdle = () => this.#waiters.notify();
+    const sequence = askNumbers();
+    const shared = [this.#brokers, this.#options.timeoutMs, onIdle, sequence] as const;
+    this.#pushes = this.#patterns.add(new Pushes(codec, this.#session, ...shared));
+    this.#surveyor = this.#patterns.add(new Surveyor(codec, this.#session, ...shared));
   }
 
   /**
@@ -174,6 +184,47 @@ export class Client {
   }
 
   /**
+   * Pushes a task to a queue and resolves with its id once a broker has it: a worker does it at least
+   * once, unless it fails too often and becomes a dead letter.
+   * Rejects with RequestError: RESOURCE_EXHAUSTED where the queue is full; DEADLINE_EXCEEDED and
+   * CANCELLED where it may have been taken none the less.
+   */
+  async push(queue: string, body: unknown, options?: PushOptions): Promise<string> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.push(queue, body, options);
+  }
+
+  /**
+   * Asks all workers that serve `service` at this moment, and resolves when all have answered or the
+   * time is over, with who answered and how many did not.
+   * Rejects with RequestError: NOT_FOUND where no worker serves it, UNAVAILABLE where the broker is lost.
+   */
+  async survey<Reply = unknown>(
+    service: string,
+    body: unknown,
+    options?: SurveyOptions,
+  ): Promise<SurveyResult<Reply>> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return (await this.#surveyor.survey(service, body, options)) as SurveyResult<Reply>;
+  }
+
+  /** The tasks of a queue that failed too often, oldest first, at most 256 of each broker. */
+  async deadLetters(queue: string): Promise<DeadLetter[]> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.deadLetters(queue);
+  }
+
+  /** Tries these anew, oldest first, as far as the queue has room; resolves with how many. */
+  async retryDeadLetters(
+    queue: string,
+    { countMax = 0xffffffff }: { countMax?: number } = {},
+  ): Promise<number> {
+    wholeNumber("countMax", countMax, 1, 0xffffffff);
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.retryDeadLetters(queue, countMax);
+  }
+
+  /**
    * Asks `service` for a stream: `for await (const part of client.stream(service, body))`. It is asked for
    * at once; parts come as far as they are read, and to leave the loop cancels it. A service that answers
    * with a reply gives one part.
@@ -239,11 +290,15 @@ export class Client {
     this.#isClosing = true;
     if (timeoutMs > 0) {
       const publishing = this.#topics.publisher.settle(timeoutMs);
-      await this.#waiters.until(() => this.#pending.count === 0, timeoutMs);
+      await this.#waiters.until(() => this.#isIdle, timeoutMs);
       await publishing;
     }
     this.#isShut ??= this.#shut();
     await this.#isShut;
+  }
+
+  get #isIdle(): boolean {
+    return this.#pending.count === 0 && this.#patterns.areIdle;
   }
 
   async #shut(): Promise<void> {

@@ -26,6 +26,15 @@ export const Kind = {
   SUBSCRIBE: 33,
   UNSUBSCRIBE: 34,
   EVENT: 35,
+  PUSH: 40,
+  PUSHED: 41,
+  TASK: 42,
+  TASK_DONE: 43,
+  TASK_FAILED: 44,
+  DEAD_LETTERS: 45,
+  SURVEY: 48,
+  SURVEY_REPLY: 49,
+  SURVEY_END: 50,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -64,6 +73,9 @@ export const SUBSCRIBED_SIZE = 16;
 export const UNSUBSCRIBE_SIZE = 16;
 export const TAKEN_SIZE = 16;
 export const PUBLISH_ASK_SIZE = 16;
+export const PUSHED_SIZE = 40;
+export const DEAD_LETTERS_SIZE = 40;
+export const DEAD_LETTER_SIZE = 32;
 
 // Record header, PROTOCOL 1.2.
 export const AT_KIND = 0;
@@ -105,5 +117,9 @@ export const PUBLISH_WINDOW_BYTES = 1024 * 1024;
 export const HEADERS_BYTES_MAX = 8 * 1024;
 /** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */
 export const NO_RECORD = 0xffffffff;
+/** PROTOCOL 7: what the core knows a queue by is this and its name, which no service can have. */
+export const QUEUE_PREFIX = "\u0001";
+/** The queue of plain PUSH and PULL sockets, PROTOCOL 7. */
+export const DEFAULT_QUEUE = "default";
 /** The service of plain peers, PROTOCOL 4. */
 export const DEFAULT_SERVICE = "default";

@@ -92,7 +92,10 @@ export class RequestRecord extends ExchangeRecord implements Request {
     if (bodyAt > reader.size) return "service or headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
-    if (this.priority > at.PRIORITY_MAX) return "priority must be 0..7";
+    // PROTOCOL 7.3: of a TASK it is the attempt.
+    if (this.priority > at.PRIORITY_MAX && reader.kind !== Kind.TASK) {
+      return "priority must be 0..7";
+    }
     const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
     if (service === undefined)
       return "service must be 1..255 bytes of UTF-8, no control characters";
@@ -238,13 +241,14 @@ export function writeRequest(
   id: ExchangeId,
   fields: RequestFields,
   body: Body,
+  kind: Kind = Kind.REQUEST,
 ): void {
   const { service, headers } = fields;
   const inline = inlineOf(body);
   const fixed = at.REQUEST_SIZE + service.length + headers.length;
   const size = fixed + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.REQUEST, fields.flags, size, id);
+  writeCommon(writer, start, kind, fields.flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = fields.priority;
   bytes[start + at.AT_B] = fields.attempts;
@@ -264,12 +268,15 @@ export function writeReply(
   flags: number,
   serviceTimeUs: number,
   body: Body,
+  kind: Kind = Kind.REPLY,
+  status = 0,
 ): void {
   const inline = inlineOf(body);
   const size = at.REPLY_SIZE + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.REPLY, flags, size, id);
+  writeCommon(writer, start, kind, flags, size, id);
   const { bytes, view } = writer;
+  if (status !== 0) bytes[start + at.AT_A] = status;
   view.setUint32(start + at.AT_SERVICE_TIME, serviceTimeUs, true);
   view.setUint32(start + at.AT_SERVICE_SIZE, 0, true);
   bytes[start + at.AT_FRAME_COUNT] = inline === undefined ? frameCountOf(body) : 0;
@@ -286,11 +293,12 @@ export function writeFailure(
   reason: string,
   retryAfterMs: number,
   attempts = 0,
+  kind: Kind = Kind.FAILURE,
 ): void {
   const reasonBytes = reasonOf(reason);
   const size = at.FAILURE_SIZE + reasonBytes.length;
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.FAILURE, flags, size, id);
+  writeCommon(writer, start, kind, flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = status;
   bytes[start + at.AT_B] = Math.min(attempts, 255);
@@ -301,9 +309,14 @@ export function writeFailure(
   bytes.set(reasonBytes, start + at.FAILURE_SIZE);
 }
 
-export function writeCancel(writer: BatchWriter, id: ExchangeId, status: number): void {
+export function writeCancel(
+  writer: BatchWriter,
+  id: ExchangeId,
+  status: number,
+  kind: Kind = Kind.CANCEL,
+): void {
   const start = writer.reserve(at.CANCEL_SIZE);
-  writeCommon(writer, start, Kind.CANCEL, 0, at.CANCEL_SIZE, id);
+  writeCommon(writer, start, kind, 0, at.CANCEL_SIZE, id);
   writer.bytes[start + at.AT_A] = status;
 }
 

@@ -55,6 +55,9 @@ export interface RequestContext {
   readonly signal: AbortSignal;
 }
 
+/** What is to be answered, and so how: a task wants no reply. */
+export type JobKind = "request" | "task" | "survey";
+
 const NO_BYTES = new Uint8Array(0);
 const NO_HEADERS: Headers = Object.freeze({});
 
@@ -70,10 +73,13 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
+  readonly kind: JobKind = "request";
+  /** What its body is sealed as. */
+  protected readonly direction: "request" | "survey" = "request";
   /** Where the client asked for a stream: what was granted and sent of it. */
   readonly stream: StreamRun | undefined;
   readonly service: string;
-  readonly attempt: number;
+  attempt: number;
   readonly sessionLow: number;
   readonly sessionHigh: number;
   readonly sequence: number;
@@ -84,7 +90,7 @@ export class Job implements RequestContext, ExchangeId {
   readonly #bodyAt: number;
   readonly #bodyEnd: number;
   readonly #frames: readonly Uint8Array[];
-  readonly #headerBytes: Uint8Array;
+  protected readonly headerBytes: Uint8Array;
   readonly #isRaw: boolean;
   readonly #deadlineMs: number;
   readonly #startedMs: number;
@@ -115,7 +121,7 @@ export class Job implements RequestContext, ExchangeId {
     this.#bodyAt = held.at + record.bodyOffset;
     this.#bodyEnd = held.at + held.size;
     this.#frames = held.frames;
-    this.#headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
+    this.headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
     this.#startedMs = nowMs;
     this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
   }
@@ -125,7 +131,7 @@ export class Job implements RequestContext, ExchangeId {
   }
 
   get headers(): Headers {
-    this.#headers ??= decodeHeaders(this.#headerBytes) ?? NO_HEADERS;
+    this.#headers ??= decodeHeaders(this.headerBytes) ?? NO_HEADERS;
     return this.#headers;
   }
 
@@ -231,12 +237,19 @@ export class Job implements RequestContext, ExchangeId {
           : ownFrame(this.#body);
       return undefined;
     }
+    return this.openSealed(codec, this.#body);
+  }
+
+  protected openSealed(
+    codec: Codec,
+    bytes: Uint8Array,
+  ): Failed | undefined | Promise<Failed | undefined> {
     try {
-      const opened = codec.openRequestSoon(this.#body, {
+      const opened = codec.openRequestSoon(bytes, {
         service: this.service,
-        direction: "request",
+        direction: this.direction,
         requestId: requestIdBytes(this),
-        headers: this.#headerBytes,
+        headers: this.headerBytes,
       });
       if (opened instanceof Promise) return this.#openLarge(opened);
       this.#opened = opened;
@@ -273,10 +286,14 @@ export class Job implements RequestContext, ExchangeId {
       this.replyFlags = Flag.RAW;
       return undefined;
     }
-    const reply = opened.sealSoon(result);
+    const reply = this.sealReply(opened, result);
     if (reply instanceof Promise) return this.#sealLarge(opened, result, reply);
     this.reply = reply;
     return undefined;
+  }
+
+  protected sealReply(opened: OpenedRequest, result: unknown): Uint8Array | Promise<Uint8Array> {
+    return opened.sealSoon(result);
   }
 
   /** A part of a stream, or its end, sealed for its place. */
@@ -319,7 +336,7 @@ function rawPart(value: unknown): Uint8Array {
 }
 
 /** Why a body was not opened; what is not of its own making is thrown on. */
-function refusal(error: unknown): Failed {
+export function refusal(error: unknown): Failed {
   if (!(error instanceof CodecError)) throw error;
   return refusedBody("body", error);
 }

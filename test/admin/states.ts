@@ -46,6 +46,8 @@ export function stateOf(state: Partial<BrokerState>): BrokerState {
     },
     services: [],
     other: countsOf(),
+    tasks: { counts: { pushed: 0 }, queues: [] },
+    surveys: { started: 0 },
     topics: { subscriptions: 0 },
     topicCounts: { published: 0 },
     counts: { requests: 0 },

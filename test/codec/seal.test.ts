@@ -362,7 +362,7 @@ test.each([
   [{ ...context, service: "\ud800" }, "lone surrogate"],
   [
     { ...context, direction: "up" },
-    'context.direction must be "request", "reply" or "event", got up',
+    "context.direction must be one of request, reply, event, task, survey, got up",
   ],
   [{ ...context, requestId: "x" }, "context.requestId must be a Uint8Array, got string"],
   [{ ...context, requestId: hex("00") }, "context.requestId must be 16 bytes, got 1"],
