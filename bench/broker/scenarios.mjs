@@ -112,19 +112,18 @@ export const SCENARIOS = {
     steps: [256, 2048].map((depth) => ({ depth, targets: { [RATE]: { "NATS, JSON": 2 } } })),
   },
   curve: {
-    title: "Under CURVE",
+    title: "CURVE",
     about:
-      "One client and one worker, bodies of 64 bytes, each connection under CURVE with an access file; beside it ours without.",
+      "One client and one worker, bodies of 64 bytes; ours under CURVE, each connection encrypted and its key known, and ours without.",
     payload: "64 B",
     isSealed: false,
     clients: ONE,
     workers: ONE,
-    contenders: [contender("wasmq, CURVE", "curve.mjs"), WASMQ],
-    steps: [
-      { depth: 1, targets: {} },
-      { depth: 256, targets: {} },
-      { depth: 2048, targets: { [RATE]: { wasmq: 0.5 } } },
-    ],
+    contenders: [contender("wasmq, CURVE", "wasmq-curve.mjs"), WASMQ],
+    steps: [256, 2048].map((depth) => ({
+      depth,
+      targets: depth === 2048 ? { [RATE]: { wasmq: 0.5 } } : {},
+    })),
   },
   plain: {
     title: "REQ and REP",

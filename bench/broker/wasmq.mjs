@@ -6,42 +6,41 @@ import { importKey } from "../../build/codec/index.js";
 const SERVICE = "bench.echo";
 const TIMEOUT_MS = 10_000;
 
-/** @param {import("../../build/index.js").BrokerOptions["curve"]} [curve] */
-export function startBroker(curve) {
-  const countsOf = (/** @type {import("../../build/index.js").Broker} */ broker) => {
+/** @param {Partial<import("../../build/index.js").BrokerOptions>} [more] */
+export function startBroker(more) {
+  return startLoopback((broker) => {
     const { counts, requests, faults } = broker.stats;
     const faultCount = Object.values(faults).reduce((sum, count) => sum + count, 0);
     return { ...counts, held: requests, faults: faultCount };
-  };
-  return startLoopback(countsOf, { curve });
+  }, more);
 }
 
 /**
  * @param {import("./party.mjs").WorkerOptions} options
- * @param {import("../../build/index.js").CurveKeys} [curve]
+ * @param {Partial<import("../../build/index.js").WorkerOptions>} [more]
  */
-export async function startWorker({ backend, secret }, curve) {
+export async function startWorker({ backend, secret }, more) {
   const worker = await Worker.start({
     brokers: [backend],
-    curve,
     keys: await keysOf(secret),
     services: {
       [SERVICE]: { raw: secret === undefined, handler: (/** @type {unknown} */ body) => body },
     },
+    ...more,
   });
   return { stop: () => worker.close() };
 }
 
 /**
  * @param {import("./party.mjs").ClientOptions} options
- * @param {import("../../build/index.js").CurveKeys} [curve]
+ * @param {Partial<import("../../build/index.js").ClientOptions>} [more]
  */
-export async function startClient({ frontend, secret }, curve) {
+export async function startClient({ frontend, secret }, more) {
   const client = await Client.connect({
     brokers: [frontend],
-    curve,
     keys: await keysOf(secret),
     timeoutMs: TIMEOUT_MS,
+    ...more,
   });
   // Bytes as they are, as the others carry them.
   const options = { raw: secret === undefined };

@@ -10,15 +10,10 @@
 import { rm } from "node:fs/promises";
 import type { NetConnectOpts } from "node:net";
 import { BytePipe } from "./byte-pipe.js";
-import {
-  connectOptions,
-  listenError,
-  makePrivateFolder,
-  parseEndpoint,
-  privateEndpoint,
-} from "./listen-endpoint.js";
+import { connectOptions, listenError, parseEndpoint, privateEndpoint } from "./listen-endpoint.js";
 import { type Connection, Listener, type ListenerRefusal, requireCount } from "./listener.js";
 import { refusePeer } from "./peer-handshake.js";
+import { makePrivateFolder } from "./private-folder.js";
 import { PlainDealer, type PlainFault, type PlainWorker } from "./plain-worker.js";
 
 export type { PlainWorker } from "./plain-worker.js";

@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
 import type { TasksState } from "../admin/state.js";
@@ -25,6 +24,7 @@ import { PlainSockets } from "./plain-topics.js";
 import type { TopicStats } from "./pubsub.js";
 import { majordomoTimes } from "./majordomo.js";
 import { openEndpoint } from "./open-endpoint.js";
+import { makePrivateFolder } from "./private-folder.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { SurveyPattern } from "./survey-pattern.js";
 import { TaskPattern } from "./task-pattern.js";
@@ -256,7 +256,7 @@ export class Broker {
     const id = randomBytes(8);
     const brokerId = { brokerLow: id.readUInt32LE(0), brokerHigh: id.readUInt32LE(4) || 1 };
     const exchange = new Exchange(limits, rules, brokerId, majordomo);
-    const folder = mkdtempSync(join(tmpdir(), "wq-"));
+    const folder = makePrivateFolder();
     const frontend = makePort("frontend", exchange, portOptions);
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);

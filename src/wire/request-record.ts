@@ -157,7 +157,7 @@ export class AnswerRecord extends ExchangeRecord {
   copyBody(): Uint8Array {
     const { bytes, at: start, size, frames } = this.held;
     if (frames.length > 1) return Uint8Array.from(Buffer.concat(frames));
-    if (frames.length === 1) return copyOf(frames[0]);
+    if (frames.length === 1) return ownFrame(frames[0]);
     return copyOf(bytes, start + at.REPLY_SIZE + headersSize(bytes, start), start + size);
   }
 }
@@ -482,6 +482,15 @@ function copyRecord(writer: BatchWriter, record: HeldRecord): number {
   copyRange(record, record.size, writer, start);
   for (const frame of record.frames) writer.addFrame(frame);
   return start;
+}
+
+/**
+ * The bytes of a frame that came in, for one caller to keep. ZeroMQ cuts small frames out of what it read;
+ * larger ones have memory of their own already.
+ */
+export function ownFrame(frame: Uint8Array): Uint8Array {
+  if (frame.length < at.FRAME_BYTES_MIN) return copyOf(frame);
+  return new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
 }
 
 /** Bytes of their own: a Buffer's slice would be a view, and `from` takes half as long again. */

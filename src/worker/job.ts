@@ -4,6 +4,7 @@ import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { FRAME_BYTES_MIN, Flag } from "../wire/layout.js";
 import {
   copyOf,
+  ownFrame,
   type ExchangeId,
   type RequestRecord,
   requestIdBytes,
@@ -233,7 +234,7 @@ export class Job implements RequestContext, ExchangeId {
       this.body =
         this.#frames.length === 0
           ? copyOf(this.#bytes, this.#bodyAt, this.#bodyEnd)
-          : copyOf(this.#body);
+          : ownFrame(this.#body);
       return undefined;
     }
     return this.openSealed(codec, this.#body);
