@@ -15,6 +15,7 @@ import { runCodecSuite, selected } from "./codec/suite.mjs";
 import { codecText, rivalsText } from "./codec/text.mjs";
 import { coreText } from "./core/text.mjs";
 import { runCoreSuite } from "./core/suite.mjs";
+import { pubsubText, runPubsubSuite } from "./pubsub/suite.mjs";
 import { BUSY_LOAD, busyText, describeMachine } from "./lib/machine.mjs";
 import { readOptions, USAGE } from "./lib/options.mjs";
 import { reportPage } from "./lib/page.mjs";
@@ -39,6 +40,7 @@ const suites = {
   codec: { run: runCodecSuite, table: codecText, chapter: codecChapter },
   "event-loop": { run: runEventLoopSuite, table: eventLoopText },
   core: { run: runCoreSuite, table: coreText },
+  pubsub: { run: runPubsubSuite, table: pubsubText },
   overload: { run: runOverloadSuite, table: (rows) => formatTable(overloadColumns, rows) },
 };
 

@@ -1,6 +1,7 @@
 import { INSTALL } from "../codec/rivals.mjs";
 import { figure } from "../lib/table.mjs";
 import { SCENARIOS } from "./scenarios.mjs";
+import { refusalNotes } from "./text.mjs";
 
 /**
  * The scenarios of suite broker, as the page has them.
@@ -17,6 +18,7 @@ export function brokerChapter(rows, { rounds, seconds }) {
       rows: rows.filter((row) => row.table === name),
       subject: "in flight",
       columns: columnsOf,
+      notes: refusalNotes(rows.filter((row) => row.table === name)),
       detail: (/** @type {any} */ { ours }) => ({
         small: `${count(ours.clients, "client")}, ${count(ours.workers, "worker")}`,
         hint: `rounds: ${ours.rounds.map((/** @type {number} */ rate) => figure(Math.round(rate))).join(", ")} requests/s`,

@@ -111,6 +111,20 @@ export const SCENARIOS = {
     ],
     steps: [256, 2048].map((depth) => ({ depth, targets: { [RATE]: { "NATS, JSON": 2 } } })),
   },
+  curve: {
+    title: "CURVE",
+    about:
+      "One client and one worker, bodies of 64 bytes; ours under CURVE, each connection encrypted and its key known, and ours without.",
+    payload: "64 B",
+    isSealed: false,
+    clients: ONE,
+    workers: ONE,
+    contenders: [contender("wasmq, CURVE", "wasmq-curve.mjs"), WASMQ],
+    steps: [256, 2048].map((depth) => ({
+      depth,
+      targets: depth === 2048 ? { [RATE]: { wasmq: 0.5 } } : {},
+    })),
+  },
   plain: {
     title: "REQ and REP",
     about:

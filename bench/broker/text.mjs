@@ -8,7 +8,7 @@ export function brokerText(rows) {
   const texts = Object.entries(SCENARIOS).flatMap(([name, { title, about }]) => {
     const own = rows.filter(({ table }) => table === name);
     if (own.length === 0) return [];
-    return [`${title}\n\n${wrapped(about)}\n\n${tableOf(own)}${refusalNotes(own)}`];
+    return [`${title}\n\n${wrapped(about)}\n\n${[tableOf(own), ...refusalNotes(own)].join("\n")}`];
   });
   const notes = absentOnes(rows).map(([name, reason]) => `${name} does not take part: ${reason}`);
   return [HOW, ...texts, ...notes, targetsText(rows, promiseName)].join("\n\n");
@@ -48,15 +48,15 @@ function tableOf(rows) {
   );
 }
 
-/** What a broker refused and was asked again, so that it is in no column. @param {any[]} rows */
-function refusalNotes(rows) {
+/** What a broker refused and was asked again, in a sentence each: it is in no column. @param {any[]} rows */
+export function refusalNotes(rows) {
   const texts = rows
     .filter(({ refusals }) => refusals !== undefined)
-    .map(
-      ({ contender, refusals }) =>
-        `\n${contender}, in the whole scenario: ${JSON.stringify(refusals)}`,
-    );
-  return [...new Set(texts)].join("");
+    .map(({ contender, refusals }) => {
+      const counts = Object.entries(refusals).map(([name, count]) => `${name} ${figure(count)}`);
+      return `The broker of ${contender} refused some, and was asked again: ${counts.join(", ")}.`;
+    });
+  return [...new Set(texts)];
 }
 
 /** @param {any} row */

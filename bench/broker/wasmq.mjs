@@ -6,32 +6,41 @@ import { importKey } from "../../build/codec/index.js";
 const SERVICE = "bench.echo";
 const TIMEOUT_MS = 10_000;
 
-export function startBroker() {
+/** @param {Partial<import("../../build/index.js").BrokerOptions>} [more] */
+export function startBroker(more) {
   return startLoopback((broker) => {
     const { counts, requests, faults } = broker.stats;
     const faultCount = Object.values(faults).reduce((sum, count) => sum + count, 0);
     return { ...counts, held: requests, faults: faultCount };
-  });
+  }, more);
 }
 
-/** @param {import("./party.mjs").WorkerOptions} options */
-export async function startWorker({ backend, secret }) {
+/**
+ * @param {import("./party.mjs").WorkerOptions} options
+ * @param {Partial<import("../../build/index.js").WorkerOptions>} [more]
+ */
+export async function startWorker({ backend, secret }, more) {
   const worker = await Worker.start({
     brokers: [backend],
     keys: await keysOf(secret),
     services: {
       [SERVICE]: { raw: secret === undefined, handler: (/** @type {unknown} */ body) => body },
     },
+    ...more,
   });
   return { stop: () => worker.close() };
 }
 
-/** @param {import("./party.mjs").ClientOptions} options */
-export async function startClient({ frontend, secret }) {
+/**
+ * @param {import("./party.mjs").ClientOptions} options
+ * @param {Partial<import("../../build/index.js").ClientOptions>} [more]
+ */
+export async function startClient({ frontend, secret }, more) {
   const client = await Client.connect({
     brokers: [frontend],
     keys: await keysOf(secret),
     timeoutMs: TIMEOUT_MS,
+    ...more,
   });
   // Bytes as they are, as the others carry them.
   const options = { raw: secret === undefined };

@@ -19,14 +19,14 @@ import { parseArgs } from "node:util";
  * @property {string | undefined} profileFolder
  */
 
-export const SUITES = ["broker", "codec", "event-loop", "core", "overload"];
+export const SUITES = ["broker", "codec", "event-loop", "core", "pubsub", "overload"];
 
-export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [overload] [options]
+export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [core] [pubsub] [overload] [options]
 
   --json [FILE]    print JSON instead of tables, or beside them into FILE, which ends in .json
   --html FILE      write the tables of suites codec and broker as a page with plots
   --only LIST      of suite codec: messagepack,lz4,encryption,chain, or one kind: chain/order;
-                   of suite broker: depth,large,workers,clients,sealed,plain
+                   of suite broker: depth,large,workers,clients,sealed,curve,plain
   --seconds N      length of one measurement at the broker, default 0.7; of others a part of it
   --rounds N       rounds per figure, default 3, of suite codec 7; figures are medians
   --depths LIST    of suite broker, requests in flight, default 1,64,256,2048

@@ -23,6 +23,7 @@ import { figure, promised, times } from "./table.mjs";
  * @property {any[]} rows
  * @property {string} subject what its scenarios are
  * @property {(operation: string) => Column[]} columns a row's own figures
+ * @property {string[]} [notes] what its figures do not tell, in sentences
  * @property {(line: any) => { small: string, hint: string }} detail of a scenario
  *
  * @typedef {{ title: string, value: (row: any) => string }} Column
@@ -131,6 +132,7 @@ function tableSection(table, installation) {
 <h2>${escaped(title)}</h2>
 <p>${escaped(about)}</p>
 <div class="panels">${panels.join("\n")}</div>
+${(table.notes ?? []).map((text) => `<p class="note">${escaped(text)}</p>`).join("")}
 ${absentNotes(rows, installation)}
 </section>`;
 }

@@ -31,7 +31,7 @@ def read_key(text):
 
 def target_of(service, direction):
     name = service.encode()
-    return struct.pack("<BH", {"request": 1, "reply": 2}[direction], len(name)) + name
+    return struct.pack("<BH", {"request": 1, "reply": 2, "event": 3}[direction], len(name)) + name
 
 def digest_of(dictionary):  # for `dictionaries` below: {digest_of(some): some}
     digest = blake2b(b"wasmq-dictionary-1" + dictionary, digest_size=32, encoder=RawEncoder)
@@ -122,7 +122,7 @@ def main():
     parser.add_argument("--keys", required=True, metavar="FILE",
                         help="a key a line, as `wasmq keys new` writes it; the first one seals")
     parser.add_argument("--service", required=True)
-    parser.add_argument("--direction", choices=["request", "reply"], default="request")
+    parser.add_argument("--direction", choices=["request", "reply", "event"], default="request")
     parser.add_argument("--id", required=True, type=bytes.fromhex, metavar="HEX",
                         help="the request's id, 16 bytes")
     parser.add_argument("--headers", type=bytes.fromhex, default=b"", metavar="HEX",

@@ -40,6 +40,7 @@ export class Metrics {
       ({ queuedBytes }) => queuedBytes,
     );
     this.#service("in_flight", "Requests that workers have", ({ inFlight }) => inFlight);
+    this.#service("streams", "Streams taken and not ended", ({ streams }) => streams);
     this.#service("workers", "Workers that take new work", ({ workers }) => workers);
     this.#service(
       "credits",
@@ -58,6 +59,16 @@ export class Metrics {
       (state, add) => {
         for (const [service, { outcomes }] of countsByService(state)) {
           for (const [status, count] of Object.entries(outcomes)) add({ service, status }, count);
+        }
+      },
+    );
+    this.#counter(
+      "wasmq_stream_parts_total",
+      "Parts of streams passed on",
+      ["service"],
+      (state, add) => {
+        for (const [service, { parts }] of countsByService(state)) {
+          if (parts > 0) add({ service }, parts);
         }
       },
     );
@@ -128,6 +139,10 @@ export class Metrics {
     this.#gauge("wasmq_limit", "The limits, by name", ["limit"], ({ limits }, add) =>
       addEach("limit", limits, add),
     );
+    this.#tasks();
+    this.#counter("wasmq_surveys_total", "Surveys and answers to them", ["event"], (state, add) =>
+      addEach("event", state.surveys, add),
+    );
     this.#gauge("wasmq_topics", "Publish and subscribe now", ["what"], ({ topics }, add) =>
       addEach("what", topics, add),
     );
@@ -155,6 +170,34 @@ export class Metrics {
       ["reason"],
       ({ refusals }, add) => addEach("reason", refusals, add),
     );
+  }
+
+  #tasks(): void {
+    this.#counter("wasmq_tasks_total", "What became of tasks", ["event"], ({ tasks }, add) =>
+      addEach("event", tasks.counts, add),
+    );
+    this.#counter(
+      "wasmq_queue_tasks_total",
+      "What became of the tasks of a queue",
+      ["queue", "event"],
+      ({ tasks }, add) => {
+        for (const { name, counts } of tasks.queues) {
+          for (const [event, count] of Object.entries(counts)) add({ queue: name, event }, count);
+        }
+      },
+    );
+    this.#gauge("wasmq_queue_tasks", "Tasks held", ["queue", "state"], ({ tasks }, add) => {
+      for (const { name, ready, delayed, inFlight, dead } of tasks.queues) {
+        add({ queue: name, state: "ready" }, ready);
+        add({ queue: name, state: "delayed" }, delayed);
+        add({ queue: name, state: "in-flight" }, inFlight);
+        add({ queue: name, state: "dead" }, dead);
+      }
+    });
+    this.#gauge("wasmq_queue_bytes", "Bytes of tasks held", ["queue"], ({ tasks }, add) => {
+      for (const { name, bytes, deadBytes } of tasks.queues)
+        add({ queue: name }, bytes + deadBytes);
+    });
   }
 
   #service(name: string, help: string, gaugeOf: (service: ServiceState) => number): void {

@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostOf, isLoopback, parseAdminAddress } from "./address.js";
@@ -9,6 +10,12 @@ export interface Watched {
   state(): BrokerState;
   /** Why no request should be sent here now; undefined when all is well. */
   unready(): string | undefined;
+}
+
+/** Who may read the port, and its bounds. */
+export interface AdminOptions extends Partial<AdminLimits> {
+  /** What each request must bring as its bearer token; only with one is more than loopback listened on. */
+  token?: string;
 }
 
 /** Bounds of the port. It is for a scraper and a few people, not for the public. */
@@ -27,6 +34,7 @@ interface Answer {
   type: string;
   body: string;
   allow?: string;
+  authenticate?: string;
 }
 
 const TEXT = "text/plain; charset=utf-8";
@@ -37,9 +45,11 @@ export class AdminServer {
   readonly #server: Server;
   readonly #watched: Watched;
   readonly #metrics: Metrics;
+  readonly #tokenDigest: Buffer | undefined;
 
-  private constructor(watched: Watched, limits: AdminLimits) {
+  private constructor(watched: Watched, limits: AdminLimits, token: string | undefined) {
     this.#watched = watched;
+    this.#tokenDigest = token === undefined ? undefined : digest(token);
     this.#metrics = new Metrics();
     const { connectionsMax, headerSizeMax, requestMs } = limits;
     this.#server = createServer(
@@ -64,10 +74,10 @@ export class AdminServer {
   static async listen(
     address: string,
     watched: Watched,
-    limits: Partial<AdminLimits> = {},
+    { token, ...limits }: AdminOptions = {},
   ): Promise<AdminServer> {
-    const { host, port } = parseAdminAddress("admin", address);
-    const admin = new AdminServer(watched, { ...LIMITS, ...limits });
+    const { host, port } = parseAdminAddress("admin", address, token !== undefined);
+    const admin = new AdminServer(watched, { ...LIMITS, ...limits }, token);
     await new Promise<void>((resolve, reject) => {
       admin.#server.once("error", (error: NodeJS.ErrnoException) => {
         const why = error.code === "EADDRINUSE" ? "the address is already in use" : error.message;
@@ -97,17 +107,18 @@ export class AdminServer {
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     let answer: Answer;
     try {
-      answer = refusal(request) ?? (await this.#answer(request.url ?? ""));
+      answer = refusal(request, this.#tokenDigest) ?? (await this.#answer(request.url ?? ""));
     } catch (error) {
       answer = { status: 500, type: TEXT, body: `bug: ${(error as Error).message}\n` };
     }
-    const { status, type, body, allow } = answer;
+    const { status, type, body, allow, authenticate } = answer;
     response.writeHead(status, {
       "content-type": type,
       "content-length": Buffer.byteLength(body),
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
       ...(allow === undefined ? {} : { allow }),
+      ...(authenticate === undefined ? {} : { "www-authenticate": authenticate }),
       // A body that nobody asked for is not read to its end.
       ...(hasBody(request) ? { connection: "close" } : {}),
     });
@@ -140,17 +151,35 @@ export class AdminServer {
 }
 
 /** Why a request is not answered; whoever may ask is decided here and nowhere else. */
-function refusal({ method, headers }: IncomingMessage): Answer | undefined {
+function refusal(
+  { method, headers }: IncomingMessage,
+  tokenDigest: Buffer | undefined,
+): Answer | undefined {
   // A page of a browser can have its own name resolve to 127.0.0.1; then it says that name here.
-  // HTTP/1.0 may come without: no browser does.
-  if (headers.host !== undefined && !isLoopback(hostOf(headers.host))) {
+  // HTTP/1.0 may come without: no browser does. And none has the token.
+  const isForeign = headers.host !== undefined && !isLoopback(hostOf(headers.host));
+  if (tokenDigest === undefined && isForeign) {
     const body = "the Host header must name loopback: 127.0.0.1, [::1] or localhost\n";
     return { status: 403, type: TEXT, body };
+  }
+  if (tokenDigest !== undefined && !isBearer(headers.authorization, tokenDigest)) {
+    const body = "a bearer token is needed\n";
+    return { status: 401, type: TEXT, body, authenticate: 'Bearer realm="wasmq"' };
   }
   if (method !== "GET" && method !== "HEAD") {
     return { status: 405, type: TEXT, body: `only GET and HEAD; ${HELP}`, allow: "GET, HEAD" };
   }
   return undefined;
+}
+
+function isBearer(authorization: string | undefined, tokenDigest: Buffer): boolean {
+  const [, shown] = /^Bearer +(\S+) *$/i.exec(authorization ?? "") ?? [];
+  return shown !== undefined && timingSafeEqual(digest(shown), tokenDigest);
+}
+
+/** Of one size whatever is shown, so that they can be compared in a time that says nothing. */
+function digest(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

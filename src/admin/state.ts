@@ -24,6 +24,10 @@ export interface BrokerState {
   topics: Record<string, number>;
   /** Publish and subscribe: what was counted, of plain sockets too. */
   topicCounts: Record<string, number>;
+  /** What was pushed (docs/tasks.md), with the queues by name. */
+  tasks: TasksState;
+  /** Surveys since the start (docs/survey.md): started, refused, ended; workers asked, answered, missing. */
+  surveys: Record<string, number>;
   /** What the core counted; see CoreCounts in docs/operations.md. */
   counts: Record<string, number>;
   /** Messages and records that were not taken, by PROTOCOL 5. */
@@ -34,6 +38,25 @@ export interface BrokerState {
   refusals: Record<string, number>;
   limits: Record<string, number>;
   process: ProcessState;
+}
+
+export interface TasksState {
+  counts: Record<string, number>;
+  queues: QueueState[];
+}
+
+export interface QueueState {
+  name: string;
+  isServed: boolean;
+  /** Tasks that wait for a worker, or for their time; and that workers have, or are about to. */
+  ready: number;
+  delayed: number;
+  inFlight: number;
+  bytes: number;
+  dead: number;
+  deadBytes: number;
+  /** Taken, done, attempts that failed, tasks that failed too often. Gone with a queue that is forgotten. */
+  counts: Record<string, number>;
 }
 
 export interface PeerCounts {
@@ -52,6 +75,8 @@ export interface ServiceCounts {
   wait: Times;
   /** From being handed to a worker to its answer. */
   service: Times;
+  /** Parts of streams passed on. */
+  parts: number;
 }
 
 export interface ServiceState extends ServiceCounts {
@@ -60,6 +85,8 @@ export interface ServiceState extends ServiceCounts {
   queued: number;
   queuedBytes: number;
   inFlight: number;
+  /** Streams taken and not ended, among those that wait and those in flight. */
+  streams: number;
   /** Workers that serve it and take new work. */
   workers: number;
   /** Requests that these may still be handed, look-ahead included; shared with their other services. */

@@ -10,17 +10,12 @@
 import { rm } from "node:fs/promises";
 import type { NetConnectOpts } from "node:net";
 import { BytePipe } from "./byte-pipe.js";
-import {
-  connectOptions,
-  listenError,
-  makePrivateFolder,
-  parseEndpoint,
-  privateEndpoint,
-} from "./listen-endpoint.js";
+import { connectOptions, listenError, parseEndpoint, privateEndpoint } from "./listen-endpoint.js";
 import { type Connection, Listener, type ListenerRefusal, requireCount } from "./listener.js";
 import { refusePeer } from "./peer-handshake.js";
 import { type ConnectionFault, PlainConnection } from "./plain-connection.js";
 import { PlainDealer, type PlainWorker } from "./plain-worker.js";
+import { makePrivateFolder } from "./private-folder.js";
 
 export type { PlainWorker } from "./plain-worker.js";
 

@@ -1,14 +1,16 @@
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { parseAdminAddress } from "../admin/address.js";
+import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
+import type { TasksState } from "../admin/state.js";
 import type { AdminServer } from "../admin/server.js";
 import type { AccessSpec } from "../base/access.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
+import { resolveTaskLimits, type TaskLimits } from "../core/tasks/task-limits.js";
+import { QUEUE_PREFIX } from "../wire/layout.js";
 import { Acceptor } from "./acceptor.js";
 import {
   type BrokerCurve,
@@ -21,7 +23,12 @@ import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import { PlainSockets } from "./plain-topics.js";
 import type { TopicStats } from "./pubsub.js";
 import { majordomoTimes } from "./majordomo.js";
+import { openEndpoint } from "./open-endpoint.js";
+import { makePrivateFolder } from "./private-folder.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
+import { SurveyPattern } from "./survey-pattern.js";
+import { TaskPattern } from "./task-pattern.js";
+import { TaskSockets } from "./task-sockets.js";
 import { Watch } from "./watch.js";
 
 /** Where a broker listens and what it bears. */
@@ -68,6 +75,15 @@ export interface BrokerOptions {
    */
   directPort?: number | false;
   /**
+   * Where plain PUSH sockets connect, `tcp://host:port` (5563 by custom) or `ipc://path`: what they send are
+   * tasks of the queue `default`. And where plain PULL sockets connect (5564), which get these. Off unless
+   * given, and not to be had with `curve`.
+   */
+  push?: string;
+  pull?: string;
+  /** Bounds of tasks, and how they are tried again, that differ from the defaults. */
+  tasks?: Partial<TaskLimits>;
+  /**
    * CURVE at every listener: the broker's key pair, and who may come in and do what. What its access
    * file does not grant is refused.
    */
@@ -75,10 +91,19 @@ export interface BrokerOptions {
   /** Told of what CURVE and the access file refused, each time. */
   onSecurity?: (event: SecurityEvent) => void;
   /**
-   * Where to be watched over HTTP, `host:port` on loopback, port 0 for any: /metrics, /healthz,
-   * /readyz, /v1/state. Off unless given.
+   * Without CURVE only loopback and ipc are listened on, since whoever reaches a port may ask and serve
+   * everything. True: any address all the same.
+   */
+  insecure?: boolean;
+  /** Told what is dangerous but done as asked. Default: a warning of the process. */
+  onWarning?: (text: string) => void;
+  /**
+   * Where to be watched over HTTP, `host:port`, port 0 for any: /metrics, /healthz, /readyz, /v1/state.
+   * Anything but loopback needs an `adminToken`. Off unless given.
    */
   admin?: string;
+  /** What a request to `admin` must bring as its bearer token: 16 to 256 characters, no spaces. */
+  adminToken?: string;
 }
 
 /** What a broker holds now and has counted since it started. */
@@ -96,9 +121,13 @@ export interface BrokerStats {
   topics: TopicStats;
   counts: CoreCounts;
   faults: FaultCounts;
+  /** What became of tasks, and how they stand by queue. */
+  tasks: TasksState;
+  /** Surveys since the start, and answers to them. */
+  surveys: Record<string, number>;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
-  /** Connections at the backend that were refused or dropped, by reason. */
+  /** Connections that were refused or dropped, by reason: at the backend, under CURVE everywhere. */
   refusals: Record<string, number>;
 }
 
@@ -119,6 +148,9 @@ export class Broker {
   /** Where plain PUB and SUB sockets connect; empty where they may not. */
   readonly xsub: readonly string[];
   readonly xpub: readonly string[];
+  /** Where plain PUSH and PULL sockets connect, if they may. */
+  readonly push: string | undefined;
+  readonly pull: string | undefined;
   /** Where it is watched, with the real port, for example `http://127.0.0.1:9100`; undefined where it is not. */
   readonly admin: string | undefined;
   readonly #admin: AdminServer | undefined;
@@ -143,10 +175,13 @@ export class Broker {
     },
     gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
+    taskSockets: TaskSockets,
     plain: PlainSockets | undefined,
     folder: string,
     probeIntervalMs: number,
   ) {
+    this.push = taskSockets.push;
+    this.pull = taskSockets.pull;
     this.#watch = watching.watch;
     this.#admin = watching.admin;
     this.admin = watching.admin?.url;
@@ -170,6 +205,14 @@ export class Broker {
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
     const limits = resolveLimits(options.limits);
+    for (const name of ["push", "pull"] as const) {
+      const endpoint = options[name];
+      if (endpoint !== undefined) parseEndpoint(name, endpoint);
+      // Nothing there would ask for a key.
+      if (endpoint === undefined || options.curve === undefined) continue;
+      throw new TypeError(`${name} cannot be had with curve, got ${endpoint}`);
+    }
+    const taskLimits = resolveTaskLimits(options.tasks);
     const rules = new ServiceRules(limits, options.services);
     const connectionsMax = wholeNumber(
       "connectionsMax",
@@ -199,24 +242,38 @@ export class Broker {
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
     const xpub = options.xpub === undefined ? [] : listOf("xpub", options.xpub);
-    if (options.curve !== undefined && xsub.length + xpub.length > 0) {
-      // Neither socket tells whose key a message came with.
-      throw new TypeError("xsub and xpub are not to be had with curve");
+    const push = options.push === undefined ? [] : [options.push];
+    const pull = options.pull === undefined ? [] : [options.pull];
+    checkOpen({ frontend: frontends, backend: backends, xsub, xpub, push, pull }, options);
+    const { admin: adminAddress, adminToken } = options;
+    if (adminToken !== undefined) parseAdminToken("adminToken", adminToken);
+    if (adminAddress !== undefined) {
+      parseAdminAddress("admin", adminAddress, adminToken !== undefined);
     }
-    if (options.admin !== undefined) parseAdminAddress("admin", options.admin);
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
     const portOptions = { ...times, messageBytesMax };
 
     const id = randomBytes(8);
     const brokerId = { brokerLow: id.readUInt32LE(0), brokerHigh: id.readUInt32LE(4) || 1 };
     const exchange = new Exchange(limits, rules, brokerId, majordomo);
-    const folder = mkdtempSync(join(tmpdir(), "wq-"));
+    const folder = makePrivateFolder();
     const frontend = makePort("frontend", exchange, portOptions);
     const backend = makePort("backend", exchange, portOptions);
     const direct = makePort("backend", exchange, portOptions);
     const acceptors: Acceptor[] = [];
+    let taskSockets: TaskSockets | undefined;
+    const tasks = new TaskPattern(exchange, taskLimits);
+    exchange.addPattern(tasks);
+    const surveys = new SurveyPattern(exchange);
+    exchange.addPattern(surveys);
     let gate: CurveGate | undefined;
-    const watch = new Watch(exchange, () => [...acceptors, ...(gate?.doors ?? [])], limits);
+    const watch = new Watch(
+      exchange,
+      () => [...acceptors, ...(gate?.doors ?? [])],
+      limits,
+      tasks,
+      surveys,
+    );
     let admin: AdminServer | undefined;
     try {
       if (options.curve !== undefined) {
@@ -227,7 +284,7 @@ export class Broker {
           onSecurity,
         });
       }
-      if (options.admin !== undefined) admin = await watch.listen(options.admin);
+      if (adminAddress !== undefined) admin = await watch.listen(adminAddress, adminToken);
       const bound: string[] = [];
       const served: string[] = [];
       if (gate !== undefined) {
@@ -255,12 +312,14 @@ export class Broker {
           }),
         );
       }
+      taskSockets = await TaskSockets.listen(exchange, tasks, options, messageBytesMax);
+      exchange.addPattern(taskSockets);
       served.push(...acceptors.map(({ endpoint }) => endpoint));
       // Nothing there would tell whose key a message came with.
       if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
       let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {
-        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub });
+        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
       }
       frontend.open();
       backend.open();
@@ -272,6 +331,7 @@ export class Broker {
         { port: backend, direct, acceptors, endpoints: served },
         gate,
         { watch, admin },
+        taskSockets,
         plain,
         folder,
         probeIntervalMs,
@@ -282,6 +342,7 @@ export class Broker {
       frontend.close(0);
       backend.close(0);
       direct.close(0);
+      taskSockets?.close();
       for (const acceptor of acceptors) await acceptor.close();
       await gate?.close();
       rmSync(folder, { recursive: true, force: true });
@@ -290,8 +351,9 @@ export class Broker {
   }
 
   get stats(): BrokerStats {
-    const { core, faults, majordomo } = this.#exchange;
-    const known = [...core.registry.services.values()];
+    const { core, faults, peers, majordomo } = this.#exchange;
+    const all = [...core.registry.services.values()];
+    const known = all.filter(({ name }) => !name.startsWith(QUEUE_PREFIX));
     const queued = known.reduce((sum, { queue }) => sum + queue.count, 0);
     // An own property whatever the name: "__proto__" too.
     const services = Object.fromEntries(
@@ -303,7 +365,7 @@ export class Broker {
       requests: core.requests.count,
       requestBytes: core.requests.bytesHeld,
       queued,
-      clients: core.clientCount,
+      clients: core.clientCount - peers.innerCount,
       workers: core.workerCount,
       backendConnections:
         this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0) +
@@ -312,6 +374,8 @@ export class Broker {
       topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
       faults: { ...faults },
+      tasks: this.#watch.tasksState,
+      surveys: this.#watch.surveyCounts,
       unanswered: majordomo.unanswered,
       refusals: this.#watch.refusals(),
     };
@@ -357,6 +421,32 @@ export class Broker {
     rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;
   }
+}
+
+/**
+ * Without CURVE, refuses endpoints that other machines can reach, unless that is asked for: then it is
+ * told what that means.
+ */
+function checkOpen(
+  endpoints: Readonly<Record<string, readonly string[]>>,
+  { curve, insecure = false, onWarning = warn }: BrokerOptions,
+): void {
+  if (curve !== undefined) return;
+  for (const [name, listed] of Object.entries(endpoints)) {
+    const open = openEndpoint(name, listed);
+    if (open === undefined) continue;
+    if (!insecure) {
+      throw new RangeError(
+        `${name} ${open} is not loopback: without CURVE whoever reaches it may ask and serve; ` +
+          "give a curve key and an access file, or say insecure",
+      );
+    }
+    onWarning(`insecure: whoever reaches ${name} ${open} may ask and serve, since it has no CURVE`);
+  }
+}
+
+function warn(text: string): void {
+  process.emitWarning(text, { code: "WASMQ_INSECURE" });
 }
 
 function makePort(

@@ -8,7 +8,8 @@ import { rm } from "node:fs/promises";
 import type { Socket } from "zeromq";
 import type { Access } from "../base/access.js";
 import { type ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
-import { makePrivateFolder, privateEndpoint } from "./listen-endpoint.js";
+import { privateEndpoint } from "./listen-endpoint.js";
+import { makePrivateFolder } from "./private-folder.js";
 import { type Connection, Listener, type ListenerRefusal } from "./listener.js";
 import type { PlainFault } from "./plain-dialogue.js";
 import type { Zap } from "./zap.js";
@@ -90,6 +91,18 @@ export class CurveDoor<S extends Socket> {
   /** Connections served or in their handshake. */
   get connectionCount(): number {
     return this.#listener.handshakeCount + this.#channels.size;
+  }
+
+  /** Ends those whose access is no longer what it was; returns how many. */
+  revoke(isKnown: (held: Access) => boolean): number {
+    let count = 0;
+    for (const channel of [...this.#channels]) {
+      if (channel.access === undefined || isKnown(channel.access)) continue;
+      channel.refuse("revoked");
+      channel.close();
+      count++;
+    }
+    return count;
   }
 
   /**

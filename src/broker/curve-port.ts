@@ -21,8 +21,11 @@ const NO_BYTES = Buffer.alloc(0);
  */
 const SILENCE_MS = 1000;
 
-/** How long one that is cut off is given to hear why. */
-const CUT_LINGER_MS = 500;
+/**
+ * How long one that is cut off has to read why, before its connection ends: ZeroMQ tells of that end
+ * ahead of messages that came before it. Nothing is taken from it meanwhile.
+ */
+const CUT_MS = 500;
 
 type Channel = CurveChannel<Router | Dealer>;
 
@@ -34,7 +37,9 @@ class Line {
   peerId: Buffer | undefined;
   /** Once it is taken for a REP socket. */
   plain: { dialogue: PlainDialogue; worker: PlainWorker } | undefined;
-  silence: NodeJS.Timeout | undefined;
+  /** Runs until it has said something, or until it is closed as one that is cut off. */
+  timer: NodeJS.Timeout | undefined;
+  isCut = false;
   isEnding = false;
 
   constructor(
@@ -86,13 +91,19 @@ export class CurvePort extends Port {
   }
 
   override cut(routingId: Buffer): void {
-    this.#lines.get(routingId.readUInt32LE())?.channel.close(CUT_LINGER_MS);
+    const line = this.#lines.get(routingId.readUInt32LE());
+    if (line === undefined || line.isCut) return;
+    line.isCut = true;
+    clearTimeout(line.timer);
+    // A REP cannot be told, and must not be handed anything more.
+    if (line.plain !== undefined) return line.channel.close();
+    line.timer = setTimeout(() => line.channel.close(), CUT_MS);
   }
 
   override close(lingerMs: number): void {
     super.close(lingerMs);
-    for (const { silence, channel } of this.#lines.values()) {
-      clearTimeout(silence);
+    for (const { timer, channel } of this.#lines.values()) {
+      clearTimeout(timer);
       channel.close(lingerMs);
     }
     this.#lines.clear();
@@ -138,6 +149,7 @@ export class CurvePort extends Port {
   }
 
   #onMessage(line: Line, frames: Buffer[]): void {
+    if (line.isCut) return;
     if (this.#plain === undefined) {
       line.peerId = frames[0];
       frames[0] = line.routingId;
@@ -147,7 +159,7 @@ export class CurvePort extends Port {
     // An envelope that a REP gives back: of an earlier connection, if it was not asked over this one.
     if (line.plain === undefined && hasEnvelope(frames)) this.#becomePlain(line);
     if (line.plain !== undefined && this.#onPlainMessage(line, frames)) return;
-    clearTimeout(line.silence);
+    clearTimeout(line.timer);
     frames.unshift(line.routingId);
     this.#events.onMessage(frames);
   }
@@ -174,7 +186,7 @@ export class CurvePort extends Port {
 
   #awaitWord(line: Line): void {
     if (this.#plain === undefined) return;
-    line.silence = setTimeout(() => {
+    line.timer = setTimeout(() => {
       // This process may have been busy for so long itself.
       if (line.channel.socket.closed || line.channel.socket.readable) return;
       this.#becomePlain(line);
@@ -182,7 +194,7 @@ export class CurvePort extends Port {
   }
 
   #becomePlain(line: Line): void {
-    clearTimeout(line.silence);
+    clearTimeout(line.timer);
     const { channel } = line;
     const dialogue = new PlainDialogue(line.id);
     const worker: PlainWorker = {
@@ -208,7 +220,7 @@ export class CurvePort extends Port {
 
   #drop(line: Line): void {
     if (!this.#lines.delete(line.id)) return;
-    clearTimeout(line.silence);
+    clearTimeout(line.timer);
     const worker = line.plain?.worker;
     if (worker !== undefined) this.#plain?.onPlainGone(worker);
     // As a ROUTER tells of a disconnection.

@@ -15,6 +15,7 @@ import {
 } from "../wire/request-record.js";
 import { Flag } from "../wire/layout.js";
 import { writeBye, writeCredit } from "../wire/session-record.js";
+import { writeStreamCredit } from "../wire/stream-record.js";
 import { Bodies } from "./bodies.js";
 import type { Majordomo } from "./majordomo.js";
 import type { Peer, Peers } from "./peers.js";
@@ -105,6 +106,7 @@ export class Delivery implements Effects {
     const peer = this.#peers.at(client) as Peer;
     const record = this.current as HeldRecord;
     if (peer.role !== "client") {
+      if (peer.inner !== undefined) return peer.inner.onReply(this.requests.sequence[slot]);
       this.#replyRaw(peer, slot, record);
     } else {
       const { sessionLow, sessionHigh } = peer;
@@ -142,6 +144,22 @@ export class Delivery implements Effects {
     return Buffer.from(requestService(this.bodies.get(slot) as HeldRecord));
   }
 
+  /** Laid out as a reply is, and for native clients alone: no other can ask for a stream. */
+  streamPart(client: number, slot: number): void {
+    this.reply(client, slot);
+  }
+
+  grant(worker: number, slot: number, partsMax: number, bytesMax: number): void {
+    const { requests } = this;
+    const peer = this.#peers.at(worker) as Peer;
+    // Those that know no records answer once, whatever they are granted.
+    if (peer.role !== "worker") return;
+    const client = this.#peers.at(requests.client[slot]) as Peer;
+    const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
+    writeStreamCredit(peer.outbox.writer, id, partsMax, bytesMax);
+    this.#wrote(peer);
+  }
+
   fail(
     client: number,
     sequence: number,
@@ -151,6 +169,9 @@ export class Delivery implements Effects {
     attempts: number,
   ): void {
     const peer = this.#peers.at(client) as Peer;
+    if (peer.inner !== undefined) {
+      return peer.inner.onFail(sequence, status, reason, retryAfterMs, attempts);
+    }
     if (peer.role === "mdp-client") {
       return this.majordomo.onFail(peer, sequence, status, retryAfterMs);
     }
@@ -171,15 +192,17 @@ export class Delivery implements Effects {
     if (peer.role === "mdp-worker") this.majordomo.onAbort(peer);
     if (peer.role !== "worker") return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
-    const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
-    writeCancel(peer.outbox.writer, id, status);
+    const sequence = requests.sequence[slot];
+    const asked = client.inner === undefined ? undefined : client.inner.idOf(sequence);
+    const id = this.#exchangeId(client, sequence, slot, requests.generation[slot]);
+    writeCancel(peer.outbox.writer, { ...id, ...asked }, status);
     this.#wrote(peer);
   }
 
   credit(client: number, inFlightMax: number): void {
     const peer = this.#peers.at(client) as Peer;
     // A REQ client has one in flight, or does as it likes.
-    if (peer.role === "plain-client") return;
+    if (peer.role === "plain-client" || peer.inner !== undefined) return;
     if (peer.role === "mdp-client") return this.majordomo.onCredit(peer, inFlightMax);
     writeCredit(peer.outbox.writer, inFlightMax);
     this.#wrote(peer);

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import type { Access } from "../base/access.js";
 import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";
 import { Core } from "../core/core.js";
@@ -10,6 +11,7 @@ import { readMajordomo } from "../wire/majordomo.js";
 import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import {
   readCredit,
+  type ReadHello,
   readHello,
   type Welcome,
   writeDrain,
@@ -17,7 +19,7 @@ import {
   writePing,
   writeWelcome,
 } from "../wire/session-record.js";
-import { NameCache } from "../wire/text.js";
+import { NameCache, queueService } from "../wire/text.js";
 import { Delivery } from "./delivery.js";
 import type { Fault, Host, Pattern } from "./host.js";
 import { Majordomo, majordomoTimes } from "./majordomo.js";
@@ -26,6 +28,7 @@ import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
 import { PubSub } from "./pubsub.js";
 import type { Port } from "./port.js";
+import { StreamRecords } from "./stream-records.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
 export interface FaultCounts {
@@ -108,6 +111,7 @@ export class Exchange implements Host {
     this.majordomo = new Majordomo(this, this.plain, times);
     this.delivery.majordomo = this.majordomo;
     this.addPattern(this.majordomo);
+    this.addPattern(new StreamRecords(this));
   }
 
   /** Takes its kinds of records to `pattern`. */
@@ -166,6 +170,10 @@ export class Exchange implements Host {
     });
     this.#onShutdownTurn = undefined;
     clearTimeout(timer);
+  }
+
+  get isShuttingDown(): boolean {
+    return this.#isShuttingDown;
   }
 
   close(): void {
@@ -295,12 +303,10 @@ export class Exchange implements Host {
     }
     if (role === "worker") {
       const access = port.accessOf(routingId);
-      for (const service of access === undefined ? [] : hello.services) {
-        const reason = access?.denial("serve", service);
-        if (reason !== undefined) {
-          this.refuse(Status.PERMISSION_DENIED, reason);
-          return undefined;
-        }
+      const reason = access === undefined ? undefined : deniedWork(access, hello);
+      if (reason !== undefined) {
+        this.refuse(Status.PERMISSION_DENIED, reason);
+        return undefined;
       }
     }
     if (hello.canMove && this.#direct?.from === port) {
@@ -316,13 +322,15 @@ export class Exchange implements Host {
     if (role === "client") {
       this.step({ kind: "join-client", peer: index });
     } else {
-      const { concurrency, services } = hello;
+      const { concurrency } = hello;
+      const services = [...hello.services, ...hello.queues.map(queueService)];
       this.step({ kind: "join-worker", peer: index, concurrency, services, lookAhead: true });
     }
     if (this.delivery.refusal !== undefined) {
       this.peers.delete(peer);
       return undefined;
     }
+    if (role === "worker") for (const pattern of this.#patterns) pattern.onWorker?.(peer);
     return peer;
   }
 
@@ -493,12 +501,17 @@ export class Exchange implements Host {
     this.onTurn();
   }
 
-  /** Cuts off workers that serve what their key may serve no longer; returns how many. */
+  /**
+   * Cuts off workers that serve what their key may serve no longer; returns how many. What others hold
+   * and may not have any more ends.
+   */
   recheck(): number {
     let count = 0;
+    this.pubsub.plain?.recheck();
     for (const peer of [...this.peers]) {
       const { access, port, routingId, plainWorker } = peer;
       if (access === undefined) continue;
+      for (const pattern of this.#patterns) pattern.recheck?.(peer);
       const services = this.core.worker(peer.index)?.pool.services ?? [];
       const lost = services.find(({ name }) => !access.may("serve", name));
       if (lost === undefined) continue;
@@ -510,6 +523,7 @@ export class Exchange implements Host {
       }
       plainWorker?.close();
     }
+    this.onTurn();
     return count;
   }
 
@@ -578,6 +592,19 @@ export class Exchange implements Host {
   #now(): number {
     return performance.now();
   }
+}
+
+/** Why a worker may not do what it says it does; undefined where it may. */
+function deniedWork(access: Access, { services, queues }: ReadHello): string | undefined {
+  for (const service of services) {
+    const reason = access.denial("serve", service);
+    if (reason !== undefined) return reason;
+  }
+  for (const queue of queues) {
+    const reason = access.denial("pull", queue);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
 }
 
 type Refusal = { status: StatusCode; reason: string } | undefined;

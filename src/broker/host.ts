@@ -22,6 +22,8 @@ export interface Host {
   readonly delivery: Delivery;
   readonly faults: FaultCounts;
   readonly limits: Limits;
+  /** Whether the broker is about to end, and takes nothing new. */
+  readonly isShuttingDown: boolean;
   readonly brokerId: { readonly brokerLow: number; readonly brokerHigh: number };
   /** Reads the clock, for what comes from elsewhere than a message of a port. */
   begin(): void;
@@ -43,8 +45,12 @@ export interface Pattern {
   readonly kinds: readonly number[];
   /** A record of one of these kinds. It reads it, or skips it and refuses. */
   onRecord(peer: Peer, reader: BatchReader): void;
+  /** `peer` has joined as a worker. */
+  onWorker?(peer: Peer): void;
   /** `peer`, of any role, is gone; it is still in `Host.peers`. */
   onLeave(peer: Peer): void;
+  /** What `peer` may do has changed: what it holds and may not have any more is to end. */
+  recheck?(peer: Peer): void;
   /** Whether `onTick` is to be called, every few milliseconds. */
   readonly needsTick: boolean;
   onTick(nowMs: number): void;

@@ -1,9 +1,9 @@
 // ZeroMQ endpoint names for node:net: parsing, resolving, listening.
 import { promises as dns } from "node:dns";
-import { chmodSync, existsSync, lstatSync, mkdtempSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, isIP, type NetConnectOpts, type Server } from "node:net";
-import { networkInterfaces, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { networkInterfaces } from "node:os";
+import { dirname } from "node:path";
 
 export type Endpoint = { kind: "tcp"; host: string; port: number } | { kind: "ipc"; path: string };
 
@@ -141,13 +141,6 @@ function listenOnce(
 
 function quote(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : String(value);
-}
-
-/** A folder that only this user may enter (mode 0700), its name short enough for sockets in it. */
-export function makePrivateFolder(): string {
-  if (process.platform === "win32") return mkdtempSync(join(tmpdir(), "wq-"));
-  const fits = Buffer.byteLength(tmpdir()) + "/wq-XXXXXX/4294967296".length <= unixPathSizeMax;
-  return mkdtempSync(join(fits ? tmpdir() : "/tmp", "wq-"));
 }
 
 /** Where in that folder the socket of this number is bound. */

@@ -227,7 +227,7 @@ export class MajordomoWorkers {
   /** Nobody waits for what `peer` works on. It cannot be told, but has no more claim to be silent. */
   onAbort(peer: Peer): void {
     const worker = this.#workers.get(peer) as MajordomoWorker;
-    worker.isBusy = false;
+    this.#rest(worker);
     worker.heardMs = this.host.delivery.nowMs;
   }
 

@@ -1,5 +1,6 @@
 import type { Access } from "../base/access.js";
 import type { PlainWorker } from "./acceptor.js";
+import type { StatusCode } from "../base/status.js";
 import { Outbox } from "./outbox.js";
 import type { Port } from "./port.js";
 
@@ -9,11 +10,32 @@ export type PeerRole =
   | "plain-client"
   | "plain-worker"
   | "mdp-client"
-  | "mdp-worker";
+  | "mdp-worker"
+  | "inner";
+
+/**
+ * A part of the broker that asks for work as clients do. Told within a step of the core, into which
+ * it must not call back.
+ */
+export interface InnerClient {
+  onReply(sequence: number): void;
+  /** `attempts`: how often a worker began on it. */
+  onFail(
+    sequence: number,
+    status: StatusCode,
+    reason: string,
+    retryAfterMs: number,
+    attempts: number,
+  ): void;
+  /** What a worker knows the request by that it asked for under this number. */
+  idOf(sequence: number): { sessionLow: number; sessionHigh: number; sequence: number } | undefined;
+}
 
 /** Someone that the broker knows: who said hello, or a plain socket that asked or serves. */
 export class Peer {
   readonly outbox: Outbox;
+  /** Of an inner one: who it is. */
+  inner: InnerClient | undefined;
   /** Of a client that says no HELLO: the number of its latest request. */
   sequence = 0;
   /** Of a plain worker: the attempt that it works on. */
@@ -41,6 +63,8 @@ const NO_ROUTING_ID = Buffer.alloc(0);
 /** The peers by index and by where their messages come from. Indexes are reused. */
 export class Peers {
   count = 0;
+  /** Of these, parts of the broker. */
+  innerCount = 0;
   readonly #byIndex: (Peer | undefined)[] = [];
   readonly #free: number[] = [];
   readonly #byRoute = new Map<Port, Map<string, Peer>>();
@@ -92,6 +116,16 @@ export class Peers {
       access,
     );
     this.#byPlainWorker.set(plainWorker, peer);
+    this.#byIndex[index] = peer;
+    return peer;
+  }
+
+  addInner(inner: InnerClient): Peer {
+    const index = this.#takeIndex();
+    const none = NO_ROUTING_ID;
+    this.innerCount++;
+    const peer = new Peer(index, "inner", 0, 0, undefined, none, undefined, undefined);
+    peer.inner = inner;
     this.#byIndex[index] = peer;
     return peer;
   }

@@ -39,6 +39,8 @@ export interface PlainTopics {
   /** One more native subscription has `pattern`, or one fewer. */
   listen(pattern: string, isOneMore: boolean): void;
   readonly counts: Readonly<Record<string, number>>;
+  /** What keys may hear has changed. */
+  recheck(): void;
   close(): void;
 }
 
@@ -60,7 +62,7 @@ export interface TopicStats extends TopicCounts {
 /** By PROTOCOL 6.3. */
 const POLICIES: readonly WhenFull[] = ["drop-oldest", "drop-newest", "disconnect"];
 /** Topics whose names are remembered by their bytes. */
-const NAMES_KEPT = 8192;
+const NAMES_KEPT = 32_768;
 const TAKEN = { status: Status.OK, reason: "" };
 
 /**
@@ -76,7 +78,8 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   plain: PlainTopics | undefined;
   readonly #host: Host;
   readonly #record = new EventRecord();
-  readonly #names = new NameCache(NAMES_KEPT);
+  /** Made with the first publication: most brokers have none. */
+  #names: NameCache | undefined;
   /** The publication at hand; written over by the next. */
   readonly #event = { topic: "", bytes: 0, holds: 0, record: this.#record.held };
   /** Bytes published by each peer that it has not been told of, by index. */
@@ -147,6 +150,17 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     this.topics.leave(peer.index);
   }
 
+  recheck(peer: Peer): void {
+    const { access, index } = peer;
+    if (access === undefined) return;
+    for (const { id, pattern } of [...this.topics.subscriptionsOf(index)]) {
+      const reason = access.denial("subscribe", pattern);
+      if (reason === undefined) continue;
+      this.topics.unsubscribe(index, id);
+      this.end(index, id, Status.PERMISSION_DENIED, reason);
+    }
+  }
+
   onTick(): void {}
 
   close(): void {
@@ -159,6 +173,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     const asked = readPublishAsk(reader);
     if (asked !== undefined) return this.#answerPublish(peer, asked, 0, undefined);
     const record = this.#record;
+    this.#names ??= new NameCache(NAMES_KEPT);
     const fault = record.read(reader, this.#names);
     if (fault !== undefined) return this.#host.malformed(fault);
     const { bytes, number: confirm } = record;

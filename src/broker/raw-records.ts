@@ -46,7 +46,7 @@ export function rawReply(body: readonly Uint8Array[]): HeldRecord {
 }
 
 /** The one record that `writer` holds. */
-function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
+export function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
   const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
   const { bytes, view, size } = writer;
   return { bytes, view, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };

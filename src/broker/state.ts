@@ -14,12 +14,21 @@ import type { Registry } from "../core/registry.js";
 import { type Requests, RequestState } from "../core/requests.js";
 import type { Service } from "../core/services.js";
 import type { Exchange } from "./exchange.js";
+import { QUEUE_PREFIX } from "../wire/layout.js";
 import type { PeerRole, Peers } from "./peers.js";
 
 /** What the broker around the exchange has to say for its state. */
 export type StateFrame = Pick<
   BrokerState,
-  "version" | "startedAt" | "uptimeMs" | "isReady" | "isDraining" | "refusals" | "limits"
+  | "version"
+  | "startedAt"
+  | "uptimeMs"
+  | "isReady"
+  | "isDraining"
+  | "refusals"
+  | "limits"
+  | "tasks"
+  | "surveys"
 >;
 
 /** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */
@@ -48,6 +57,7 @@ function peerCounts(peers: Peers): PeerCounts {
     worker: 0,
     "plain-worker": 0,
     "mdp-worker": 0,
+    inner: 0,
   };
   for (const { role } of peers) counts[role]++;
   return {
@@ -63,17 +73,20 @@ function peerCounts(peers: Peers): PeerCounts {
 function serviceStates(core: Core, nowMs: number): ServiceState[] {
   const oldest = oldestSinceMs(core.requests);
   const credits = creditsByPool(core);
+  const streams = streamsByService(core);
   const states: ServiceState[] = [];
   for (const service of core.registry.services.values()) {
     const { index, name, isServed, queue, inFlight, pools } = service;
     // Anyone can ask for a name: those that none served are in `other` alone.
-    if (!service.wasServed) continue;
+    // Queues are shown with their tasks.
+    if (!service.wasServed || name.startsWith(QUEUE_PREFIX)) continue;
     states.push({
       name,
       isServed,
       queued: queue.count,
       queuedBytes: queue.bytes,
       inFlight,
+      streams: streams.get(index) ?? 0,
       workers: pools.reduce((sum, pool) => sum + pool.workerCount, 0),
       credits: pools.reduce((sum, pool) => sum + (credits.get(pool) ?? 0), 0),
       oldestWaitMs: queue.count === 0 ? 0 : rounded(nowMs - (oldest.get(index) ?? nowMs)),
@@ -92,6 +105,15 @@ function oldestSinceMs({ capacity, state, service, sinceMs }: Requests): Map<num
     if (known === undefined || sinceMs[slot] < known) oldest.set(service[slot], sinceMs[slot]);
   }
   return oldest;
+}
+
+function streamsByService({ streams, requests }: Core): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const slot of streams.slots()) {
+    const index = requests.service[slot];
+    counts.set(index, (counts.get(index) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function creditsByPool(core: Core): Map<Pool, number> {
@@ -114,6 +136,7 @@ function serviceCounts({ meters }: Registry, service?: Service): ServiceCounts {
     outcomes: named,
     wait: shown(meters.waited(row, inFlight)),
     service: shown(meters.served(row)),
+    parts: meters.parts(row),
   };
 }
 

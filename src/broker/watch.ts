@@ -1,8 +1,10 @@
 import type { AdminServer, Watched } from "../admin/server.js";
-import type { BrokerState } from "../admin/state.js";
+import type { BrokerState, TasksState } from "../admin/state.js";
 import { packageVersion } from "../admin/version.js";
 import type { Limits } from "../core/limits.js";
 import type { Exchange } from "./exchange.js";
+import type { SurveyPattern } from "./survey-pattern.js";
+import type { TaskPattern } from "./task-pattern.js";
 import { brokerState } from "./state.js";
 
 const UNREADY = { starting: "starting", ready: undefined, draining: "draining" } as const;
@@ -21,6 +23,8 @@ export class Watch implements Watched {
       readonly refusalCounts: ReadonlyMap<string, number>;
     }[],
     private readonly limits: Limits,
+    private readonly tasks: TaskPattern,
+    private readonly surveys: SurveyPattern,
   ) {}
 
   unready(): string | undefined {
@@ -38,7 +42,17 @@ export class Watch implements Watched {
       isDraining: this.phase === "draining",
       refusals: this.refusals(),
       limits,
+      tasks: this.tasks.state(),
+      surveys: this.surveyCounts,
     });
+  }
+
+  get surveyCounts(): Record<string, number> {
+    return { ...this.surveys.surveys.counts };
+  }
+
+  get tasksState(): TasksState {
+    return this.tasks.state();
   }
 
   /** Connections that were refused or dropped, by reason. */
@@ -52,10 +66,10 @@ export class Watch implements Watched {
     return refusals;
   }
 
-  /** Lets it be watched at `address`. */
-  async listen(address: string): Promise<AdminServer> {
+  /** Lets it be watched at `address`, by those who have the token where there is one. */
+  async listen(address: string, token: string | undefined): Promise<AdminServer> {
     // Loaded where it is asked for: prom-client is half as large as all the rest.
     const { AdminServer } = await import("../admin/server.js");
-    return AdminServer.listen(address, this);
+    return AdminServer.listen(address, this, { token });
   }
 }

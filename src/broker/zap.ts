@@ -17,7 +17,6 @@ const SOCKETS_MAX = 65_535;
  */
 export class Zap {
   static #shared: Zap | undefined;
-  static #context: Context | undefined;
   readonly context: Context;
   readonly #socket: Reply;
   readonly #decisions = new Map<string, Decide>();
@@ -31,10 +30,10 @@ export class Zap {
 
   /** The handler, which listens; `release` when no connection of the caller's is left. */
   static acquire(): Zap {
-    Zap.#context ??= new Context({ maxSockets: SOCKETS_MAX });
     let zap = Zap.#shared;
     if (zap === undefined) {
-      zap = new Zap(Zap.#context);
+      // Another context each time: a close frees the handler's name in the old one some time later.
+      zap = new Zap(new Context({ maxSockets: SOCKETS_MAX }));
       zap.#socket.bindSync(ZAP_ENDPOINT);
       Zap.#shared = zap;
       void zap.#answerAll();

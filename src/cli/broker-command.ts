@@ -9,20 +9,27 @@ import {
 } from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
 import { tuneEngine } from "./engine.js";
-import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, logReady, openLog } from "./log.js";
+import { curvePairFrom } from "./curve-file.js";
+import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, type Log, logReady, openLog } from "./log.js";
 import { collect, messageOf, newCommand, packageVersion, UsageError } from "./program.js";
+import { SecurityLog } from "./security-log.js";
 import { stopSignal } from "./signals.js";
+import { tokenFrom } from "./token-file.js";
 
 const STATS_INTERVAL_MS = 10_000;
 
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
-The config file is a JSON object: frontend, backend, xsub, xpub, admin, logLevel, limits, services,
-heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs, mdpLiveness, mdpBusyLiveness,
-probeIntervalMs, connectionsMax, directPort.
+The config file is a JSON object: frontend, backend, xsub, xpub, curveKey, access, insecure, admin, adminToken,
+logLevel, limits, services, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
+mdpLiveness, mdpBusyLiveness, probeIntervalMs, connectionsMax, directPort.
+
+Without a curve key only loopback and ipc are listened on, or, with --insecure, anything. With one every
+connection is under CURVE, and what --access does not grant its key is refused. SIGHUP reads the access
+file again: whoever may still be here is not disturbed, others are cut off. docs/security.md has the form.
 
 The admin port answers GET /metrics (Prometheus), /healthz, /readyz and /v1/state (JSON), on
-loopback alone; wasmq top shows the same live.
+loopback, or anywhere to those who bring the token; wasmq top shows the same live.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when it listens, with the real
 endpoints. stderr gets one line when it cannot start. SIGTERM and SIGINT drain: no more requests
@@ -55,8 +62,26 @@ export function brokerCommand(name: string, title: string): Command {
       collect,
     )
     .option(
+      "--push <url>",
+      "where plain PUSH sockets connect, for the queue default (env WASMQ_PUSH, default: nowhere)",
+    )
+    .option(
+      "--pull <url>",
+      "where plain PULL sockets connect, for the same (env WASMQ_PULL, default: nowhere)",
+    )
+    .option(
+      "--curve-key <file>",
+      "its CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
+    )
+    .option("--access <file>", "who may do what under CURVE, by key (env WASMQ_ACCESS)")
+    .option("--insecure", "listen on other than loopback without CURVE")
+    .option(
       "--admin <host:port>",
-      "where to be watched over HTTP, on loopback (env WASMQ_ADMIN, default: nowhere)",
+      "where to be watched over HTTP, on loopback unless there is a token (env WASMQ_ADMIN, default: nowhere)",
+    )
+    .option(
+      "--admin-token <file>",
+      "the bearer token that its requests must bring (env WASMQ_ADMIN_TOKEN)",
     )
     .option("--config <file>", "settings as JSON (env WASMQ_CONFIG)")
     .option(
@@ -67,21 +92,60 @@ export function brokerCommand(name: string, title: string): Command {
     .action((flags: BrokerFlags) => runBroker(flags));
 }
 
+/** The broker's side of CURVE; both files or none. */
+function curveFrom(keyPath: string | undefined, access: string | undefined) {
+  const pair = curvePairFrom(keyPath);
+  if (pair === undefined && access === undefined) return undefined;
+  if (pair === undefined)
+    throw new UsageError("--access needs --curve-key: nobody shows a key else");
+  if (access === undefined) {
+    throw new UsageError("--curve-key needs --access: who is not in that file may do nothing");
+  }
+  return { ...pair, access };
+}
+
+/** Takes the access file as it is now; the old one stays where that is none. */
+function reload(broker: Broker, access: string | undefined, log: Log): void {
+  if (access === undefined) {
+    log.info("SIGHUP: there is no access file to read again");
+    return;
+  }
+  try {
+    const { keyCount, cutCount } = broker.reloadAccess();
+    log.info({ access, keys: keyCount, cut: cutCount }, "access file read again");
+  } catch (error) {
+    log.error({ access }, `access file not taken, the old one stays: ${messageOf(error)}`);
+  }
+}
+
 async function runBroker(flags: BrokerFlags): Promise<void> {
-  const { logLevel, ...options } = settleBrokerConfig(flags, process.env);
+  const { logLevel, curveKey, access, adminToken, ...options } = settleBrokerConfig(
+    flags,
+    process.env,
+  );
+  const curve = curveFrom(curveKey, access);
   const log = openLog(logLevel);
   exitOnBug(log);
   tuneEngine();
   const stop = stopSignal();
-  const starting = Broker.start(options).catch((error) => {
+  const refused = new SecurityLog(log);
+  const starting = Broker.start({
+    ...options,
+    curve,
+    adminToken: tokenFrom(adminToken),
+    onSecurity: (event) => refused.add(event),
+    onWarning: (text) => log.warn(text),
+  }).catch((error) => {
     throw new UsageError(messageOf(error));
   });
   // Options that are none reject before anything is listened on, and the log stays empty.
   await Promise.race([starting, setImmediate()]);
   log.info({ version: packageVersion(), node: process.version }, "starting");
   const broker = await starting;
-  const { frontend, backend, xsub, xpub, admin } = broker;
-  logReady(log, { frontend, backend, xsub, xpub, admin });
+  const { frontend, backend, xsub, xpub, push, pull, admin } = broker;
+  // Before the ready line: whoever waits for it may send one at once.
+  process.on("SIGHUP", () => reload(broker, access, log));
+  logReady(log, { frontend, backend, xsub, xpub, push, pull, admin });
   if (log.isLevelEnabled("debug")) {
     setInterval(() => log.debug(broker.stats, "stats"), STATS_INTERVAL_MS).unref();
   }

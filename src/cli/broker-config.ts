@@ -1,12 +1,18 @@
 import { readFileSync } from "node:fs";
 import { type BrokerOptions, XPUB_DEFAULT, XSUB_DEFAULT } from "../broker/broker.js";
 import { resolveLimits } from "../core/limits.js";
+import { resolveTaskLimits } from "../core/tasks/task-limits.js";
 import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
 import { listFromEnv, messageOf, UsageError } from "./program.js";
 
 /** What a broker's flags, environment variables and config file may say. */
-export interface BrokerConfig extends Omit<BrokerOptions, "curve" | "onSecurity"> {
+export interface BrokerConfig
+  extends Omit<BrokerOptions, "curve" | "onSecurity" | "onWarning" | "adminToken"> {
   logLevel?: LogLevel;
+  /** Files: of the key pair, of who may do what, of what the admin port asks for. */
+  curveKey?: string;
+  access?: string;
+  adminToken?: string;
 }
 
 /** The flags as the command line has them. */
@@ -16,7 +22,13 @@ export interface BrokerFlags {
   xsub?: string[];
   xpub?: string[];
   config?: string;
+  push?: string;
+  pull?: string;
   admin?: string;
+  adminToken?: string;
+  curveKey?: string;
+  access?: string;
+  insecure?: boolean;
   logLevel?: string;
 }
 
@@ -28,9 +40,16 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     xsub: readEndpoints,
     xpub: readEndpoints,
     admin: readAdmin,
+    adminToken: readPath,
+    curveKey: readPath,
+    access: readPath,
+    insecure: readBoolean,
     logLevel: (value, key) => logLevelOf(key, value),
     limits: readLimits,
     services: readServices,
+    tasks: readTasks,
+    push: readEndpoint,
+    pull: readEndpoint,
     heartbeatIntervalMs: readNumber,
     heartbeatTimeoutMs: readNumber,
     handshakeTimeoutMs: readNumber,
@@ -64,7 +83,13 @@ export function settleBrokerConfig(
     backend,
     xsub: unlessNone(xsub ?? (isAtHome ? XSUB_DEFAULT : NONE)),
     xpub: unlessNone(xpub ?? (isAtHome ? XPUB_DEFAULT : NONE)),
+    push: flags.push ?? (env.WASMQ_PUSH || undefined) ?? config.push,
+    pull: flags.pull ?? (env.WASMQ_PULL || undefined) ?? config.pull,
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
+    adminToken: flags.adminToken ?? (env.WASMQ_ADMIN_TOKEN || undefined) ?? config.adminToken,
+    curveKey: flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey,
+    access: flags.access ?? (env.WASMQ_ACCESS || undefined) ?? config.access,
+    insecure: flags.insecure ?? config.insecure,
     logLevel,
   };
 }
@@ -121,9 +146,30 @@ function readAdmin(value: unknown, key: string): unknown {
   return value;
 }
 
+function readPath(value: unknown, key: string): unknown {
+  if (typeof value === "string" && value !== "") return value;
+  throw new UsageError(`${key} must be the path of a file`);
+}
+
+function readBoolean(value: unknown, key: string): unknown {
+  if (typeof value === "boolean") return value;
+  throw new UsageError(`${key} must be true or false, got ${JSON.stringify(value)}`);
+}
+
 function readLimits(value: unknown, key: string): unknown {
   if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
   resolveLimits(value);
+  return value;
+}
+
+function readEndpoint(value: unknown, key: string): unknown {
+  if (typeof value !== "string") throw new UsageError(`${key} must be an endpoint`);
+  return value;
+}
+
+function readTasks(value: unknown, key: string): unknown {
+  if (!isRecord(value)) throw new UsageError(`${key} must be an object of limits`);
+  resolveTaskLimits(value);
   return value;
 }
 

@@ -5,6 +5,7 @@ import { FRONTEND_DEFAULT } from "../broker/broker.js";
 import { Client } from "../client/client.js";
 import type { ClientOptions } from "../client/options.js";
 import { jsonText } from "./json-text.js";
+import { curveKeysFrom } from "./curve-file.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, publicKeyFrom } from "./keys-file.js";
 import {
@@ -35,6 +36,8 @@ interface CallFlags {
   priority?: number;
   keys?: string;
   serviceKey?: string;
+  curveKey?: string;
+  serverKey?: string;
   dictionary?: string[];
 }
 
@@ -60,6 +63,14 @@ export function callCommand(title: string): Command {
       "0 (first) to 7 (last) (default 4)",
       wholeNumberFlag("--priority", 0, 7),
     )
+    .option(
+      "--curve-key <file>",
+      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
+    )
+    .option(
+      "--server-key <key>",
+      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
+    )
     .option("--keys <file>", "keys that seal and open, a token a line (env WASMQ_KEYS)")
     .option("--service-key <file>", "the service's public key: seals without a shared key")
     .option(
@@ -75,6 +86,7 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
   const keys = await keysFrom(flags.keys);
   const publicKey = await publicKeyFrom(flags.serviceKey);
   const dictionaries = await dictionariesFrom(flags.dictionary);
+  const curve = curveKeysFrom(flags);
   const body = await readBody(text, flags.raw === true);
   const timeoutMs = flags.timeout ?? TIMEOUT_MS_DEFAULT;
   const abortion = new AbortController();
@@ -89,6 +101,7 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
       keys,
       servicePublicKeys: publicKey === undefined ? undefined : { "*": publicKey },
       dictionaries,
+      curve,
       connectTimeoutMs: Math.min(timeoutMs, CONNECT_MS_MAX),
     });
     const { raw, priority } = flags;

@@ -7,29 +7,50 @@ import {
   generateKey,
   generateServiceKey,
 } from "../codec/index.js";
+import { generateCurveKeys } from "../index.js";
+import { formatCurveKeys, formatCurvePublicKey } from "./curve-file.js";
 import { messageOf, newCommand, UsageError } from "./program.js";
 
 interface KeysFlags {
   out?: string;
   service?: boolean;
+  curve?: boolean;
 }
 
 /** `wasmq keys new`. */
 export function keysCommand(title: string): Command {
   return newCommand("keys", title)
-    .description("make a key that seals and opens bodies")
+    .description("make a key: for bodies, or for connections")
     .addArgument(new Argument("<action>", "what to do").choices(["new"]))
     .option(
       "--service",
       "a key pair of a service: for its workers the secret half, for clients the public one",
     )
+    .option("--curve", "a CURVE key pair of a broker, client or worker: for connections, in Z85")
     .option(
       "--out <file>",
       "write it to a new file that only its owner can read; a public half to <file>.pub",
     )
-    .action((_action: string, flags: KeysFlags) =>
-      flags.service === true ? newServiceKey(flags.out) : newKey(flags.out),
-    );
+    .action((_action: string, flags: KeysFlags) => newOf(flags));
+}
+
+async function newOf({ service = false, curve = false, out }: KeysFlags): Promise<void> {
+  if (service && curve) throw new UsageError("--service or --curve: one key is not both");
+  if (curve) return newCurveKeys(out);
+  return service ? newServiceKey(out) : newKey(out);
+}
+
+function newCurveKeys(path: string | undefined): void {
+  const keys = generateCurveKeys();
+  if (path === undefined) {
+    process.stdout.write(`${formatCurveKeys(keys)}\n`);
+    return;
+  }
+  writePair(path, formatCurveKeys(keys), formatCurvePublicKey(keys.publicKey));
+  const { publicKey } = keys;
+  process.stdout.write(
+    `CURVE key ${publicKey} written to ${path}, its public half to ${path}.pub\n`,
+  );
 }
 
 async function newKey(path: string | undefined): Promise<void> {
@@ -51,6 +72,14 @@ async function newServiceKey(path: string | undefined): Promise<void> {
     process.stdout.write(`${token}\n${publicToken}\n`);
     return;
   }
+  writePair(path, token, publicToken);
+  process.stdout.write(
+    `service key ${key.idText} written to ${path}, its public key to ${path}.pub\n`,
+  );
+}
+
+/** The secret to `path`, what is public to `path`.pub. */
+function writePair(path: string, token: string, publicToken: string): void {
   // The public half first: it is the one that may be taken back when the other cannot be written.
   const publicPath = `${path}.pub`;
   writeNew(publicPath, publicToken, 0o644);
@@ -60,9 +89,6 @@ async function newServiceKey(path: string | undefined): Promise<void> {
     unlinkSync(publicPath);
     throw error;
   }
-  process.stdout.write(
-    `service key ${key.idText} written to ${path}, its public key to ${publicPath}\n`,
-  );
 }
 
 function writeNew(path: string, token: string, mode: number): void {

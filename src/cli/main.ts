@@ -6,6 +6,7 @@ import { callCommand } from "./call-command.js";
 import { dictionaryCommand } from "./dictionary-command.js";
 import { keysCommand } from "./keys-command.js";
 import { newCommand, packageVersion, runProgram } from "./program.js";
+import { tasksCommand } from "./tasks-command.js";
 import { topCommand } from "./top-command.js";
 import { workerCommand } from "./worker-command.js";
 
@@ -18,6 +19,7 @@ const program = newCommand("wasmq", "wasmq")
   .addCommand(brokerCommand("broker", "wasmq broker"))
   .addCommand(workerCommand("wasmq worker"))
   .addCommand(callCommand("wasmq call"))
+  .addCommand(tasksCommand("wasmq tasks"))
   .addCommand(topCommand("wasmq top"))
   .addCommand(keysCommand("wasmq keys"))
   .addCommand(dictionaryCommand("wasmq dictionary"))

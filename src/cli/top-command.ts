@@ -5,6 +5,7 @@ import { Status } from "../base/status.js";
 import { messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } from "./program.js";
 import { stopSignal } from "./signals.js";
 import { Screen } from "./screen.js";
+import { tokenFrom } from "./token-file.js";
 import { topLines } from "./top-view.js";
 
 const URL_DEFAULT = "http://127.0.0.1:9100";
@@ -20,6 +21,7 @@ Else a table is printed at the end of each interval. RATE/S: requests that ended
 An error is one line on stderr. Exit codes: 0 ended, 2 wrong usage, 14 no answer from the broker.`;
 
 interface TopFlags {
+  adminToken?: string;
   once?: boolean;
   interval?: number;
 }
@@ -35,22 +37,29 @@ export function topCommand(title: string): Command {
       `milliseconds between two tables (default ${INTERVAL_MS_DEFAULT})`,
       wholeNumberFlag("--interval", 100, 3_600_000),
     )
+    .option(
+      "--admin-token <file>",
+      "the bearer token that the broker asks for (env WASMQ_ADMIN_TOKEN)",
+    )
     .addHelpText("after", HELP)
     .action(runTop);
 }
 
 async function runTop(address: string | undefined, flags: TopFlags): Promise<void> {
-  const url = stateUrl(address ?? (process.env.WASMQ_ADMIN || URL_DEFAULT));
+  const source: Source = {
+    url: stateUrl(address ?? (process.env.WASMQ_ADMIN || URL_DEFAULT)),
+    token: tokenFrom(flags.adminToken ?? (process.env.WASMQ_ADMIN_TOKEN || undefined)),
+  };
   const { interval = INTERVAL_MS_DEFAULT, once = false } = flags;
   const stop = new AbortController();
   void stopSignal().then(() => stop.abort());
   // Whoever read it is gone: `wasmq top | head`.
   process.stdout.on("error", () => process.exit(0));
   try {
-    const first = await readState(url, stop.signal);
+    const first = await readState(source, stop.signal);
     const isLive = process.stdout.isTTY === true && !once;
-    if (isLive) await showLive(url, first, interval, stop);
-    else await printTables(url, first, interval, once, stop.signal);
+    if (isLive) await showLive(source, first, interval, stop);
+    else await printTables(source, first, interval, once, stop.signal);
   } catch (error) {
     // Asked to end in the middle of something.
     if (stop.signal.aborted) return;
@@ -62,7 +71,7 @@ async function runTop(address: string | undefined, flags: TopFlags): Promise<voi
 
 /** A table on stdout at the end of each interval. */
 async function printTables(
-  url: URL,
+  source: Source,
   first: BrokerState,
   intervalMs: number,
   isOnce: boolean,
@@ -72,7 +81,7 @@ async function printTables(
   for (;;) {
     await sleep(intervalMs, undefined, { signal });
     try {
-      const now = await readState(url, signal);
+      const now = await readState(source, signal);
       const lines = topLines(now, before, PAGE);
       process.stdout.write(`${lines.join("\n")}\n${isOnce ? "" : "\n"}`);
       before = now;
@@ -87,7 +96,7 @@ async function printTables(
 
 /** Redraws until it is stopped; a broker that does not answer may come back. */
 async function showLive(
-  url: URL,
+  source: Source,
   first: BrokerState,
   intervalMs: number,
   stop: AbortController,
@@ -103,7 +112,7 @@ async function showLive(
       draw();
       await sleep(intervalMs, undefined, { signal: stop.signal });
       try {
-        const next = await readState(url, stop.signal);
+        const next = await readState(source, stop.signal);
         [before, now, notice] = [now, next, "q ends"];
       } catch (error) {
         if (!(error instanceof NoAnswer)) throw error;
@@ -125,16 +134,26 @@ function stateUrl(address: string): URL {
   return new URL("/v1/state", url);
 }
 
+/** Where a broker's state is read, and the token that it asks for, if it does. */
+interface Source {
+  url: URL;
+  token: string | undefined;
+}
+
 /** Nobody answered, or not as a broker does. */
 class NoAnswer extends Error {}
 
-async function readState(url: URL, signal: AbortSignal): Promise<BrokerState> {
+async function readState({ url, token }: Source, signal: AbortSignal): Promise<BrokerState> {
   const wrong = (why: string) => new NoAnswer(oneLine(`no answer from ${url.href}: ${why}`));
   let response: Response;
   let state: BrokerState;
   try {
     const timeout = AbortSignal.timeout(TIMEOUT_MS);
-    response = await fetch(url, { signal: AbortSignal.any([signal, timeout]), redirect: "error" });
+    response = await fetch(url, {
+      signal: AbortSignal.any([signal, timeout]),
+      redirect: "error",
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    });
     if (!response.ok) throw wrong(`${response.status} ${await response.text()}`);
     state = (await response.json()) as BrokerState;
   } catch (error) {

@@ -5,6 +5,7 @@ import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import type { WorkerOptions } from "../worker/options.js";
 import { Worker } from "../worker/worker.js";
+import { curveKeysFrom } from "./curve-file.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, serviceKeysFrom } from "./keys-file.js";
 import {
@@ -40,7 +41,7 @@ Exit codes: 0 drained, 1 a bug, 2 wrong usage or a module that cannot be served.
 /** How long without a broker is worth a word; then it tries anew. */
 const PATIENCE_MS = 5_000;
 
-type Services = WorkerOptions["services"];
+type Services = NonNullable<WorkerOptions["services"]>;
 
 interface WorkerFlags {
   service?: string;
@@ -48,6 +49,8 @@ interface WorkerFlags {
   concurrency?: number | "auto";
   keys?: string;
   serviceKey?: string;
+  curveKey?: string;
+  serverKey?: string;
   dictionary?: string[];
 }
 
@@ -64,6 +67,14 @@ export function workerCommand(title: string): Command {
     )
     .option("--concurrency <n>", "requests worked on at once, or auto (default 8)", (text) =>
       text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535)(text),
+    )
+    .option(
+      "--curve-key <file>",
+      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
+    )
+    .option(
+      "--server-key <key>",
+      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
     )
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")
     .option(
@@ -85,12 +96,22 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const keys = await keysFrom(flags.keys);
   const serviceKeys = await serviceKeysFrom(flags.serviceKey);
   const dictionaries = await dictionariesFrom(flags.dictionary);
-  const services = await loadServices(path, flags.service);
+  const curve = curveKeysFrom(flags);
+  const { services, queues } = await loadWork(path, flags.service);
   const log = openLog(level);
   exitOnBug(log);
   const stop = stopSignal();
   const starting = start(
-    { brokers, keys, serviceKeys, dictionaries, services, concurrency: flags.concurrency },
+    {
+      brokers,
+      keys,
+      serviceKeys,
+      dictionaries,
+      services,
+      queues,
+      concurrency: flags.concurrency,
+      curve,
+    },
     log,
   );
   // Until a broker takes it on there is nothing to finish: it just ends.
@@ -107,7 +128,8 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
 /** Resolves when a broker has taken it on: in a deployment the worker may well come up first. */
 async function start(options: WorkerOptions, log: Log): Promise<Worker> {
   const { brokers } = options;
-  const services = Object.keys(options.services);
+  const services = Object.keys(options.services ?? {});
+  const queues = Object.keys(options.queues ?? {});
   let isReady = false;
   let told = "";
   for (;;) {
@@ -121,7 +143,7 @@ async function start(options: WorkerOptions, log: Log): Promise<Worker> {
           log.info({ endpoint, reason }, `connection ${state}`);
           if (state === "up" && !isReady) {
             isReady = true;
-            logReady(log, { services, brokers });
+            logReady(log, { services, ...(queues.length > 0 ? { queues } : {}), brokers });
           }
         },
       });
@@ -135,15 +157,29 @@ async function start(options: WorkerOptions, log: Log): Promise<Worker> {
   }
 }
 
-/** The services that a module's default export stands for. */
-async function loadServices(path: string, name: string | undefined): Promise<Services> {
-  let exported: unknown;
+/** The services that a module's default export stands for, and the queues that it exports. */
+async function loadWork(
+  path: string,
+  name: string | undefined,
+): Promise<{ services: Services; queues: WorkerOptions["queues"] }> {
+  let module: { default?: unknown; queues?: unknown };
   try {
-    exported = (await import(pathToFileURL(resolve(path)).href)).default;
+    module = await import(pathToFileURL(resolve(path)).href);
   } catch (error) {
     const kind = error instanceof Error ? `${error.name}: ` : "";
     throw new UsageError(`cannot load ${path}: ${kind}${messageOf(error)}`);
   }
+  const { queues } = module;
+  if (queues === undefined) return { services: servicesIn(path, module.default, name), queues };
+  if (typeof queues !== "object" || queues === null || Object.keys(queues).length === 0) {
+    throw new UsageError(`${path}: queues must be an object of queue name -> handler`);
+  }
+  // With queues it may have no services.
+  const services = module.default === undefined ? {} : servicesIn(path, module.default, name);
+  return { services, queues: queues as WorkerOptions["queues"] };
+}
+
+function servicesIn(path: string, exported: unknown, name: string | undefined): Services {
   if (typeof exported === "function") {
     if (name !== undefined) return { [name]: exported as Services[string] };
     throw new UsageError(`${path} exports one handler: --service must name its service`);

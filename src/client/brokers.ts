@@ -79,6 +79,11 @@ export class Brokers {
     return this.#list.some((broker) => broker.isWelcome);
   }
 
+  /** Those that have taken us on and are connected. */
+  get welcome(): Broker[] {
+    return this.#list.filter(({ isWelcome, link }) => isWelcome && link.isOpen);
+  }
+
   /** The endpoints, each with why it is not connected. */
   get failures(): string {
     return this.#list.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`).join(", ");

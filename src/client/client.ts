@@ -9,6 +9,7 @@ import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
+  type AnswerRecord,
   copyOf,
   type ExchangeId,
   FailureRecord,
@@ -18,16 +19,21 @@ import {
   writeRequest,
 } from "../wire/request-record.js";
 import { isServiceName } from "../wire/text.js";
+import { askNumbers } from "./asks.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
-import type { ClientOptions, ClientStats, RequestOptions } from "./options.js";
+import type { ClientOptions, ClientStats, RequestOptions, StreamOptions } from "./options.js";
 import { PatternTable } from "./pattern.js";
 import type { PublishOptions } from "./publisher.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
+import { Surveyor, type SurveyOptions, type SurveyResult } from "./surveyor.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
+import { ReplyStream } from "./reply-stream.js";
 import { RetryPolicy } from "./retry.js";
+import { Streams } from "./streams.js";
 
 const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
@@ -57,6 +63,9 @@ export class Client {
   readonly #stats = { sent: 0, replies: 0, failures: 0, resent: 0, retries: 0, late: 0 };
   /** What it does beside asking and being answered. */
   readonly #patterns = new PatternTable();
+  readonly #pushes: Pushes;
+  readonly #surveyor: Surveyor;
+  readonly #streams: Streams;
   readonly #topics: Subscriptions;
   #tick: NodeJS.Timeout | undefined;
   #isClosing = false;
@@ -73,6 +82,19 @@ export class Client {
       pendingMax: wholeNumber("pendingMax", options.pendingMax ?? PENDING_MAX, 1, PENDING_MAX),
     };
     this.#retries = new RetryPolicy(options.retry, performance.now());
+    const quiet = () => this.#isQuiet;
+    this.#streams = this.#patterns.add(
+      new Streams({
+        codec,
+        take: (broker, record) => this.#take(broker, record),
+        id: (sequence) => this.#id(sequence),
+        finish: (pending) => this.#finish(pending),
+        giveUp: (pending, error) => this.#giveUp(pending, error),
+        get isQuiet() {
+          return quiet();
+        },
+      }),
+    );
     this.#topics = this.#patterns.add(new Subscriptions(codec, this.#options.timeoutMs));
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
     this.#brokers = new Brokers(options.brokers, options, {
@@ -86,6 +108,11 @@ export class Client {
       onDown: (broker, reason) => this.#onDown(broker, reason),
       onConnection: options.onConnection,
     });
+    const onIdle = () => this.#waiters.notify();
+    const sequence = askNumbers();
+    const shared = [this.#brokers, this.#options.timeoutMs, onIdle, sequence] as const;
+    this.#pushes = this.#patterns.add(new Pushes(codec, this.#session, ...shared));
+    this.#surveyor = this.#patterns.add(new Surveyor(codec, this.#session, ...shared));
   }
 
   /**
@@ -120,9 +147,11 @@ export class Client {
 
   get stats(): ClientStats {
     const { messageCount } = this.#brokers;
+    const { partCount: parts } = this.#streams;
     const { publisher, count: subscriptions } = this.#topics;
     return {
       ...this.#stats,
+      parts,
       messages: messageCount,
       pending: this.#pending.count,
       ...publisher.stats,
@@ -147,11 +176,76 @@ export class Client {
   ): Promise<Reply> {
     return new Promise<Reply>((resolve, reject) => {
       try {
-        this.#start(service, body, options, resolve, reject);
+        this.#start(service, body, options, resolve, reject, undefined);
       } catch (error) {
         reject(asRequestError(error));
       }
     });
+  }
+
+  /**
+   * Pushes a task to a queue and resolves with its id once a broker has it: a worker does it at least
+   * once, unless it fails too often and becomes a dead letter.
+   * Rejects with RequestError: RESOURCE_EXHAUSTED where the queue is full; DEADLINE_EXCEEDED and
+   * CANCELLED where it may have been taken none the less.
+   */
+  async push(queue: string, body: unknown, options?: PushOptions): Promise<string> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.push(queue, body, options);
+  }
+
+  /**
+   * Asks all workers that serve `service` at this moment, and resolves when all have answered or the
+   * time is over, with who answered and how many did not.
+   * Rejects with RequestError: NOT_FOUND where no worker serves it, UNAVAILABLE where the broker is lost.
+   */
+  async survey<Reply = unknown>(
+    service: string,
+    body: unknown,
+    options?: SurveyOptions,
+  ): Promise<SurveyResult<Reply>> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return (await this.#surveyor.survey(service, body, options)) as SurveyResult<Reply>;
+  }
+
+  /** The tasks of a queue that failed too often, oldest first, at most 256 of each broker. */
+  async deadLetters(queue: string): Promise<DeadLetter[]> {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.deadLetters(queue);
+  }
+
+  /** Tries these anew, oldest first, as far as the queue has room; resolves with how many. */
+  async retryDeadLetters(
+    queue: string,
+    { countMax = 0xffffffff }: { countMax?: number } = {},
+  ): Promise<number> {
+    wholeNumber("countMax", countMax, 1, 0xffffffff);
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    return this.#pushes.retryDeadLetters(queue, countMax);
+  }
+
+  /**
+   * Asks `service` for a stream: `for await (const part of client.stream(service, body))`. It is asked for
+   * at once; parts come as far as they are read, and to leave the loop cancels it. A service that answers
+   * with a reply gives one part.
+   * Whatever is wrong rejects `next()`, and so ends the loop, with RequestError as `request` does.
+   */
+  stream<Part = unknown, Return = unknown>(
+    service: string,
+    body: unknown,
+    options: StreamOptions = NO_OPTIONS,
+  ): ReplyStream<Part, Return> {
+    let stream: ReplyStream<Part, Return> | undefined;
+    try {
+      const made = new ReplyStream<Part, Return>(options);
+      stream = made;
+      const resolve = (value: unknown) => made.onReply(value);
+      this.#start(service, body, options, resolve, (error) => made.fail(error), made);
+    } catch (error) {
+      stream ??= new ReplyStream<Part, Return>(NO_OPTIONS);
+      stream.fail(asRequestError(error));
+    }
+    return stream;
   }
 
   /**
@@ -196,11 +290,15 @@ export class Client {
     this.#isClosing = true;
     if (timeoutMs > 0) {
       const publishing = this.#topics.publisher.settle(timeoutMs);
-      await this.#waiters.until(() => this.#pending.count === 0, timeoutMs);
+      await this.#waiters.until(() => this.#isIdle, timeoutMs);
       await publishing;
     }
     this.#isShut ??= this.#shut();
     await this.#isShut;
+  }
+
+  get #isIdle(): boolean {
+    return this.#pending.count === 0 && this.#patterns.areIdle;
   }
 
   async #shut(): Promise<void> {
@@ -225,6 +323,7 @@ export class Client {
     options: RequestOptions,
     resolve: (reply: never) => void,
     reject: (error: Error) => void,
+    stream: ReplyStream | undefined,
   ): void {
     if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
     const { signal } = options;
@@ -240,7 +339,7 @@ export class Client {
     if (attempts !== this.#options.attempts) wholeNumber("attempts", attempts, 1, 255);
     const priority = wholeNumber("priority", options.priority ?? 4, 0, 7);
     const isRaw = options.raw === true;
-    const isIdempotent = options.idempotent === true;
+    const isIdempotent = options.idempotent === true || stream?.canRestart === true;
     const backoff = this.#retries.backoffFor(options.retry);
 
     const sequence = this.#pending.reserve();
@@ -276,7 +375,7 @@ export class Client {
     const pending: Pending = {
       sequence,
       service,
-      flags: isRaw ? Flag.RAW : 0,
+      flags: (isRaw ? Flag.RAW : 0) | (stream === undefined ? 0 : streamFlags(stream)),
       priority,
       attempts,
       deadlineMs,
@@ -288,6 +387,7 @@ export class Client {
       headers,
       body: bytes instanceof Promise ? NO_BYTES : bytes,
       reseal: undefined,
+      stream,
       packed,
       broker: undefined,
       isUnsent: false,
@@ -298,7 +398,8 @@ export class Client {
       resolve,
       reject,
     };
-    if (isIdempotent && !isRaw) {
+    if (stream !== undefined) this.#streams.attach(stream, pending);
+    if ((isIdempotent || stream !== undefined) && !isRaw) {
       pending.reseal = () => this.#sealAgain(service, body, headers, pending.sequence);
     }
     this.#pending.add(pending);
@@ -376,7 +477,12 @@ export class Client {
       },
       pending.body,
     );
-    link.flushSoon(this.#pending.count <= URGENT_PENDING_MAX);
+    if (pending.stream !== undefined) this.#streams.onSent(pending, pending.stream);
+    link.flushSoon(this.#isQuiet);
+  }
+
+  get #isQuiet(): boolean {
+    return this.#pending.count <= URGENT_PENDING_MAX;
   }
 
   /** Sends what waits, as far as the brokers take it. */
@@ -409,12 +515,23 @@ export class Client {
         this.#fail(pending, new RequestError("UNAVAILABLE", `broker lost: ${reason}`));
         continue;
       }
+      if (pending.stream !== undefined && !this.#canBeginAnew(pending, pending.stream)) continue;
       this.#stats.resent++;
       // It may have run: it is not said of it that it was never taken.
       pending.staleMs = Infinity;
       this.#unsent.push(pending);
     }
     this.#sendWaiting();
+  }
+
+  /** Whether a stream whose broker is lost is asked for again; if not, it has ended. */
+  #canBeginAnew(pending: Pending, stream: ReplyStream): boolean {
+    if (stream.hasBegun && !stream.canRestart) {
+      this.#fail(pending, new RequestError("UNAVAILABLE", "broker lost in mid-stream"));
+      return false;
+    }
+    // Under another id: a worker may have sent parts of it, and would not begin it twice.
+    return this.#renew(pending);
   }
 
   // --- receiving ---
@@ -448,10 +565,14 @@ export class Client {
   }
 
   #resolve(pending: Pending, value: unknown): void {
+    this.#finish(pending);
+    pending.resolve(value as never);
+  }
+
+  #finish(pending: Pending): void {
     this.#stats.replies++;
     this.#retries.onReply();
     this.#end(pending);
-    pending.resolve(value as never);
   }
 
   /** Ends a request with a large reply once that is opened, unless it is over by then. */
@@ -503,6 +624,8 @@ export class Client {
   #isRetried(pending: Pending, broker: Broker, failure: FailureRecord): boolean {
     const nowMs = performance.now();
     const { untouched, status } = failure;
+    // Parts of it were handed out: to begin it anew takes its caller's word.
+    if (pending.stream?.hasBegun === true && !pending.stream.canRestart) return false;
     // A broker that drains refuses what had not heard of it: that goes elsewhere at once and out of
     // no budget, as gRPC's transparent retries do (its proposal A6). It can happen but once a drain.
     const isMoved = untouched && broker.isDraining && status === Status.UNAVAILABLE;
@@ -523,6 +646,7 @@ export class Client {
   /** Makes a request anew under another id; false where its body is none any more, and it ended. */
   #renew(pending: Pending): boolean {
     this.#pending.renew(pending);
+    pending.stream?.begin();
     pending.packed = undefined;
     try {
       // Packing runs the caller's code, which may end this very request.
@@ -559,7 +683,7 @@ export class Client {
   }
 
   /** The request that an answer is for, no longer in flight at this broker. */
-  #take(broker: Broker, answer: ReplyRecord | FailureRecord): Pending | undefined {
+  #take(broker: Broker, answer: AnswerRecord | FailureRecord): Pending | undefined {
     const { sessionLow, sessionHigh } = this.#session;
     const isOurs = answer.sessionLow === sessionLow && answer.sessionHigh === sessionHigh;
     const pending = isOurs ? this.#pending.find(answer.sequence) : undefined;
@@ -573,12 +697,18 @@ export class Client {
   // --- the ends of a request ---
 
   #cancel(pending: Pending, reason: string): void {
+    this.#giveUp(pending, new RequestError("CANCELLED", reason));
+  }
+
+  /** Ends a request that nobody waits for any more, here and at its broker. */
+  #giveUp(pending: Pending, error: RequestError): void {
+    if (!this.#isPending(pending)) return;
     const link = pending.broker?.link;
     if (link?.isOpen) {
       writeCancel(link.writer, this.#id(pending.sequence), Status.CANCELLED);
       link.flushSoon(true);
     }
-    this.#fail(pending, new RequestError("CANCELLED", reason));
+    this.#fail(pending, error);
     this.#sendWaiting();
   }
 
@@ -661,6 +791,10 @@ async function ownCodec(options: ClientOptions): Promise<Codec> {
 /** What a request occupies on the wire, its frames included. */
 function requestBytes({ serviceBytes, headers, body }: Pending): number {
   return REQUEST_SIZE + serviceBytes.length + headers.length + body.length;
+}
+
+function streamFlags({ canRestart }: ReplyStream): number {
+  return canRestart ? Flag.STREAM | Flag.RESTART : Flag.STREAM;
 }
 
 function rawBytes(body: unknown): Uint8Array {

@@ -1,4 +1,5 @@
 import { RequestError } from "../base/errors.js";
+import { CodecError } from "../codec/index.js";
 
 /** What was wrong with the call itself: an option out of range, a body that is none. */
 export function asRequestError(error: unknown): RequestError {
@@ -18,6 +19,15 @@ export function lostError(error: unknown): RequestError {
 export function replyError(error: unknown): RequestError {
   if (error instanceof RequestError) return error;
   const refused = new RequestError("UNAUTHENTICATED", `reply refused: ${textOf(error)}`);
+  refused.cause = error;
+  return refused;
+}
+
+/** Why a part of a stream was not opened. */
+export function partError(error: unknown): RequestError {
+  const isClosed = error instanceof CodecError && error.code === "CLOSED";
+  if (isClosed) return new RequestError("CANCELLED", "client closed");
+  const refused = new RequestError("UNAUTHENTICATED", `part refused: ${textOf(error)}`);
   refused.cause = error;
   return refused;
 }

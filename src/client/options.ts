@@ -68,12 +68,29 @@ export interface RequestOptions {
   raw?: boolean;
 }
 
+/** What one stream may say for itself. `timeoutMs` is for the whole of it. */
+export interface StreamOptions extends RequestOptions {
+  /** Parts that may be on their way or unread, 1..65536. Default 32. */
+  window?: number;
+  /** The same in bytes, 1..1073741824, beyond which one more part may come. Default 1 MiB. */
+  windowBytes?: number;
+  /**
+   * Once a part has come, a stream whose worker or broker is lost ends as UNAVAILABLE. With true, or with a
+   * function, it begins anew with its first part, within `attempts`; parts that were not read by then are
+   * dropped, and the function is called before the first of the new ones is handed out. It is then also
+   * retried as `idempotent` says.
+   */
+  restart?: boolean | (() => void);
+}
+
 /** What a client has counted since it was made. */
 export interface ClientStats extends PublisherStats {
   sent: number;
   /** ZeroMQ messages that these went in. */
   messages: number;
   replies: number;
+  /** Parts of streams that came. */
+  parts: number;
   failures: number;
   /** Requests sent again because their connection was lost. */
   resent: number;

@@ -10,6 +10,8 @@ export interface ClientPattern {
   onWelcome(broker: Broker): void;
   /** The connection is lost, and all that was under way on it. */
   onDown(broker: Broker, reason: string): void;
+  /** Whether nothing waits that `close` would have to give up; true where it is not said. */
+  readonly isIdle?: boolean;
   /** The client closes: whatever waits ends as CANCELLED. */
   close(): void;
 }
@@ -30,6 +32,10 @@ export class PatternTable {
     // A kind of a later version, which this client did not ask for.
     if (pattern === undefined) reader.skip();
     else pattern.onRecord(broker, reader);
+  }
+
+  get areIdle(): boolean {
+    return this.#all.every(({ isIdle }) => isIdle !== false);
   }
 
   onWelcome(broker: Broker): void {

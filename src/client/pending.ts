@@ -1,4 +1,5 @@
 import type { Broker } from "./brokers.js";
+import type { ReplyStream } from "./reply-stream.js";
 import type { Retried } from "./retry.js";
 
 /** A request that its caller still waits for. */
@@ -16,6 +17,8 @@ export interface Pending extends Retried {
   body: Uint8Array;
   /** Of one that may run twice: its body anew, under the id that it has by then. */
   reseal: (() => Uint8Array) | undefined;
+  /** Where it is answered part by part. */
+  stream: ReplyStream | undefined;
   /** The value as it was packed, while a worker may yet refuse the dictionary of `body`. */
   packed: Uint8Array | undefined;
   /**

@@ -7,10 +7,17 @@ import { randomSession } from "../link/session.js";
 import {
   eventIdBytes,
   type Published,
+  type PublishFields,
   writePublish,
   writePublishAsk,
 } from "../wire/event-record.js";
-import { EVENT_SIZE, EventFlag, PUBLISH_WINDOW_BYTES, TAKEN_BYTES } from "../wire/layout.js";
+import {
+  EVENT_SIZE,
+  EventFlag,
+  FRAME_BYTES_MIN,
+  PUBLISH_WINDOW_BYTES,
+  TAKEN_BYTES,
+} from "../wire/layout.js";
 import { copyOf } from "../wire/request-record.js";
 import type { Broker } from "./brokers.js";
 
@@ -63,7 +70,7 @@ const TOPICS_MAX = 65_536;
 const WAITING_COUNT_MAX = 65_536;
 const WAITING_BYTES_MAX = 16 * 1024 * 1024;
 const TICK_MS = 50;
-const NO_BYTES = new Uint8Array(0);
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 const SENT = Promise.resolve(undefined);
 
 /** Publishes to one broker as long as that stands, in order, no faster than it takes. */
@@ -74,6 +81,15 @@ export class Publisher {
   readonly #topics = new Map<string, Topic>();
   /** Brokers that took us on. */
   readonly #welcome = new Set<Broker>();
+  /** Written over for each that goes at once. */
+  readonly #fields: PublishFields = {
+    topic: NO_BYTES,
+    flags: 0,
+    publisherLow: 0,
+    publisherHigh: 0,
+    sequence: 0,
+    confirm: 0,
+  };
   #home: Broker | undefined;
   /** Bytes written to `#home` that it has not said to have taken. */
   #outstanding = 0;
@@ -124,15 +140,23 @@ export class Publisher {
     this.#refuseTooMuch(size, broker);
     if (!isDeleting) topic.sequence = sequence;
     const isConfirmed = options.confirm === true;
-    if (broker !== undefined && !isConfirmed) {
-      const fields = { flags, publisherLow, publisherHigh, sequence, confirm: 0 };
-      this.#write(broker, { ...fields, topic: topic.bytes }, bytes, size);
+    if (broker !== undefined && !isConfirmed && bytes.length < FRAME_BYTES_MIN) {
+      const fields = this.#fields;
+      fields.topic = topic.bytes;
+      fields.flags = flags;
+      fields.publisherLow = publisherLow;
+      fields.publisherHigh = publisherHigh;
+      fields.sequence = sequence;
+      fields.confirm = 0;
+      this.#write(broker, fields, bytes, size);
       return SENT;
     }
     return new Promise((resolve, reject) => {
       const deadlineMs = performance.now() + this.#timeoutMs;
       const fields = { topic: topic.bytes, flags, publisherLow, publisherHigh, sequence };
-      const publication = { ...fields, body: bytes, isConfirmed, deadlineMs, resolve, reject };
+      // The caller may change its own before this is sent.
+      const own = isRaw && body instanceof Uint8Array ? copyOf(bytes) : bytes;
+      const publication = { ...fields, body: own, isConfirmed, deadlineMs, resolve, reject };
       this.#timer ??= setTimeout(this.#onTick, TICK_MS);
       if (broker !== undefined) return this.#send(broker, publication);
       this.#waiting.push(publication);
@@ -328,7 +352,7 @@ function sizeOf({ topic, body }: Publication): number {
 
 function rawBytes(body: unknown): Uint8Array {
   if (typeof body === "string") return Buffer.from(body);
-  if (body instanceof Uint8Array) return copyOf(body);
+  if (body instanceof Uint8Array) return body;
   const reason = `a raw body must be bytes or text, got ${typeof body}`;
   throw new RequestError("INVALID_ARGUMENT", reason);
 }

@@ -18,6 +18,8 @@ import type { ClientPattern } from "./pattern.js";
 import { Publisher } from "./publisher.js";
 import { POLICIES, type SubscribeOptions, Subscription } from "./subscription.js";
 
+/** Topics whose names are remembered by their bytes. */
+const NAMES_KEPT = 16_384;
 /** Said at half of what must be said at the latest. */
 const TAKEN_BYTES_MIN = TAKEN_BYTES / 2;
 
@@ -27,7 +29,8 @@ export class Subscriptions implements ClientPattern {
   readonly publisher: Publisher;
   readonly #codec: Codec;
   readonly #byId = new Map<number, Subscription>();
-  readonly #names = new NameCache();
+  /** Made with the first subscription: most clients have none. */
+  #names: NameCache | undefined;
   readonly #record = new EventRecord();
   #lastId = 0;
   /** Brokers that took us on, and bytes of events read of each that it was not told of. */
@@ -109,6 +112,7 @@ export class Subscriptions implements ClientPattern {
 
   #onEvent(broker: Broker, reader: BatchReader): void {
     const record = this.#record;
+    this.#names ??= new NameCache(NAMES_KEPT);
     if (record.read(reader, this.#names) !== undefined) return;
     this.#untaken.set(broker, (this.#untaken.get(broker) ?? 0) + record.bytes);
     this.#settling ??= setImmediate(this.#settle);

@@ -1,6 +1,6 @@
 import { SESSION_SIZE } from "./aead.js";
 import { ClientSessions } from "./client-sessions.js";
-import type { CodecContext } from "./context.js";
+import { type CodecContext, isAsked, isOpenedOnce } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
 import {
   AGREED_FIELD_SIZE,
@@ -39,7 +39,7 @@ export interface OpeningKeys {
   sessionOf(bytes: Uint8Array, envelope: Envelope): ServiceSession;
   keep(session: ServiceSession): void;
   drop(session: ServiceSession): void;
-  markOpened(bytes: Uint8Array, session: ServiceSession | null): void;
+  markOpened(bytes: Uint8Array, session: ServiceSession | null, context: CodecContext): void;
 }
 
 /** What a request came under: a session with its client, or null, a shared key or none. */
@@ -92,8 +92,9 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
    * @param origin of the request that the body answers; undefined where that is not known
    * @throws CodecError `NO_KEY`: with any key given, nothing goes in clear
    */
-  sealing({ service, direction }: CodecContext, origin: Origin | undefined): Sealing | undefined {
-    if (direction === "request") {
+  sealing(context: CodecContext, origin: Origin | undefined): Sealing | undefined {
+    const { service, direction } = context;
+    if (isAsked(context)) {
       const agreed = this.clients.next(service);
       if (agreed !== undefined) return agreed;
     } else if (direction === "reply" && origin) {
@@ -139,10 +140,10 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
     return key;
   }
 
-  #admitAgreed(bytes: Uint8Array, { flags, keyId }: Envelope, { direction }: CodecContext): void {
-    if (direction !== "request") {
+  #admitAgreed(bytes: Uint8Array, { flags, keyId }: Envelope, context: CodecContext): void {
+    if (!isAsked(context)) {
       // Or whoever has the public key of a service that asks others could answer for these.
-      throw new CodecError("BAD_FLAGS", `no ${direction} is AGREED`);
+      throw new CodecError("BAD_FLAGS", `no ${context.direction} is AGREED`);
     }
     if (!this.services.holds(keyId)) throw this.#unknownKey(keyId);
     const publicAt = agreedAtOf(flags);
@@ -193,9 +194,9 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   }
 
   /** Whether a body of this context is sealed under the ring's key, or in clear where there is none. */
-  isOfRing({ service, direction }: CodecContext, origin: Origin | undefined): boolean {
-    if (direction === "event") return true;
-    if (direction === "request") return !this.clients.covers(service);
+  isOfRing(context: CodecContext, origin: Origin | undefined): boolean {
+    if (context.direction === "event") return true;
+    if (isAsked(context)) return !this.clients.covers(context.service);
     return !origin && (origin === null || this.services.isEmpty);
   }
 
@@ -213,15 +214,16 @@ export class BodyKeys implements SealingKeys, OpeningKeys {
   }
 
   /**
-   * Marks a body whose tag has verified as opened.
+   * Marks a body whose tag has verified as opened, unless its context lets it be opened again.
    *
    * @throws CodecError `BAD_COUNTER`, `REPLAYED`, `STALE`
    */
-  markOpened(bytes: Uint8Array, session: ServiceSession | null): void {
+  markOpened(bytes: Uint8Array, session: ServiceSession | null, context: CodecContext): void {
     const counter = counterOf(bytes);
     if (counter >= COUNTER_END) {
       throw new CodecError("BAD_COUNTER", `the nonce's counter ${counter} is 2^48 or more`);
     }
+    if (!isOpenedOnce(context)) return;
     const freshness =
       session === null ? this.#guard.mark(sessionOf(bytes), counter) : session.window.mark(counter);
     if (freshness === "REPLAYED") {

@@ -91,9 +91,7 @@ export class BodyOpener {
     const plain = this.#decrypt(bytes, envelope, context, key);
     // Not opened: with the dictionary at hand it may be. And only who can seal learns which are.
     this.#dictionaries.requiredBy(bytes, envelope);
-    // Events are opened by many, and by one at each of its subscriptions: their sequence tells which
-    // came before.
-    if (context.direction !== "event") this.#keys.markOpened(bytes, null);
+    this.#keys.markOpened(bytes, null, context);
     return plain;
   }
 
@@ -108,7 +106,7 @@ export class BodyOpener {
     }
     this.#keys.keep(session);
     this.#dictionaries.requiredBy(bytes, envelope);
-    this.#keys.markOpened(bytes, session);
+    this.#keys.markOpened(bytes, session, context);
     this.origin = session;
     return plain;
   }

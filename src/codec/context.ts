@@ -1,14 +1,17 @@
 import { type Envelope, HEADER_SIZE } from "./envelope.js";
 
+export type Direction = "request" | "reply" | "event" | "task" | "survey";
+
 /** What a body is sealed for. The opener must name the same, or the body does not open. */
 export interface CodecContext {
   /** The service that is asked, or the topic that is published to, 1..65535 bytes as UTF-8. */
   service: string;
   /**
-   * Whether the body is the question, the answer, or what was published: an event is sealed and opened
-   * under a shared key, by as many as hold it, and as often as they like.
+   * Whether the body is the question or the answer, what was published, a task of a queue, or the
+   * question of a survey. An event is sealed and opened under a shared key, by as many as hold it, and
+   * as often as they like; a task may come again, and a survey goes to many.
    */
-  direction: "request" | "reply" | "event";
+  direction: Direction;
   /** The request's id, 16 bytes; a reply carries its request's. Of an event its publisher and number. */
   requestId: Uint8Array;
   /** Headers that travel in clear beside the body, as their exact bytes; none if left out. */
@@ -29,7 +32,13 @@ export interface CodecContext {
 // The flags in the header say which fields there are, and so where they end.
 
 const REQUEST_ID_SIZE = 16;
-const DIRECTIONS = { request: 1, reply: 2, event: 3 } as const;
+const DIRECTIONS: Readonly<Record<Direction, number>> = {
+  request: 1,
+  reply: 2,
+  event: 3,
+  task: 5,
+  survey: 6,
+};
 const TARGETS_COUNT_MAX = 1024;
 
 /** A service and a direction, in the bytes of the associated data, and their check. */
@@ -58,10 +67,12 @@ export const requestCheckOf = crc32;
 
 /** Lays out associated data; remembers the services it has met. */
 export class ContextBinder {
-  #targets = {
-    request: new Map<string, Target>(),
-    reply: new Map<string, Target>(),
-    event: new Map<string, Target>(),
+  #targets: Readonly<Record<Direction, Map<string, Target>>> = {
+    request: new Map(),
+    reply: new Map(),
+    event: new Map(),
+    task: new Map(),
+    survey: new Map(),
   };
   #bytes = new Uint8Array(512);
   #view = new DataView(this.#bytes.buffer);
@@ -78,8 +89,8 @@ export class ContextBinder {
       throw new TypeError(`context.service must be a string, got ${typeof service}`);
     }
     if (!Object.hasOwn(DIRECTIONS, direction)) {
-      const known = Object.keys(DIRECTIONS).join(", ");
-      throw new TypeError(`context.direction must be one of ${known}, got ${direction}`);
+      const known = `must be one of ${Object.keys(DIRECTIONS).join(", ")}`;
+      throw new TypeError(`context.direction ${known}, got ${direction}`);
     }
     if (!(requestId instanceof Uint8Array)) {
       throw new TypeError(`context.requestId must be a Uint8Array, got ${typeof requestId}`);
@@ -149,6 +160,16 @@ export class ContextBinder {
     if (context.headers !== undefined) bytes.set(context.headers, at + 4);
     return bytes.subarray(0, size);
   }
+}
+
+/** Whether it is something that is asked of a service or a queue, which may have a public key. */
+export function isAsked({ direction }: CodecContext): boolean {
+  return direction === "request" || direction === "task" || direction === "survey";
+}
+
+/** Whether a body of this context is opened at most once. */
+export function isOpenedOnce({ direction }: CodecContext): boolean {
+  return direction === "request" || direction === "reply";
 }
 
 /** A copy, for work that goes on: the caller may change its own meanwhile. */

@@ -165,8 +165,7 @@ export abstract class ThreadCodec extends StreamCodec {
       this.requireOpen();
       if (answer === undefined) return this.open(bytes, task.context);
       const isVerified = answer.code === undefined || answer.isVerified;
-      const isOnce = isSealed && task.context.direction !== "event";
-      if (isOnce && isVerified) keys.markOpened(nonce, null);
+      if (isSealed && isVerified) keys.markOpened(nonce, null, task.context);
       const plain = bytesOf(answer);
       try {
         return this.unpackOwn(plain);

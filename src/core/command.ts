@@ -14,6 +14,8 @@ export type Command =
   | Part
   | Failure
   | Cancel
+  | StreamPart
+  | StreamCredit
   | Credit
   | Drain
   | Shutdown;
@@ -56,6 +58,8 @@ export interface Request {
   priority: number;
   /** Bytes it occupies while the broker holds it. */
   bytes: number;
+  /** A stream of parts is to answer it: once, or anew after it began, if its worker is lost. */
+  stream?: "once" | "restart" | undefined;
 }
 
 /** A worker answers. The reply itself stays with the caller. */
@@ -99,6 +103,30 @@ export interface Cancel {
   sequence: number;
 }
 
+/** A worker sends a part of a stream, or its end. The part itself stays with the caller. */
+export interface StreamPart {
+  kind: "stream-part";
+  peer: number;
+  slot: number;
+  generation: number;
+  /** Counted from 0 in each attempt; that of the end is how many parts there were. */
+  index: number;
+  isLast: boolean;
+  /** Bytes that it counts for. */
+  bytes: number;
+  /** Why it cannot be passed on: then the stream fails. */
+  fault?: string | undefined;
+}
+
+/** A client grants so many parts and bytes of a stream, both counted from its beginning. */
+export interface StreamCredit {
+  kind: "stream-credit";
+  peer: number;
+  sequence: number;
+  partsMax: number;
+  bytesMax: number;
+}
+
 /** A worker changes how much it takes at once. */
 export interface Credit {
   kind: "credit";
@@ -135,6 +163,10 @@ export interface Effects {
   reply(client: number, slot: number): void;
   /** The part of this step is one of the request in `slot`, which `client` still waits for. */
   part(client: number, slot: number): void;
+  /** Pass the part of this step's stream on to `client`, for the request in `slot`. */
+  streamPart(client: number, slot: number): void;
+  /** Tell `worker` how much of its stream in `slot` it may send, counted from the attempt's beginning. */
+  grant(worker: number, slot: number, partsMax: number, bytesMax: number): void;
   /**
    * Tell `client` that its request ended without a reply, after so many attempts: 0 says that no
    * worker has begun on it.

@@ -9,6 +9,8 @@ import type {
   Part,
   Reply,
   Request,
+  StreamCredit,
+  StreamPart,
 } from "./command.js";
 import { Credits } from "./credits.js";
 import { Deadlines } from "../base/deadlines.js";
@@ -21,6 +23,7 @@ import { NONE, RequestState, Requests } from "./requests.js";
 import type { Service } from "./services.js";
 import { Status, type StatusCode } from "../base/status.js";
 import { ServiceRules } from "./service-rules.js";
+import { Streams } from "./streams.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
@@ -41,6 +44,8 @@ export interface CoreCounts {
   stale: number;
   /** Requests sent again by a client while they were in flight; dropped. */
   repeated: number;
+  /** Parts of streams passed on. */
+  parts: number;
 }
 
 /**
@@ -56,6 +61,7 @@ export interface CoreCounts {
 export class Core {
   readonly requests: Requests;
   readonly registry: Registry;
+  readonly streams = new Streams();
   readonly counts: CoreCounts = {
     requests: 0,
     replies: 0,
@@ -66,6 +72,7 @@ export class Core {
     redelivered: 0,
     stale: 0,
     repeated: 0,
+    parts: 0,
   };
   readonly #effects: Effects;
   readonly #limits: Limits;
@@ -137,6 +144,10 @@ export class Core {
         return this.#onFailure(command);
       case "cancel":
         return this.#onCancel(command.peer, command.sequence);
+      case "stream-part":
+        return this.#onStreamPart(command);
+      case "stream-credit":
+        return this.#onStreamCredit(command);
       case "join-client":
         return this.#onJoinClient(command.peer);
       case "join-worker":
@@ -199,6 +210,7 @@ export class Core {
     requests.bytesHeld += command.bytes;
     this.#index.add(slot);
     this.#linkClient(client, slot);
+    if (command.stream !== undefined) this.streams.add(slot, command.stream === "restart");
 
     const worker = bestWorker(service);
     if (worker !== undefined) {
@@ -311,7 +323,7 @@ export class Core {
     if (worker.inFlight === 0) this.#effects.drained(worker.peer);
   }
 
-  #onReply(command: Reply): void {
+  #onReply(command: Reply | StreamPart): void {
     const { slot } = command;
     if (!this.#isCurrent(command)) return;
     const service = this.registry.at(this.requests.service[slot]);
@@ -340,8 +352,9 @@ export class Core {
     const service = this.registry.at(requests.service[slot]);
     const worker = this.#workers.get(command.peer) as Worker;
     if (requests.state[slot] === DISPATCHED) {
-      if (command.untouched) requests.attempt[slot]--;
-      if (command.untouched && worker.state === "draining") {
+      const isUntouched = command.untouched && this.streams.at(slot)?.hasBegun !== true;
+      if (isUntouched) requests.attempt[slot]--;
+      if (isUntouched && worker.state === "draining") {
         this.#unlinkWorker(worker, slot);
         this.registry.meters.onUnanswered(service.row);
         this.#giveBack(service, slot);
@@ -356,7 +369,7 @@ export class Core {
   }
 
   /** Whether an answer is that of the attempt which `slot` stands for now. */
-  #isCurrent({ peer, slot, generation }: Reply | Part | Failure): boolean {
+  #isCurrent({ peer, slot, generation }: Reply | Part | StreamPart | Failure): boolean {
     const { requests } = this;
     const current =
       slot < requests.capacity &&
@@ -365,6 +378,53 @@ export class Core {
       requests.state[slot] >= DISPATCHED;
     if (!current) this.counts.stale++;
     return current;
+  }
+
+  #onStreamPart(command: StreamPart): void {
+    if (!this.#isCurrent(command)) return;
+    const { requests } = this;
+    const { slot, isLast } = command;
+    // Nobody waits for it any more, as its worker is about to hear; the end frees its place.
+    if (requests.state[slot] === ABANDONED) {
+      if (isLast) this.#onReply(command);
+      return;
+    }
+    const service = this.registry.at(requests.service[slot]);
+    const stream = this.streams.at(slot);
+    const fault = stream === undefined ? "a part of what is no stream" : stream.faultOf(command);
+    if (fault !== undefined) {
+      this.#failed(slot, Status.INTERNAL, `the worker's stream cannot be passed on: ${fault}`, 0);
+      if (!isLast) return this.#giveUp(slot, Status.CANCELLED);
+      this.#detach(slot);
+      this.#finish(service, slot);
+      return;
+    }
+    if (isLast) return this.#onReply(command);
+    stream?.add(command.bytes);
+    this.registry.meters.onPart(service.row);
+    this.counts.parts++;
+    this.#effects.streamPart(requests.client[slot], slot);
+  }
+
+  #onStreamCredit({ peer, sequence, partsMax, bytesMax }: StreamCredit): void {
+    const slot = this.#index.find(peer, sequence);
+    // It may have ended while the grant was on its way.
+    if (slot === NONE) return;
+    const stream = this.streams.at(slot);
+    if (stream === undefined) {
+      this.#effects.refuse(peer, Status.INVALID_ARGUMENT, "credit for what is no stream");
+      return;
+    }
+    if (stream.grant(partsMax, bytesMax)) this.#grant(slot);
+  }
+
+  /** Tells the worker that has the stream in `slot`, if one does, what it may send. */
+  #grant(slot: number): void {
+    const stream = this.streams.at(slot);
+    if (stream === undefined || this.requests.state[slot] !== DISPATCHED) return;
+    const partsMax = stream.partsMax - stream.partsBefore;
+    const bytesMax = stream.bytesMax - stream.bytesBefore;
+    this.#effects.grant(this.requests.worker[slot], slot, partsMax, bytesMax);
   }
 
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
@@ -412,11 +472,16 @@ export class Core {
       this.registry.meters.onUnanswered(service.row);
       if (requests.state[slot] === ABANDONED) {
         requests.free(slot);
-      } else if (requests.attempt[slot] < requests.attemptsMax[slot]) {
+      } else if (
+        requests.attempt[slot] < requests.attemptsMax[slot] &&
+        this.streams.at(slot)?.isBound !== true
+      ) {
         this.#giveBack(service, slot);
       } else {
         const attempts = requests.attempt[slot];
-        this.#failed(slot, Status.UNAVAILABLE, `worker lost; attempts made: ${attempts}`, 0);
+        const when = this.streams.at(slot)?.hasBegun === true ? " in mid-stream" : "";
+        const reason = `worker lost${when}; attempts made: ${attempts}`;
+        this.#failed(slot, Status.UNAVAILABLE, reason, 0);
         this.#detach(slot);
         requests.free(slot);
       }
@@ -494,6 +559,17 @@ export class Core {
     this.#linkWorker(worker, slot);
     service.inFlight++;
     this.#effects.dispatch(worker.peer, slot);
+    if (this.streams.count > 0) this.#beginStream(worker, slot);
+  }
+
+  /** What was handed to `worker` may be a stream. */
+  #beginStream(worker: Worker, slot: number): void {
+    const stream = this.streams.at(slot);
+    if (stream === undefined) return;
+    stream.begin();
+    // It may take long: nothing is handed out to wait behind it.
+    worker.lookAhead = 0;
+    if (stream.partsMax > stream.partsBefore) this.#grant(slot);
   }
 
   // --- time ---
@@ -596,6 +672,7 @@ export class Core {
     this.#index.delete(slot);
     this.#unlinkClient(slot);
     requests.bytesHeld -= requests.bytes[slot];
+    if (this.streams.count > 0) this.streams.delete(slot);
     this.#effects.release(slot);
   }
 

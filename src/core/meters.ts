@@ -35,6 +35,8 @@ export class Meters {
   #served = new Float64Array(0);
   /** Requests that left a worker without its answer. */
   #unanswered = new Float64Array(0);
+  /** Parts of streams passed on. */
+  #parts = new Float64Array(0);
 
   constructor() {
     this.#grow(ROWS_FIRST);
@@ -63,6 +65,14 @@ export class Meters {
     this.#unanswered[row]++;
   }
 
+  onPart(row: number): void {
+    this.#parts[row]++;
+  }
+
+  parts(row: number): number {
+    return this.#parts[row];
+  }
+
   /** A request ended with `status`, refused or taken. */
   onOutcome(row: number, status: StatusCode, count = 1): void {
     this.#outcomes[row * STATUS_SIZE + status] += count;
@@ -75,6 +85,7 @@ export class Meters {
       [this.#waited, ENTRY_SIZE],
       [this.#served, ENTRY_SIZE],
       [this.#unanswered, 1],
+      [this.#parts, 1],
     ];
     for (const [column, size] of columns) {
       const stride = this.#capacity * size;
@@ -137,6 +148,7 @@ export class Meters {
     this.#served = widened(this.#served);
     this.#outcomes = grown(this.#outcomes, new Float64Array(capacity * STATUS_SIZE));
     this.#unanswered = grown(this.#unanswered, new Float64Array(capacity));
+    this.#parts = grown(this.#parts, new Float64Array(capacity));
     this.#capacity = capacity;
   }
 }

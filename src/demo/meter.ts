@@ -20,8 +20,8 @@ export function meterCodec(codec: Codec): CodecMeter {
     reply: { json: 0, messagePack: 0, sealed: 0 },
   };
   const count = (value: unknown, envelope: Uint8Array, { direction }: CodecContext) => {
-    // The story has no events.
-    if (direction === "event") return;
+    // The story has requests and replies alone.
+    if (direction !== "request" && direction !== "reply") return;
     const counts = meter[direction];
     counts.json += Buffer.byteLength(JSON.stringify(value));
     counts.messagePack += readEnvelope(envelope).plainSize;

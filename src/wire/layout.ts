@@ -19,15 +19,27 @@ export const Kind = {
   REPLY: 17,
   FAILURE: 18,
   CANCEL: 19,
+  STREAM_PART: 24,
+  STREAM_CREDIT: 25,
+  STREAM_END: 26,
   PUBLISH: 32,
   SUBSCRIBE: 33,
   UNSUBSCRIBE: 34,
   EVENT: 35,
+  PUSH: 40,
+  PUSHED: 41,
+  TASK: 42,
+  TASK_DONE: 43,
+  TASK_FAILED: 44,
+  DEAD_LETTERS: 45,
+  SURVEY: 48,
+  SURVEY_REPLY: 49,
+  SURVEY_END: 50,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** PROTOCOL 3.1. */
-export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4 } as const;
+export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4, STREAM: 8, RESTART: 16 } as const;
 
 /** PROTOCOL 6: RETAIN is of PUBLISH, RETAINED of EVENT, NO_RETAINED of SUBSCRIBE. */
 export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1, ANSWER: 128 } as const;
@@ -51,6 +63,9 @@ export const REQUEST_SIZE = 40;
 export const REPLY_SIZE = 40;
 export const FAILURE_SIZE = 40;
 export const CANCEL_SIZE = 32;
+export const STREAM_CREDIT_SIZE = 48;
+/** PROTOCOL 3.6: where a part stands in its stream; the headers of its record. */
+export const PLACE_SIZE = 24;
 export const EVENT_SIZE = 32;
 export const PUBLISHED_SIZE = 24;
 export const SUBSCRIBE_SIZE = 16;
@@ -58,6 +73,9 @@ export const SUBSCRIBED_SIZE = 16;
 export const UNSUBSCRIBE_SIZE = 16;
 export const TAKEN_SIZE = 16;
 export const PUBLISH_ASK_SIZE = 16;
+export const PUSHED_SIZE = 40;
+export const DEAD_LETTERS_SIZE = 40;
+export const DEAD_LETTER_SIZE = 32;
 
 // Record header, PROTOCOL 1.2.
 export const AT_KIND = 0;
@@ -99,5 +117,9 @@ export const PUBLISH_WINDOW_BYTES = 1024 * 1024;
 export const HEADERS_BYTES_MAX = 8 * 1024;
 /** PROTOCOL 2.3: an ERROR about the batch or the connection as a whole. */
 export const NO_RECORD = 0xffffffff;
+/** PROTOCOL 7: what the core knows a queue by is this and its name, which no service can have. */
+export const QUEUE_PREFIX = "\u0001";
+/** The queue of plain PUSH and PULL sockets, PROTOCOL 7. */
+export const DEFAULT_QUEUE = "default";
 /** The service of plain peers, PROTOCOL 4. */
 export const DEFAULT_SERVICE = "default";

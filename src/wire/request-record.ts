@@ -9,7 +9,7 @@ import { type NameCache, readText } from "./text.js";
  * One of the records of PROTOCOL 3 as it was read: where its parts are in `bytes`. Reused from
  * record to record; it is a command of the core once its `peer` is set.
  */
-class ExchangeRecord {
+export class ExchangeRecord {
   peer = 0;
   sequence = 0;
   sessionLow = 0;
@@ -60,6 +60,12 @@ export class RequestRecord extends ExchangeRecord implements Request {
   serviceSize = 0;
   headersSize = 0;
 
+  /** Whether a stream is to answer it, and whether that may begin anew. */
+  get stream(): "once" | "restart" | undefined {
+    if ((this.flags & Flag.STREAM) === 0) return undefined;
+    return (this.flags & Flag.RESTART) === 0 ? "once" : "restart";
+  }
+
   /** Reads the present record; returns what is wrong with it, or undefined. */
   read(reader: BatchReader, names: NameCache): string | undefined {
     this.hasId = false;
@@ -86,7 +92,10 @@ export class RequestRecord extends ExchangeRecord implements Request {
     if (bodyAt > reader.size) return "service or headers longer than the record";
     if (frameCount > 0 && bodyAt !== reader.size) return "body both in the record and in frames";
     if (this.headersSize > at.HEADERS_BYTES_MAX) return "headers too long";
-    if (this.priority > at.PRIORITY_MAX) return "priority must be 0..7";
+    // PROTOCOL 7.3: of a TASK it is the attempt.
+    if (this.priority > at.PRIORITY_MAX && reader.kind !== Kind.TASK) {
+      return "priority must be 0..7";
+    }
     const service = names.read(bytes, start + at.REQUEST_SIZE, this.serviceSize);
     if (service === undefined)
       return "service must be 1..255 bytes of UTF-8, no control characters";
@@ -110,16 +119,15 @@ export class RequestRecord extends ExchangeRecord implements Request {
   }
 }
 
-/** PROTOCOL 3.3. */
-export class ReplyRecord extends ExchangeRecord implements Reply {
-  readonly kind = "reply";
+/** A record with the layout of PROTOCOL 3.3. */
+export class AnswerRecord extends ExchangeRecord {
   serviceTimeUs = 0;
 
   read(reader: BatchReader): string | undefined {
     this.hasId = false;
     if (reader.size < at.REPLY_SIZE) {
       reader.skip();
-      return "REPLY too short";
+      return "answer too short";
     }
     this.readCommon(reader);
     const { bytes, view } = reader;
@@ -149,9 +157,14 @@ export class ReplyRecord extends ExchangeRecord implements Reply {
   copyBody(): Uint8Array {
     const { bytes, at: start, size, frames } = this.held;
     if (frames.length > 1) return Uint8Array.from(Buffer.concat(frames));
-    if (frames.length === 1) return copyOf(frames[0]);
+    if (frames.length === 1) return ownFrame(frames[0]);
     return copyOf(bytes, start + at.REPLY_SIZE + headersSize(bytes, start), start + size);
   }
+}
+
+/** PROTOCOL 3.3. */
+export class ReplyRecord extends AnswerRecord implements Reply {
+  readonly kind = "reply";
 }
 
 /** PROTOCOL 3.4. */
@@ -228,13 +241,14 @@ export function writeRequest(
   id: ExchangeId,
   fields: RequestFields,
   body: Body,
+  kind: Kind = Kind.REQUEST,
 ): void {
   const { service, headers } = fields;
   const inline = inlineOf(body);
   const fixed = at.REQUEST_SIZE + service.length + headers.length;
   const size = fixed + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.REQUEST, fields.flags, size, id);
+  writeCommon(writer, start, kind, fields.flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = fields.priority;
   bytes[start + at.AT_B] = fields.attempts;
@@ -254,12 +268,15 @@ export function writeReply(
   flags: number,
   serviceTimeUs: number,
   body: Body,
+  kind: Kind = Kind.REPLY,
+  status = 0,
 ): void {
   const inline = inlineOf(body);
   const size = at.REPLY_SIZE + (inline === undefined ? 0 : inline.length);
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.REPLY, flags, size, id);
+  writeCommon(writer, start, kind, flags, size, id);
   const { bytes, view } = writer;
+  if (status !== 0) bytes[start + at.AT_A] = status;
   view.setUint32(start + at.AT_SERVICE_TIME, serviceTimeUs, true);
   view.setUint32(start + at.AT_SERVICE_SIZE, 0, true);
   bytes[start + at.AT_FRAME_COUNT] = inline === undefined ? frameCountOf(body) : 0;
@@ -276,11 +293,12 @@ export function writeFailure(
   reason: string,
   retryAfterMs: number,
   attempts = 0,
+  kind: Kind = Kind.FAILURE,
 ): void {
   const reasonBytes = reasonOf(reason);
   const size = at.FAILURE_SIZE + reasonBytes.length;
   const start = writer.reserve(size);
-  writeCommon(writer, start, Kind.FAILURE, flags, size, id);
+  writeCommon(writer, start, kind, flags, size, id);
   const { bytes, view } = writer;
   bytes[start + at.AT_A] = status;
   bytes[start + at.AT_B] = Math.min(attempts, 255);
@@ -291,9 +309,14 @@ export function writeFailure(
   bytes.set(reasonBytes, start + at.FAILURE_SIZE);
 }
 
-export function writeCancel(writer: BatchWriter, id: ExchangeId, status: number): void {
+export function writeCancel(
+  writer: BatchWriter,
+  id: ExchangeId,
+  status: number,
+  kind: Kind = Kind.CANCEL,
+): void {
   const start = writer.reserve(at.CANCEL_SIZE);
-  writeCommon(writer, start, Kind.CANCEL, 0, at.CANCEL_SIZE, id);
+  writeCommon(writer, start, kind, 0, at.CANCEL_SIZE, id);
   writer.bytes[start + at.AT_A] = status;
 }
 
@@ -307,16 +330,16 @@ export function reasonOf(reason: string): Uint8Array {
 }
 
 /** The body if it stands in the record; undefined if it goes as frames. */
-function inlineOf(body: Body): Uint8Array | undefined {
+export function inlineOf(body: Body): Uint8Array | undefined {
   const only = body instanceof Uint8Array ? body : body.length === 1 ? body[0] : undefined;
   return only !== undefined && only.length < at.FRAME_BYTES_MIN ? only : undefined;
 }
 
-function frameCountOf(body: Body): number {
+export function frameCountOf(body: Body): number {
   return body instanceof Uint8Array ? 1 : body.length;
 }
 
-function writeBody(
+export function writeBody(
   writer: BatchWriter,
   start: number,
   inline: Uint8Array | undefined,
@@ -327,7 +350,7 @@ function writeBody(
   else for (const frame of body) writer.addFrame(frame);
 }
 
-function writeCommon(
+export function writeCommon(
   writer: BatchWriter,
   start: number,
   kind: number,
@@ -416,6 +439,9 @@ function headersSize(bytes: Uint8Array, start: number): number {
   return bytes[start + at.AT_HEADERS_SIZE] | (bytes[start + at.AT_HEADERS_SIZE + 1] << 8);
 }
 
+/** What a client says of a request that its worker is to know too. */
+const FLAGS_FORWARDED = Flag.RAW | Flag.STREAM | Flag.RESTART;
+
 /** Copies a REQUEST as it came, for a worker: one copy and the fields that the broker sets. */
 export function forwardRequest(
   writer: BatchWriter,
@@ -428,7 +454,7 @@ export function forwardRequest(
   const start = copyRecord(writer, record);
   const { bytes, view } = writer;
   bytes[start + at.AT_FLAGS] =
-    (bytes[start + at.AT_FLAGS] & Flag.RAW) | (attempt > 1 ? Flag.REDELIVERED : 0);
+    (bytes[start + at.AT_FLAGS] & FLAGS_FORWARDED) | (attempt > 1 ? Flag.REDELIVERED : 0);
   bytes[start + at.AT_B] = attempt;
   view.setUint32(start + at.AT_SLOT, slot, true);
   view.setUint32(start + at.AT_GENERATION, generation, true);
@@ -456,6 +482,15 @@ function copyRecord(writer: BatchWriter, record: HeldRecord): number {
   copyRange(record, record.size, writer, start);
   for (const frame of record.frames) writer.addFrame(frame);
   return start;
+}
+
+/**
+ * The bytes of a frame that came in, for one caller to keep. ZeroMQ cuts small frames out of what it read;
+ * larger ones have memory of their own already.
+ */
+export function ownFrame(frame: Uint8Array): Uint8Array {
+  if (frame.length < at.FRAME_BYTES_MIN) return copyOf(frame);
+  return new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
 }
 
 /** Bytes of their own: a Buffer's slice would be a view, and `from` takes half as long again. */

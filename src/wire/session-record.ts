@@ -12,6 +12,8 @@ export interface Hello {
   sessionHigh: number;
   concurrency: number;
   services: string[];
+  /** Queues that a worker takes tasks of; none if left out. */
+  queues?: string[];
   /** Whether it will move to the direct port that WELCOME may name. */
   canMove: boolean;
 }
@@ -33,8 +35,11 @@ export interface PeerError {
   reason: string;
 }
 
+/** A HELLO as it was read. */
+export type ReadHello = Hello & { queues: string[] };
+
 /** The HELLO that `reader` stands on, or what is wrong with it. */
-export function readHello(reader: BatchReader): Hello | string {
+export function readHello(reader: BatchReader): ReadHello | string {
   if (reader.size < at.HELLO_SIZE) return "HELLO too short";
   const { bytes, view } = reader;
   const start = reader.at;
@@ -46,24 +51,31 @@ export function readHello(reader: BatchReader): Hello | string {
   const sessionHigh = view.getUint32(start + 12, true);
   if (sessionLow === 0 && sessionHigh === 0) return "session must not be 0";
   const serviceCount = view.getUint16(start + 20, true);
+  const queueCount = view.getUint16(start + 22, true);
   const services: string[] = [];
+  const queues: string[] = [];
   const end = start + reader.size;
   let next = start + at.HELLO_SIZE;
-  for (let i = 0; i < serviceCount; i++) {
+  for (let i = 0; i < serviceCount + queueCount; i++) {
+    const isQueue = i >= serviceCount;
     if (next >= end || next + 1 + bytes[next] > end) return "services longer than the record";
     const name = readText(bytes, next + 1, bytes[next]);
-    if (name === undefined || !isServiceName(name)) return `service ${i} is not a valid name`;
-    services.push(name);
+    if (name === undefined || !isServiceName(name)) {
+      const which = isQueue ? `queue ${i - serviceCount}` : `service ${i}`;
+      return `${which} is not a valid name`;
+    }
+    (isQueue ? queues : services).push(name);
     next += 1 + bytes[next];
   }
   if (next !== end) return "bytes behind the services";
   const concurrency = view.getUint32(start + 16, true);
   const canMove = (bytes[start + at.AT_FLAGS] & at.HELLO_MOVES) !== 0;
-  return { role, sessionLow, sessionHigh, concurrency, services, canMove };
+  return { role, sessionLow, sessionHigh, concurrency, services, queues, canMove };
 }
 
 export function writeHello(writer: BatchWriter, hello: Hello): void {
-  const names = hello.services.map((name) => Buffer.from(name));
+  const { services, queues = [] } = hello;
+  const names = [...services, ...queues].map((name) => Buffer.from(name));
   const size = names.reduce((sum, name) => sum + 1 + name.length, at.HELLO_SIZE);
   const start = begin(writer, Kind.HELLO, size, hello.role, VERSION);
   const { bytes, view } = writer;
@@ -71,8 +83,8 @@ export function writeHello(writer: BatchWriter, hello: Hello): void {
   view.setUint32(start + 8, hello.sessionLow, true);
   view.setUint32(start + 12, hello.sessionHigh, true);
   view.setUint32(start + 16, hello.concurrency, true);
-  view.setUint16(start + 20, names.length, true);
-  view.setUint16(start + 22, 0, true);
+  view.setUint16(start + 20, services.length, true);
+  view.setUint16(start + 22, queues.length, true);
   let next = start + at.HELLO_SIZE;
   for (const name of names) {
     bytes[next] = name.length;

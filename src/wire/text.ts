@@ -1,3 +1,5 @@
+import { QUEUE_PREFIX } from "./layout.js";
+
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The text in these bytes, or undefined where they are not UTF-8. */
@@ -14,6 +16,11 @@ export function isServiceName(text: string): boolean {
   const bytes = Buffer.byteLength(text);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it looks for
   return bytes >= 1 && bytes <= 255 && !/[\u0000-\u001f\u007f]/.test(text);
+}
+
+/** What the core knows a queue by, among the services. */
+export function queueService(queue: string): string {
+  return QUEUE_PREFIX + queue;
 }
 
 /**

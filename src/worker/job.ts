@@ -4,13 +4,18 @@ import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { FRAME_BYTES_MIN, Flag } from "../wire/layout.js";
 import {
   copyOf,
+  ownFrame,
   type ExchangeId,
   type RequestRecord,
   requestIdBytes,
 } from "../wire/request-record.js";
 import { type Failed, refusedBody } from "./failed.js";
+import { StreamRun } from "./stream-run.js";
 
-/** Answers a request: what it returns, or resolves with, is the reply. */
+/**
+ * Answers a request: what it returns, or resolves with, is the reply. An async generator, or what else is
+ * an AsyncIterable, answers `client.stream()` with what it yields.
+ */
 export type Handler<Request = never, Reply = unknown> = (
   request: Request,
   context: RequestContext,
@@ -25,6 +30,15 @@ export interface ServiceOptions {
    */
   raw?: boolean;
 }
+
+/** A service as the worker has it. */
+export interface Service extends ServiceOptions {
+  /** Its handler is an async generator function: it can answer with a stream alone. */
+  isGenerator: boolean;
+}
+
+/** How long a stream of which nothing was sent yet waits to be asked for again over another connection. */
+const REJOIN_MS_MAX = 5_000;
 
 /** What a handler can know about the request it answers. */
 export interface RequestContext {
@@ -41,6 +55,9 @@ export interface RequestContext {
   readonly signal: AbortSignal;
 }
 
+/** What is to be answered, and so how: a task wants no reply. */
+export type JobKind = "request" | "task" | "survey";
+
 const NO_BYTES = new Uint8Array(0);
 const NO_HEADERS: Headers = Object.freeze({});
 
@@ -56,8 +73,13 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
+  readonly kind: JobKind = "request";
+  /** What its body is sealed as. */
+  protected readonly direction: "request" | "survey" = "request";
+  /** Where the client asked for a stream: what was granted and sent of it. */
+  readonly stream: StreamRun | undefined;
   readonly service: string;
-  readonly attempt: number;
+  attempt: number;
   readonly sessionLow: number;
   readonly sessionHigh: number;
   readonly sequence: number;
@@ -68,7 +90,7 @@ export class Job implements RequestContext, ExchangeId {
   readonly #bodyAt: number;
   readonly #bodyEnd: number;
   readonly #frames: readonly Uint8Array[];
-  readonly #headerBytes: Uint8Array;
+  protected readonly headerBytes: Uint8Array;
   readonly #isRaw: boolean;
   readonly #deadlineMs: number;
   readonly #startedMs: number;
@@ -81,7 +103,7 @@ export class Job implements RequestContext, ExchangeId {
   constructor(
     /** Where the answer goes; undefined once that connection is lost. */
     public link: Link | undefined,
-    readonly options: ServiceOptions,
+    readonly options: Service,
     record: RequestRecord,
     nowMs: number,
   ) {
@@ -93,12 +115,13 @@ export class Job implements RequestContext, ExchangeId {
     this.slot = record.slot;
     this.generation = record.generation;
     this.#isRaw = (record.flags & Flag.RAW) !== 0;
+    this.stream = (record.flags & Flag.STREAM) === 0 ? undefined : new StreamRun();
     const { held } = record;
     this.#bytes = held.bytes;
     this.#bodyAt = held.at + record.bodyOffset;
     this.#bodyEnd = held.at + held.size;
     this.#frames = held.frames;
-    this.#headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
+    this.headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
     this.#startedMs = nowMs;
     this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
   }
@@ -108,7 +131,7 @@ export class Job implements RequestContext, ExchangeId {
   }
 
   get headers(): Headers {
-    this.#headers ??= decodeHeaders(this.#headerBytes) ?? NO_HEADERS;
+    this.#headers ??= decodeHeaders(this.headerBytes) ?? NO_HEADERS;
     return this.#headers;
   }
 
@@ -149,9 +172,17 @@ export class Job implements RequestContext, ExchangeId {
   /** The broker, which tells of deadlines, is gone: the job keeps its own from here on. */
   keepDeadline(): void {
     this.link = undefined;
+    if (this.stream !== undefined) return this.#waitForLink(this.stream);
     if (this.#deadlineMs === Infinity) return;
     const leftMs = Math.min(Math.max(this.timeLeftMs, 0), 2 ** 31 - 1);
     this.#deadlineTimer ??= setTimeout(() => this.abort("deadline passed"), leftMs).unref();
+  }
+
+  /** What a stream has sent may be lost: only one that sent nothing can go on elsewhere. */
+  #waitForLink(stream: StreamRun): void {
+    if (stream.hasSent) return this.abort("connection lost");
+    stream.suspend();
+    this.#deadlineTimer ??= setTimeout(() => this.abort("connection lost"), REJOIN_MS_MAX).unref();
   }
 
   /** The handler is done. */
@@ -169,6 +200,10 @@ export class Job implements RequestContext, ExchangeId {
     this.slot = id.slot;
     this.generation = id.generation;
     this.link = link;
+    if (this.stream === undefined) return;
+    clearTimeout(this.#deadlineTimer);
+    this.#deadlineTimer = undefined;
+    this.stream.suspend();
   }
 
   /** The body's bytes; a view of the message that it came in, if it came as one piece. */
@@ -180,7 +215,12 @@ export class Job implements RequestContext, ExchangeId {
 
   /** Reads the body; says why it is refused, or undefined; at once, or later for a large one. */
   open(codec: Codec): Failed | undefined | Promise<Failed | undefined> {
-    const isRawService = this.options.raw === true;
+    const { isGenerator, raw } = this.options;
+    if (isGenerator && this.stream === undefined) {
+      const reason = `${this.service} answers with a stream; ask with client.stream()`;
+      return { status: "INVALID_ARGUMENT", reason };
+    }
+    const isRawService = raw === true;
     if (this.#isRaw !== isRawService) {
       return {
         status: "INVALID_ARGUMENT",
@@ -194,15 +234,22 @@ export class Job implements RequestContext, ExchangeId {
       this.body =
         this.#frames.length === 0
           ? copyOf(this.#bytes, this.#bodyAt, this.#bodyEnd)
-          : copyOf(this.#body);
+          : ownFrame(this.#body);
       return undefined;
     }
+    return this.openSealed(codec, this.#body);
+  }
+
+  protected openSealed(
+    codec: Codec,
+    bytes: Uint8Array,
+  ): Failed | undefined | Promise<Failed | undefined> {
     try {
-      const opened = codec.openRequestSoon(this.#body, {
+      const opened = codec.openRequestSoon(bytes, {
         service: this.service,
-        direction: "request",
+        direction: this.direction,
         requestId: requestIdBytes(this),
-        headers: this.#headerBytes,
+        headers: this.headerBytes,
       });
       if (opened instanceof Promise) return this.#openLarge(opened);
       this.#opened = opened;
@@ -239,10 +286,22 @@ export class Job implements RequestContext, ExchangeId {
       this.replyFlags = Flag.RAW;
       return undefined;
     }
-    const reply = opened.sealSoon(result);
+    const reply = this.sealReply(opened, result);
     if (reply instanceof Promise) return this.#sealLarge(opened, result, reply);
     this.reply = reply;
     return undefined;
+  }
+
+  protected sealReply(opened: OpenedRequest, result: unknown): Uint8Array | Promise<Uint8Array> {
+    return opened.sealSoon(result);
+  }
+
+  /** A part of a stream, or its end, sealed for its place. */
+  sealPart(value: unknown, place: Uint8Array): Uint8Array | Promise<Uint8Array> {
+    const opened = this.#opened;
+    if (opened === undefined) return rawPart(value);
+    const part = opened.sealSoon(value, place);
+    return part instanceof Promise ? sealedElse(part, () => opened.seal(value, place)) : part;
   }
 
   async #sealLarge(
@@ -250,18 +309,34 @@ export class Job implements RequestContext, ExchangeId {
     result: unknown,
     sealing: Promise<Uint8Array>,
   ): Promise<void> {
-    try {
-      this.reply = await sealing;
-    } catch (error) {
-      if (!(error instanceof CodecError) || error.code !== "THREAD_LOST") throw error;
-      // The handler has run, and may not run again; its result is here still.
-      this.reply = opened.seal(result);
-    }
+    this.reply = await sealedElse(sealing, () => opened.seal(result));
   }
 }
 
+/** What the codec's thread sealed, or, where it was lost with it, what `sealAgain` does. */
+async function sealedElse(
+  sealing: Promise<Uint8Array>,
+  sealAgain: () => Uint8Array,
+): Promise<Uint8Array> {
+  try {
+    return await sealing;
+  } catch (error) {
+    if (!(error instanceof CodecError) || error.code !== "THREAD_LOST") throw error;
+    // The handler has run, and may not run again; its result is here still.
+    return sealAgain();
+  }
+}
+
+/** A part in raw bytes; of the end, which may have none, too. */
+function rawPart(value: unknown): Uint8Array {
+  if (value === undefined) return NO_BYTES;
+  if (typeof value === "string") return Buffer.from(value);
+  if (value instanceof Uint8Array) return copyOf(value);
+  throw new TypeError(`a raw part must be bytes or text, got ${typeof value}`);
+}
+
 /** Why a body was not opened; what is not of its own making is thrown on. */
-function refusal(error: unknown): Failed {
+export function refusal(error: unknown): Failed {
   if (!(error instanceof CodecError)) throw error;
   return refusedBody("body", error);
 }

@@ -2,14 +2,20 @@ import type { Codec, CodecKey, Dictionary, ServiceKey } from "../codec/index.js"
 import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
 import { isServiceName } from "../wire/text.js";
-import type { Handler, RequestContext, ServiceOptions } from "./job.js";
+import type { Handler, RequestContext, Service, ServiceOptions } from "./job.js";
+import type { TaskHandler, TaskOptions } from "./task-job.js";
 
 /** How a worker connects and what it serves. */
 export interface WorkerOptions {
   /** Backends of the brokers, `tcp://host:port` or `ipc://path`. At least one. */
   brokers: readonly string[];
   /** The handlers by service name; an object with `handler` to say more about one. */
-  services: Readonly<Record<string, Handler | ServiceOptions>>;
+  services?: Readonly<Record<string, Handler | ServiceOptions>>;
+  /**
+   * The handlers by queue: each gets tasks that were pushed to it, which are done when it resolves and
+   * come again, here or elsewhere, when it rejects or the worker is lost. What it returns is dropped.
+   */
+  queues?: Readonly<Record<string, TaskHandler | TaskOptions>>;
   /**
    * Requests worked on at once, 1..65535. Default 8; 1 suits handlers that compute. "auto": found out
    * by how long they take, from 8 on, for handlers that wait for something else.
@@ -51,6 +57,8 @@ export interface WorkerOptions {
 export interface WorkerStats {
   received: number;
   replied: number;
+  /** Parts of streams sent. */
+  parts: number;
   failed: number;
   /** Requests that came again: answered from memory, or joined to their running handler. */
   repeated: number;
@@ -62,22 +70,44 @@ export interface WorkerStats {
   concurrency: number;
 }
 
-/** The services by name, checked. Throws TypeError for what is none. */
-export function readServices(services: WorkerOptions["services"]): Map<string, ServiceOptions> {
-  const entries = Object.entries(services ?? {});
-  if (entries.length === 0) throw new TypeError("services must name at least one handler");
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {}).constructor;
+
+/** The services and queues by name, checked. Throws TypeError for what is none. */
+export function readWork({ services, queues }: Pick<WorkerOptions, "services" | "queues">): {
+  services: Map<string, Service>;
+  queues: Map<string, Service>;
+} {
+  const work = {
+    services: readHandlers("services", services ?? {}),
+    // A task is a job like others, whose handler knows another context.
+    queues: readHandlers(
+      "queues",
+      (queues ?? {}) as unknown as NonNullable<WorkerOptions["services"]>,
+    ),
+  };
+  if (work.services.size + work.queues.size === 0) {
+    throw new TypeError("services must name at least one handler, or queues");
+  }
+  return work;
+}
+
+function readHandlers(
+  what: string,
+  handlers: NonNullable<WorkerOptions["services"]>,
+): Map<string, Service> {
   return new Map(
-    entries.map(([name, given]) => {
+    Object.entries(handlers).map(([name, given]) => {
       const service = typeof given === "function" ? { handler: given } : given;
       if (!isServiceName(name)) {
         throw new TypeError(
-          `services: a name must be 1..255 bytes without control characters, got ${JSON.stringify(name)}`,
+          `${what}: a name must be 1..255 bytes without control characters, got ${JSON.stringify(name)}`,
         );
       }
       if (typeof service?.handler !== "function") {
-        throw new TypeError(`services["${name}"] must be a function or have a handler`);
+        throw new TypeError(`${what}["${name}"] must be a function or have a handler`);
       }
-      return [name, service];
+      const isGenerator = service.handler instanceof AsyncGeneratorFunction;
+      return [name, { handler: service.handler, raw: service.raw === true, isGenerator }];
     }),
   );
 }

@@ -21,13 +21,19 @@ import {
   writeReply,
 } from "../wire/request-record.js";
 import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
+import { StreamCreditRecord, writePart } from "../wire/stream-record.js";
+import { writeSurveyFailed, writeSurveyReply } from "../wire/survey-record.js";
+import { writeTaskDone, writeTaskFailed } from "../wire/task-record.js";
 import { NameCache } from "../wire/text.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
-import { Job, type ServiceOptions } from "./job.js";
+import { Job, type JobKind, type Service } from "./job.js";
 import { JobTable } from "./job-table.js";
-import { readServices, type WorkerOptions, type WorkerStats } from "./options.js";
+import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
 import { Outcome, RecentReplies } from "./recent-replies.js";
+import { isAsyncIterable, type StreamRun } from "./stream-run.js";
+import { SurveyJob } from "./survey-job.js";
+import { TaskJob } from "./task-job.js";
 
 class Broker extends Membership {
   /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
@@ -37,9 +43,17 @@ class Broker extends Membership {
 const URGENT_JOBS_MAX = 4;
 const WAITING_MAX = 65_536;
 
+/** How each is told that there is no reply. */
+const failureWriters = {
+  request: writeFailure,
+  task: writeTaskFailed,
+  survey: writeSurveyFailed,
+} as const;
+
 /** Serves requests that brokers hand to it. */
 export class Worker {
-  readonly #services: ReadonlyMap<string, ServiceOptions>;
+  readonly #services: ReadonlyMap<string, Service>;
+  readonly #queues: ReadonlyMap<string, Service>;
   #concurrency: number;
   /** Finds `#concurrency` out, where it is not given. */
   readonly #auto: AutoConcurrency | undefined;
@@ -51,6 +65,7 @@ export class Worker {
   readonly #names = new NameCache();
   readonly #request = new RequestRecord();
   readonly #cancel = new CancelRecord();
+  readonly #streamCredit = new StreamCreditRecord();
   readonly #recent: RecentReplies;
   /** Jobs not answered yet, by request. */
   readonly #jobs = new JobTable();
@@ -61,13 +76,15 @@ export class Worker {
   #draining: Promise<void> | undefined;
   readonly #waiters = new Waiters();
   #isClosed = false;
-  readonly #stats = { received: 0, replied: 0, failed: 0, repeated: 0, refused: 0 };
+  readonly #stats = { received: 0, replied: 0, parts: 0, failed: 0, repeated: 0, refused: 0 };
 
   private constructor(options: WorkerOptions, codec: Codec) {
     this.#options = options;
     this.#codec = codec;
     this.#ownsCodec = options.codec === undefined;
-    this.#services = readServices(options.services);
+    const work = readWork(options);
+    this.#services = work.services;
+    this.#queues = work.queues;
     const { concurrency = 8, concurrencyMax = 256 } = options;
     wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
     if (concurrency === "auto") {
@@ -185,8 +202,9 @@ export class Worker {
     // A worker that leaves does not come back.
     if (this.#draining !== undefined) return undefined;
     const services = [...this.#services.keys()];
+    const queues = [...this.#queues.keys()];
     const concurrency = this.#concurrency;
-    return { role: Role.WORKER, ...this.#session, concurrency, services, canMove: true };
+    return { role: Role.WORKER, ...this.#session, concurrency, services, queues, canMove: true };
   }
 
   #onDown(broker: Broker): void {
@@ -209,8 +227,21 @@ export class Worker {
           this.#onRequest(broker, this.#request);
         }
         return;
+      case Kind.TASK:
+        if (this.#request.read(reader, this.#names) === undefined) {
+          this.#onRequest(broker, this.#request, "task");
+        }
+        return;
+      case Kind.SURVEY:
+        if (this.#request.read(reader, this.#names) === undefined) {
+          this.#onRequest(broker, this.#request, "survey");
+        }
+        return;
       case Kind.CANCEL:
         if (this.#cancel.read(reader) === undefined) this.#onCancel(broker, this.#cancel);
+        return;
+      case Kind.STREAM_CREDIT:
+        if (this.#streamCredit.read(reader) === undefined) this.#onGrant(this.#streamCredit);
         return;
       case Kind.BYE:
         broker.isDraining = false;
@@ -225,51 +256,78 @@ export class Worker {
 
   // --- a request: in, run, out ---
 
-  #onRequest(broker: Broker, record: RequestRecord): void {
+  #onRequest(broker: Broker, record: RequestRecord, kind: JobKind = "request"): void {
     this.#stats.received++;
     const { link } = broker;
     const { sessionLow, sessionHigh, sequence } = record;
     const nowMs = performance.now();
     const remembered = this.#recent.find(sessionLow, sessionHigh, sequence, nowMs);
-    if (remembered !== undefined) return this.#answerAgain(link, record, remembered);
+    if (remembered !== undefined) return this.#answerAgain(link, record, remembered, kind);
     const known = this.#jobs.find(record);
     if (known !== undefined) {
       this.#stats.repeated++;
+      if (known.stream?.hasSent === true) {
+        const reason = "its stream has begun, and cannot be taken up again";
+        return this.#refuse(link, record, { status: "ABORTED", reason });
+      }
       this.#supersede(known);
       known.rejoin(record, link);
       return;
     }
-    const service = this.#services.get(record.service);
+    const service = (kind === "task" ? this.#queues : this.#services).get(record.service);
     if (service === undefined) {
-      return this.#refuse(link, record, {
-        status: "NOT_FOUND",
-        reason: `this worker does not serve ${record.service}`,
-      });
+      const reason = `this worker does not serve ${record.service}`;
+      return this.#refuse(link, record, { status: "NOT_FOUND", reason }, kind);
     }
     if (this.#draining !== undefined || this.#waiting.length - this.#waitingHead >= WAITING_MAX) {
-      writeFailure(link.writer, record, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
+      const write = failureWriters[kind];
+      write(link.writer, record, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
       link.flushSoon(true);
       return;
     }
-    const job = new Job(link, service, record, nowMs);
+    const job =
+      kind === "request"
+        ? new Job(link, service, record, nowMs)
+        : this.#otherJob(kind, link, service, record, nowMs);
     this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) this.#run(job);
     else this.#waiting.push(job);
+  }
+
+  #otherJob(
+    kind: "task" | "survey",
+    link: Link,
+    service: Service,
+    record: RequestRecord,
+    nowMs: number,
+  ): Job {
+    if (kind === "task") return new TaskJob(link, service, record, nowMs);
+    return new SurveyJob(link, service, record, nowMs, this.#session);
   }
 
   /** Nobody waits for this attempt of `job` any more, but its credit is spent until it is answered. */
   #supersede(job: Job): void {
     const { link } = job;
     if (link?.isOpen !== true) return;
-    writeFailure(link.writer, job, 0, Status.ABORTED, "asked again over another connection", 0);
+    const write = failureWriters[job.kind];
+    write(link.writer, job, 0, Status.ABORTED, "asked again over another connection", 0);
     link.flushSoon(true);
   }
 
   /** A request that ran already: what came of it. */
-  #answerAgain(link: Link, id: ExchangeId, outcome: { flags: number; body: Uint8Array }): void {
+  #answerAgain(
+    link: Link,
+    id: ExchangeId,
+    outcome: { flags: number; body: Uint8Array },
+    kind: JobKind,
+  ): void {
     this.#stats.repeated++;
-    if ((outcome.flags & Outcome.NOT_KEPT) !== 0) {
-      const reason = "it has run; its reply was too large to remember";
+    if (kind === "task") {
+      // Of tasks only those that were done are remembered.
+      writeTaskDone(link.writer, id);
+      link.flushSoon(true);
+    } else if ((outcome.flags & Outcome.NOT_KEPT) !== 0) {
+      const reason = "it has run; its reply was a stream, or too large to remember";
       this.#refuse(link, id, { status: "ABORTED", reason });
     } else if ((outcome.flags & Outcome.FAILED) !== 0) {
       this.#refuse(link, id, JSON.parse(Buffer.from(outcome.body).toString()) as Failed);
@@ -306,7 +364,15 @@ export class Worker {
     job.hasBegun = true;
     if (this.#auto !== undefined) this.#begin(this.#auto, job);
     const result = job.options.handler(job.body as never, job);
+    if (job.stream !== undefined) return this.#stream(job, job.stream, result);
     return isThenable(result) ? sealLater(job, result) : job.seal(result);
+  }
+
+  /** Answers who asked for a stream; with a reply, as one part, where the handler has no more than that. */
+  async #stream(job: Job, stream: StreamRun, result: unknown): Promise<void> {
+    const parts = await result;
+    if (!isAsyncIterable(parts)) return job.seal(parts);
+    await stream.run(job, parts, () => this.#stats.parts++);
   }
 
   async #settle(job: Job, rest: Promise<void>): Promise<void> {
@@ -336,7 +402,9 @@ export class Worker {
   #ran(job: Job, failed: Failed | undefined): void {
     this.#runningCount--;
     this.#answer(job, failed);
-    if (this.#auto !== undefined && failed === undefined) this.#adapt(this.#auto, job);
+    // How long a stream takes is its reader's affair too.
+    if (this.#auto !== undefined && failed === undefined && job.stream === undefined)
+      this.#adapt(this.#auto, job);
     this.#runNext();
     this.#closeCodec();
   }
@@ -382,20 +450,34 @@ export class Worker {
     this.#jobs.delete(job);
     if (failed === undefined) {
       this.#stats.replied++;
-      this.#remember(job, job.replyFlags, job.reply);
-    } else if (job.hasBegun && !job.isAborted) {
+      // A survey does not come again.
+      if (job.kind !== "survey") {
+        if (job.stream?.end === undefined) this.#remember(job, job.replyFlags, job.reply);
+        else this.#remember(job, Outcome.NOT_KEPT, job.reply);
+      }
+    } else if (job.hasBegun && !job.isAborted && job.kind === "request") {
       // One that was stopped is not done: its client may only have lost its connection, and asks again.
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
       const bytes = REPLY_SIZE + job.reply.length;
       if (failed !== undefined) {
-        this.#refuse(link, job, failed);
+        this.#refuse(link, job, failed, job.kind);
+      } else if (job.kind === "task") {
+        writeTaskDone(link.writer, job);
+        link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       } else if (bytes > link.recordMax) {
         const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
-        this.#refuse(link, job, { status: "INTERNAL", reason });
+        this.#refuse(link, job, { status: "INTERNAL", reason }, job.kind);
+      } else if (job.stream?.end !== undefined) {
+        writePart(link.writer, job, job.replyFlags, job.stream.end, job.reply);
+        link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       } else {
-        writeReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
+        if (job.kind === "survey") {
+          writeSurveyReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
+        } else {
+          writeReply(link.writer, job, job.replyFlags, job.serviceTimeUs, job.reply);
+        }
         link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
       }
     }
@@ -407,9 +489,15 @@ export class Worker {
     this.#recent.add(sessionLow, sessionHigh, sequence, flags, bytes, job.endedMs);
   }
 
-  #refuse(link: Link, id: ExchangeId, { status, reason, retryAfterMs = 0 }: Failed): void {
+  #refuse(
+    link: Link,
+    id: ExchangeId,
+    { status, reason, retryAfterMs = 0 }: Failed,
+    kind: JobKind = "request",
+  ): void {
     this.#stats.failed++;
-    writeFailure(link.writer, id, 0, Status[status], reason, retryAfterMs);
+    const write = failureWriters[kind];
+    write(link.writer, id, 0, Status[status], reason, retryAfterMs);
     link.flushSoon(this.#jobs.size <= URGENT_JOBS_MAX);
   }
 
@@ -420,6 +508,11 @@ export class Worker {
     if (onError !== undefined) queueMicrotask(() => onError(error, job));
     if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
     return explain(error, this.#codec.isSealed);
+  }
+
+  #onGrant(record: StreamCreditRecord): void {
+    const job = this.#jobs.find(record);
+    if (job?.isSameAttempt(record)) job.stream?.grant(record.partsMax, record.bytesMax);
   }
 
   #onCancel(broker: Broker, record: CancelRecord): void {

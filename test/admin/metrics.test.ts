@@ -39,6 +39,18 @@ it("counts outcomes by service and status, names never served under none", async
   ]);
 });
 
+it("counts parts of streams by service, and shows how many are open", async () => {
+  const services = [serviceOf("a", { streams: 2, parts: 7 }), serviceOf("b")];
+  const text = await read({ services });
+  expect(lines(text, "wasmq_stream_parts_total")).toEqual([
+    'wasmq_stream_parts_total{service="a"} 7',
+  ]);
+  expect(lines(text, "wasmq_service_streams{")).toEqual([
+    'wasmq_service_streams{service="a"} 2',
+    'wasmq_service_streams{service="b"} 0',
+  ]);
+});
+
 it("shows the present state alone, however often and by how many it is read", async () => {
   const metrics = new Metrics();
   const of = (name: string, OK: number) =>

@@ -7,7 +7,7 @@ export function timesOf(...buckets: [number | null, number][]): Times {
 }
 
 export function countsOf(counts: Partial<ServiceCounts> = {}): ServiceCounts {
-  return { outcomes: {}, wait: timesOf(), service: timesOf(), ...counts };
+  return { outcomes: {}, wait: timesOf(), service: timesOf(), parts: 0, ...counts };
 }
 
 export function serviceOf(name: string, service: Partial<ServiceState> = {}): ServiceState {
@@ -17,6 +17,7 @@ export function serviceOf(name: string, service: Partial<ServiceState> = {}): Se
     queued: 0,
     queuedBytes: 0,
     inFlight: 0,
+    streams: 0,
     workers: 1,
     credits: 4,
     oldestWaitMs: 0,
@@ -45,6 +46,8 @@ export function stateOf(state: Partial<BrokerState>): BrokerState {
     },
     services: [],
     other: countsOf(),
+    tasks: { counts: { pushed: 0 }, queues: [] },
+    surveys: { started: 0 },
     topics: { subscriptions: 0 },
     topicCounts: { published: 0 },
     counts: { requests: 0 },

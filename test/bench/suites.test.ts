@@ -14,6 +14,18 @@ test("suite core has every scenario, and what was asked was answered", () => {
   expect(rows.filter((row) => row.isMet !== undefined).length).toBe(1 + 6);
 });
 
+test("suite pubsub: every event is heard by everyone, whoever carries it", () => {
+  const { rows } = report("pubsub");
+  const measured = rows.filter(({ absent }) => absent === undefined);
+  expect(new Set(measured.map(({ scenario }) => scenario)).size).toBe(3);
+  for (const row of measured) {
+    expectPositive(row, ["eventsPerSecond", "sent"]);
+    expect(row).toMatchObject({ answered: row.sent, wrong: 0 });
+  }
+  expect(rows.filter(({ contender }) => contender === "wasmq").length).toBe(3);
+  expect(rows.filter(({ contender }) => contender === "PUB/SUB").length).toBe(3);
+});
+
 test("suite overload: each request has its outcome, whatever is offered, and none is held at the end", () => {
   const { rows } = report("overload");
   expect(rows.length).toBe(1);

@@ -1,5 +1,6 @@
 import { Dealer, Reply, Request } from "zeromq";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
 import { message, workerHello } from "./fake-port.js";
@@ -76,8 +77,12 @@ describe("whoever may", () => {
     await startWorker();
     const client = await connect();
     const bodies = Array.from({ length: 5000 }, (_, index) => Buffer.from(`body ${index}`));
-    const replies = await Promise.all(bodies.map((body) => client.request("echo", body, raw)));
-    expect(replies.map(String)).toEqual(bodies.map(String));
+    // Not all at once: that would be an overload.
+    while (bodies.length > 0) {
+      const wave = bodies.splice(0, 100);
+      const replies = await Promise.all(wave.map((body) => client.request("echo", body, raw)));
+      expect(replies.map(String)).toEqual(wave.map(String));
+    }
     const large = Buffer.alloc(3_000_000, "x");
     expect((await client.request<Uint8Array>("echo", large, raw)).length).toBe(large.length);
     expect(events).toEqual([]);
@@ -274,6 +279,37 @@ describe("the access file taken anew", () => {
     expect(client.stats.resent).toBe(0);
   });
 
+  test("ends subscriptions that a key may have no longer, and keeps the others", async () => {
+    const listener = { subscribe: ["prices.>", "news.*"], publish: [">"] };
+    broker.reloadAccess(accessOf({ client: listener }));
+    const client = await connect();
+    const heard = async (pattern: string) => {
+      const topics: string[] = [];
+      for await (const { topic } of client.subscribe(pattern)) {
+        topics.push(topic);
+        if (topics.length === 2) break;
+      }
+      return topics;
+    };
+    await expect(heard("orders.>")).rejects.toThrow(
+      "PERMISSION_DENIED: client may not subscribe orders.>",
+    );
+    await expect(heard(">")).rejects.toThrow("PERMISSION_DENIED");
+    const [prices, news] = [heard("prices.eu.*"), heard("news.*")];
+    await eventually("both are there", () => broker.stats.topics.subscriptions === 2);
+    await client.publish("prices.eu.a", 1);
+    await client.publish("news.a", 1);
+    broker.reloadAccess(
+      accessOf({ client: { subscribe: ["prices.eu.*"], publish: ["prices.>"] } }),
+    );
+    await expect(news).rejects.toThrow("PERMISSION_DENIED: client may not subscribe news.*");
+    await expect(client.publish("news.a", 1, { confirm: true })).rejects.toThrow(
+      "PERMISSION_DENIED: client may not publish news.a",
+    );
+    await client.publish("prices.eu.b", 1);
+    expect(await prices).toEqual(["prices.eu.a", "prices.eu.b"]);
+  });
+
   test("what is none changes nothing", async () => {
     await startWorker();
     const client = await connect();
@@ -305,6 +341,19 @@ test("two brokers of one process have each their own keys and access", async () 
   } finally {
     await other.broker.close({ timeoutMs: 0 });
   }
+});
+
+test("the last broker of a process may close, and the next one start at once", async () => {
+  await broker.close({ timeoutMs: 0 });
+  for (let i = 0; i < 300; i++) {
+    const zap = Zap.acquire();
+    expect(zap).toBe(Zap.acquire());
+    zap.release();
+    zap.release();
+  }
+  ({ broker, events } = await startBroker());
+  await startWorker();
+  expect(String(await (await connect()).request("echo", Buffer.from("x"), raw))).toBe("x");
 });
 
 const wrong: [string, object, string][] = [

@@ -193,6 +193,20 @@ describe("version 0.2", () => {
     expect(toClient("req")).toEqual([["", "alone"]]);
   });
 
+  it("forgets what was gathered for one that has gone", () => {
+    worker("w", "MDPW02", 1, "default");
+    client("req", "", "x");
+    const { address } = taken("w");
+    worker("w", "MDPW02", 3, address, "", "one");
+    leave("frontend", "req");
+    worker("w", "MDPW02", 3, address, "", "two");
+    worker("w", "MDPW02", 4, address, "", "end");
+    expect(stale()).toBe(0);
+    client("other", "", "y");
+    worker("w", "MDPW02", 4, taken("w").address, "", "its own");
+    expect(toClient("other")).toEqual([["", "its own"]]);
+  });
+
   it("ends a gathered reply that grows too large, and takes the worker's next", () => {
     stage.close();
     stage = new Stage({ recordBytesMax: 1000 }, times);

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Client, Worker } from "../../build/index.js";
+import { settleBrokerConfig } from "../../build/cli/broker-config.js";
 import { type Ended, Stage } from "./processes.js";
 
 const ANY = "tcp://127.0.0.1:0";
@@ -30,6 +31,19 @@ describe("what a broker listens on", () => {
     expect(ready).toMatchObject({ level: "info", frontend: [expect.stringMatching(REAL)] });
     expect(ready.backend).toEqual([expect.stringMatching(REAL)]);
     expect(running.stderr).toBe("");
+  });
+
+  it("has places for plain PUB and SUB sockets at home, elsewhere where they are named", async () => {
+    const here = settleBrokerConfig({}, {});
+    expect([here.xsub, here.xpub]).toEqual([["tcp://127.0.0.1:5561"], ["tcp://127.0.0.1:5562"]]);
+    const none = settleBrokerConfig({ xsub: ["none"] }, { WASMQ_XPUB: "none" });
+    expect([none.xsub, none.xpub]).toEqual([undefined, undefined]);
+    const elsewhere = settleBrokerConfig({ frontend: [ANY] }, { WASMQ_XPUB: ANY });
+    expect([elsewhere.xsub, elsewhere.xpub]).toEqual([undefined, [ANY]]);
+    const flags = ["--frontend", ANY, "--backend", ANY, "--xsub", ANY, "--xpub", ANY];
+    const ready = await stage.brokerJs(flags).logged("ready");
+    expect(ready.xsub).toEqual([expect.stringMatching(REAL)]);
+    expect(ready.xpub).toEqual([expect.stringMatching(REAL)]);
   });
 
   it("takes several endpoints, tcp and ipc", async () => {
@@ -95,10 +109,14 @@ describe("what a broker refuses to start with", () => {
     ["an address of another machine", ["--frontend", "tcp://192.0.2.1:0"], /tcp:\/\/192\.0\.2\.1/],
     [
       "an unknown host",
-      ["--frontend", "tcp://no.invalid:0"],
+      ["--frontend", "tcp://no.invalid:0", "--insecure"],
       /tcp:\/\/no\.invalid:0: no such host/,
     ],
-    ["one for workers", ["--backend", "tcp://no.invalid:0"], /tcp:\/\/no\.invalid:0: no such host/],
+    [
+      "one for workers",
+      ["--backend", "tcp://no.invalid:0", "--insecure"],
+      /tcp:\/\/no\.invalid:0: no such host/,
+    ],
     [
       "a missing config file",
       ["--config", "/nowhere/x.json"],

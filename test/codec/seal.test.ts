@@ -360,7 +360,10 @@ test.each([
   [{ ...context, service: "" }, "context.service must be 1..65535 bytes, got 0"],
   [{ ...context, service: "x".repeat(65_536) }, "1..65535 bytes, got 65536"],
   [{ ...context, service: "\ud800" }, "lone surrogate"],
-  [{ ...context, direction: "up" }, 'context.direction must be "request" or "reply", got up'],
+  [
+    { ...context, direction: "up" },
+    "context.direction must be one of request, reply, event, task, survey, got up",
+  ],
   [{ ...context, requestId: "x" }, "context.requestId must be a Uint8Array, got string"],
   [{ ...context, requestId: hex("00") }, "context.requestId must be 16 bytes, got 1"],
   [{ ...context, headers: {} }, "context.headers must be a Uint8Array, got object"],

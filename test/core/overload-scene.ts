@@ -178,6 +178,12 @@ export class OverloadScene {
       part: () => {
         throw new Error("a part");
       },
+      streamPart: () => {
+        throw new Error("a part of a stream");
+      },
+      grant: () => {
+        throw new Error("a grant");
+      },
       fail: (peer, sequence, status: StatusCode, _reason, retryAfterMs) => {
         if (status !== Status.RESOURCE_EXHAUSTED || retryAfterMs <= 0) {
           throw new Error(`status ${status}, retry after ${retryAfterMs}`);

@@ -32,9 +32,9 @@ class Line {
     return slot;
   }
 
-  /** Whose requests come out, in order. */
-  clients(count: number): number[] {
-    return Array.from({ length: count }, () => this.requests.client[this.queue.take(0, 0)]);
+  /** Whose requests come out, in order, while so many are served each millisecond. */
+  clients(count: number, ratePerMs = 0): number[] {
+    return Array.from({ length: count }, () => this.requests.client[this.queue.take(0, ratePerMs)]);
   }
 
   priorities(count: number): number[] {
@@ -188,13 +188,13 @@ test("any pushes, takes and removals: counts as recounted, order within a client
 });
 
 /** What each client gets of so many bytes taken, while all of them have requests waiting. */
-function bytesShared(sizes: readonly number[], bytes: number): number[] {
+function bytesShared(sizes: readonly number[], bytes: number, ratePerMs = 0): number[] {
   const line = new Line();
   const shares = sizes.map(() => 0);
   for (const [client, size] of sizes.entries())
-    for (let i = 0; i < 3; i++) line.push(client, 4, size);
+    for (let i = 0; i < 40; i++) line.push(client, 4, size);
   for (let taken = 0; taken < bytes; ) {
-    const slot = line.queue.take(0, 0);
+    const slot = line.queue.take(0, ratePerMs);
     const client = line.requests.client[slot];
     shares[client] += line.requests.bytes[slot];
     taken += line.requests.bytes[slot];
@@ -221,16 +221,35 @@ test("a small request counts as the quantum: 1 MiB bodies get 16 times the bytes
 
 test("over any sizes, no client falls behind another by more than one request and one turn", () => {
   const sizes = fc.array(fc.integer({ min: 1, max: 200_000 }), { minLength: 2, maxLength: 6 });
+  // The quanta of a turn while so many are served each millisecond.
+  const turns = fc.constantFrom({ ratePerMs: 0, quanta: 1 }, { ratePerMs: 1000, quanta: 16 });
   fc.assert(
-    fc.property(sizes, (each) => {
-      const shares = bytesShared(each, 20_000_000).map((share, client) => {
+    fc.property(sizes, turns, (each, { ratePerMs, quanta }) => {
+      const shares = bytesShared(each, 20_000_000, ratePerMs).map((share, client) => {
         return (share / each[client]) * Math.max(each[client], defaultLimits.fairQuantumBytes);
       });
-      const most = Math.max(...each, defaultLimits.fairQuantumBytes);
+      const most = Math.max(...each, defaultLimits.fairQuantumBytes * quanta);
       expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(2 * most);
     }),
     { numRuns: 50 },
   );
+});
+
+test("fast requests go in runs of a client, as long as the run and the round are short", () => {
+  const runs = (clientCount: number, ratePerMs: number) => {
+    const line = new Line();
+    for (let client = 1; client <= clientCount; client++) {
+      for (let i = 0; i < 40; i++) line.push(client);
+    }
+    // The first turn began before anything was known of the rate.
+    const order = line.clients(33, ratePerMs);
+    const from = order.indexOf(2);
+    return order.slice(from).findIndex((client) => client !== 2);
+  };
+  expect(runs(2, 0.9)).toBe(1);
+  expect(runs(3, 10)).toBe(5);
+  expect(runs(3, 1000)).toBe(16);
+  expect(runs(200, 16)).toBe(4);
 });
 
 test("what a client had too much of is not forgotten while others wait", () => {

@@ -1,6 +1,6 @@
 // A stage for the core: a recording Effects sink, and commands in one line each.
 // An effect reads like `dispatch w10 c1#7`: peer 10 is handed request 7 of client 1.
-import type { Command, Effects } from "../../build/core/command.js";
+import type { Command, Effects, StreamPart } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import { type Limits, PRIORITY_DEFAULT, resolveLimits } from "../../build/core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../../build/core/service-rules.js";
@@ -19,6 +19,7 @@ export interface Ask {
   attempts?: number;
   priority?: number;
   bytes?: number;
+  stream?: "once" | "restart";
 }
 
 export class Scene {
@@ -68,7 +69,8 @@ export class Scene {
   ask(peer: number, sequence: number, ask: Ask = {}): string[] {
     const { service = "echo", timeoutMs = 0, attempts = 0, bytes = 10 } = ask;
     const { priority = PRIORITY_DEFAULT } = ask;
-    const request = { peer, sequence, service, timeoutMs, attempts, priority, bytes };
+    const { stream } = ask;
+    const request = { peer, sequence, service, timeoutMs, attempts, priority, bytes, stream };
     this.#asking = `c${peer}#${sequence}`;
     return this.do({ kind: "request", ...request });
   }
@@ -103,6 +105,24 @@ export class Scene {
       retryAfterMs: 0,
       untouched,
     });
+  }
+
+  /** The worker that has a stream sends part `index` of it, or its end. */
+  streamPart(peer: number, sequence: number, index: number, change: Partial<StreamPart> = {}) {
+    return this.streamPartFor(this.attempt(peer, sequence), index, change);
+  }
+
+  streamPartFor(
+    { worker, slot, generation }: Attempt,
+    index: number,
+    change: Partial<StreamPart> = {},
+  ): string[] {
+    const part = { slot, generation, index, isLast: false, bytes: 10, ...change };
+    return this.do({ kind: "stream-part", peer: worker, ...part });
+  }
+
+  grant(peer: number, sequence: number, partsMax: number, bytesMax = 1000): string[] {
+    return this.do({ kind: "stream-credit", peer, sequence, partsMax, bytesMax });
   }
 
   cancel(peer: number, sequence: number): string[] {
@@ -148,6 +168,12 @@ export class Scene {
         if (!this.#name(slot).startsWith(`c${client}#`)) throw new Error("to the wrong client");
         add(`part ${this.#name(slot)}`);
       },
+      streamPart: (client, slot) => {
+        if (!this.#name(slot).startsWith(`c${client}#`)) throw new Error("to the wrong client");
+        add(`stream-part ${this.#name(slot)}`);
+      },
+      grant: (worker, slot, partsMax, bytesMax) =>
+        add(`grant w${worker} ${this.#name(slot)} ${partsMax} ${bytesMax}`),
       fail: (client, sequence, status, reason, retryAfterMs, attempts) => {
         this.lastRetryAfterMs = retryAfterMs;
         this.lastAttempts = attempts;

@@ -1,6 +1,7 @@
 // The model's books of one broker, kept from the commands and the effects alone, with plain lists and scans.
 import type { Core } from "../../build/core/core.js";
 import type { Limits } from "../../build/core/limits.js";
+import type { StreamBook } from "./stream-model.ts";
 
 /** One accepted request, as the model knows it. */
 export interface ModelRequest {
@@ -21,6 +22,8 @@ export interface ModelRequest {
   /** A worker gave it back, and it waits to be handed out again. */
   returned: boolean;
   outcomes: number;
+  /** Where parts answer it. */
+  readonly stream: StreamBook | undefined;
   released: boolean;
 }
 

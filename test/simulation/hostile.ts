@@ -16,6 +16,11 @@ export function forge(world: World, random: Random): void {
     connection.up({ kind: "part", ...lie, isPassedOn: random.chance(50), isForged: true });
     return;
   }
+  if (random.chance(30)) {
+    const part = { index: random.below(3), isLast: random.chance(40), bytes: 1 };
+    connection.up({ kind: "stream-part", ...lie, ...part, id: "forged", run: 0, isForged: true });
+    return;
+  }
   if (random.chance(60)) {
     connection.up({ kind: "reply", ...lie, id: "forged", isForged: true });
     return;
@@ -60,6 +65,8 @@ export function strangers(world: World, random: Random): void {
       { kind: "leave", peer: 99 },
       { kind: "cancel", peer: worker, sequence: 1 },
       { kind: "credit", peer: client, concurrency: 1 },
+      { kind: "stream-credit", peer: client, sequence: random.below(20), partsMax: 9, bytesMax: 9 },
+      { kind: "stream-credit", peer: worker, sequence: 1, partsMax: 1, bytesMax: 1 },
       { kind: "reply", peer: client, ...lie },
       ...(worker === 99 ? [] : [{ kind: "join-client", peer: worker } as const]),
       ...(client === 99

@@ -22,6 +22,8 @@ function checkRequests(books: Books): void {
   must(requests.count <= limits.requestsMax, "more requests than requestsMax");
   must(requests.bytesHeld === sum(live), `bytes ${requests.bytesHeld}, not ${sum(live)}`);
   must(requests.bytesHeld <= limits.requestBytesMax, "more bytes than requestBytesMax");
+  const streams = live.filter(({ stream }) => stream !== undefined).length;
+  must(core.streams.count === streams, `${core.streams.count} streams, not ${streams}`);
   const isReduced = [...books.credits.values()].some(
     ({ credit }) => credit < limits.clientInFlightMax,
   );

@@ -1,8 +1,10 @@
 // npm run simulate: runs seeds of the simulation, and reports a failure with what replays it.
 import { parseArgs } from "node:util";
 import { Core } from "../../build/core/core.js";
+import { Topics } from "../../build/core/topics/topics.js";
 import type { CoreClass } from "./model.ts";
 import { loadMutant, mutants, requireMutant } from "./mutants.ts";
+import { simulateTopics } from "./topics.ts";
 import { Failure, STEPS_DEFAULT, shrink, simulate } from "./simulate.ts";
 
 const USAGE = `usage: npm run simulate -- [options]
@@ -10,6 +12,7 @@ const USAGE = `usage: npm run simulate -- [options]
   --seed S         the seed, or the first of them, default 1
   --seeds COUNT    how many seeds, default 1
   --steps N        steps of each before it heals, default ${STEPS_DEFAULT}
+  --topics         publish and subscribe in place of requests
   --mutant NAME    runs the core with this bug in it
   --list-mutants   the bugs there are
   --help`;
@@ -22,6 +25,7 @@ export async function main(args: string[]): Promise<number> {
       seed: { type: "string", default: "1" },
       seeds: { type: "string", default: "1" },
       steps: { type: "string", default: String(STEPS_DEFAULT) },
+      topics: { type: "boolean", default: false },
       mutant: { type: "string" },
       "list-mutants": { type: "boolean", default: false },
       help: { type: "boolean", default: false },
@@ -35,6 +39,7 @@ export async function main(args: string[]): Promise<number> {
   const count = whole("--seeds", values.seeds, 1);
   const steps = whole("--steps", values.steps, 0);
   const { mutant } = values;
+  if (values.topics) return runTopics(first, count, steps);
   const core = mutant === undefined ? Core : await loadMutant(requireMutant(mutant));
   for (let seed = first; seed < first + count; seed++) {
     try {
@@ -43,6 +48,20 @@ export async function main(args: string[]): Promise<number> {
     } catch (error) {
       if (!(error instanceof Failure)) throw error;
       return report(core, error, mutant);
+    }
+  }
+  return 0;
+}
+
+function runTopics(first: number, count: number, steps: number): number {
+  for (let seed = first; seed < first + count; seed++) {
+    try {
+      const { digest } = simulateTopics(Topics, seed, steps);
+      say(`seed ${seed}, ${steps} steps, topics: effects ${digest}`);
+    } catch (error) {
+      console.error((error as Error).message);
+      console.error(`\nreplay: npm run simulate -- --topics --seed ${seed} --steps ${steps}`);
+      return 1;
     }
   }
   return 0;

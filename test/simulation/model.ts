@@ -10,6 +10,7 @@ import { checkAll } from "./invariants.ts";
 import { type Log, must } from "./log.ts";
 import { checkChoice, checkOrder } from "./order.ts";
 import { isOverdue, mayBeGivenUp, mayBeStale, refusalOf } from "./refusals.ts";
+import { hasBegun, isBound, newStream, StreamModel } from "./stream-model.ts";
 
 /** The core to be run: that of build/, or a mutant of it. */
 export type CoreClass = new (...parameters: ConstructorParameters<typeof Core>) => Core;
@@ -36,6 +37,7 @@ export class Model implements Effects {
   #answered: ModelRequest | undefined;
   /** Of which this step brings a part. */
   #partial: ModelRequest | undefined;
+  readonly #streams: StreamModel;
   /** Requests whose worker left in this step and of which nothing was heard yet. */
   #lost: ModelRequest[] = [];
   #refusals: string[] = [];
@@ -52,6 +54,7 @@ export class Model implements Effects {
     readonly log: Log,
     readonly sink: Effects,
   ) {
+    this.#streams = new StreamModel((event) => log.meet(event));
     this.core = new CoreUnderTest(this, limits, nowMs);
     this.books = new Books(this.core, limits, services, nowMs, (event) => log.meet(event));
   }
@@ -95,6 +98,7 @@ export class Model implements Effects {
     this.#asked = undefined;
     this.#answered = undefined;
     this.#partial = undefined;
+    this.#streams.begin();
     this.#isRefusalDue = undefined;
     this.#refusals = [];
     this.#stale = 0;
@@ -108,6 +112,7 @@ export class Model implements Effects {
       case "request":
         return this.#expectRequest(command);
       case "part":
+      case "stream-part":
       case "reply":
       case "failure": {
         const worker = this.books.workers.get(command.peer);
@@ -120,6 +125,11 @@ export class Model implements Effects {
           if (attempt.request.where !== "in flight") return;
           this.#partial = attempt.request;
           if (command.isPassedOn) attempt.request.attemptsMax = attempt.request.attempts;
+          return;
+        }
+        const isEnd = command.kind !== "stream-part" || command.isLast;
+        if (command.kind === "stream-part" && !this.#streams.expectPart(attempt, command)) {
+          if (isEnd) worker!.held.delete(command.slot);
           return;
         }
         worker!.held.delete(command.slot);
@@ -161,6 +171,13 @@ export class Model implements Effects {
       case "drain": {
         const worker = this.books.workers.get(command.peer);
         if (worker !== undefined) worker.draining = true;
+        return;
+      }
+      case "stream-credit": {
+        const request = this.books.live.get(`${command.peer}#${command.sequence}`);
+        if (request === undefined) return;
+        const isRefused = this.#streams.expectCredit(request, command);
+        if (isRefused) this.#isRefusalDue = Status.INVALID_ARGUMENT;
         return;
       }
       case "leave":
@@ -209,6 +226,7 @@ export class Model implements Effects {
       returned: false,
       outcomes: 0,
       released: false,
+      stream: ask.stream === undefined ? undefined : newStream(ask.stream),
     };
   }
 
@@ -256,6 +274,7 @@ export class Model implements Effects {
     must(this.#asked === undefined || this.#asked.slot >= 0, "neither handed out nor held");
     must(this.#answered === undefined, "an answer came and went nowhere");
     must(this.#partial === undefined, "a part came and went nowhere");
+    this.#streams.settle();
   }
 
   // --- effects ---
@@ -283,6 +302,7 @@ export class Model implements Effects {
     request.attempts++;
     request.returned = false;
     worker.held.set(slot, { request, slot, generation, aborted: false });
+    this.#streams.onDispatch(request);
     this.sink.dispatch(peer, slot);
   }
 
@@ -296,6 +316,7 @@ export class Model implements Effects {
       this.#asked.returned = false;
       return;
     }
+    must(!isBound(request), `${request.name} is given back in mid-stream`);
     // Given back: by a worker that left, in the order handed out, or that drains.
     must(request.where === "in flight", `${request.name} held twice`);
     if (this.#lost.length > 0) {
@@ -344,12 +365,30 @@ export class Model implements Effects {
   reply(client: number, slot: number): void {
     this.#effect(`reply ${client} ${slot}`);
     const request = this.#placed(slot);
-    must(this.#command?.kind === "reply" && this.#command.slot === slot, "a reply out of nowhere");
+    const command = this.#command;
+    const isReply = command?.kind === "reply" || command?.kind === "stream-part";
+    must(isReply && command.slot === slot, "a reply out of nowhere");
     must(this.#answered === request, `${request.name} got the reply of another`);
     must(request.client === client, `the reply to ${request.name} went to ${client}`);
     this.#answered = undefined;
     this.#outcome(request);
     this.sink.reply(client, slot);
+  }
+
+  streamPart(client: number, slot: number): void {
+    this.#effect(`stream-part ${client} ${slot}`);
+    const request = this.#placed(slot);
+    must(request.client === client, `a part of ${request.name} went to ${client}`);
+    this.#streams.onPart(request);
+    this.sink.streamPart(client, slot);
+  }
+
+  grant(peer: number, slot: number, partsMax: number, bytesMax: number): void {
+    this.#effect(`grant ${peer} ${slot} ${partsMax} ${bytesMax}`);
+    const request = this.#placed(slot);
+    must(this.books.workers.get(peer)?.held.get(slot)?.request === request, "not its worker's");
+    this.#streams.onGrant(request, partsMax, bytesMax);
+    this.sink.grant(peer, slot, partsMax, bytesMax);
   }
 
   part(client: number, slot: number): void {
@@ -386,7 +425,7 @@ export class Model implements Effects {
       return;
     }
     const command = this.#command;
-    const isUntouched = command?.kind === "failure" && command.untouched;
+    const isUntouched = command?.kind === "failure" && command.untouched && !hasBegun(request);
     // What its worker gives up untouched does not count as an attempt.
     const made = request.attempts - (this.#answered === request && isUntouched ? 1 : 0);
     must(attempts === made, `${name} failed after ${made} attempts, said to be ${attempts}`);
@@ -396,13 +435,16 @@ export class Model implements Effects {
 
   /** Whether a request may end so now. */
   #isDue(request: ModelRequest, status: StatusCode): boolean {
+    if (this.#streams.takeBroken(request)) return status === Status.INTERNAL;
     if (this.#answered === request) {
       this.#answered = undefined;
       return this.#command?.kind === "failure" && this.#command.status === status;
     }
     if (this.#lost[0] === request) {
       this.#lost.shift();
-      return status === Status.UNAVAILABLE && request.attempts === request.attemptsMax;
+      const isDue = request.attempts === request.attemptsMax || isBound(request);
+      if (isBound(request)) this.log.meet("stream lost");
+      return status === Status.UNAVAILABLE && isDue;
     }
     if (this.books.nowMs >= request.deadlineMs) return status === Status.DEADLINE_EXCEEDED;
     if (this.#command === undefined) return mayBeGivenUp(this.books, request, status);

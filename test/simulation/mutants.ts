@@ -108,7 +108,42 @@ export const mutants: readonly Mutant[] = [
     "core.js",
     "requests.attemptsMax[slot] = requests.attempt[slot];",
     ";",
-    60,
+    240,
+  ),
+  mutant(
+    "stream-grant-not-checked",
+    "streams.js",
+    'if (this.parts >= this.partsMax)\n            return "more parts than were granted";',
+    "",
+    400,
+  ),
+  mutant("stream-bytes-not-counted", "streams.js", "this.bytes += bytes;", "", 400),
+  mutant("stream-order-not-checked", "streams.js", "if (index !== next)", "if (false)", 400),
+  mutant(
+    "stream-part-after-its-end",
+    "core.js",
+    "if (requests.state[slot] === ABANDONED) {\n            if (isLast)",
+    "if (false) {\n            if (isLast)",
+  ),
+  mutant(
+    "stream-goes-on-elsewhere",
+    "core.js",
+    "this.streams.at(slot)?.isBound !== true",
+    "true",
+    400,
+  ),
+  mutant(
+    "stream-grant-of-the-last-attempt",
+    "streams.js",
+    "this.partsBefore = this.parts;",
+    "",
+    400,
+  ),
+  mutant(
+    "stream-grant-not-told",
+    "core.js",
+    "if (stream.partsMax > stream.partsBefore)",
+    "if (false)",
   ),
   mutant(
     "wrong-byte-count",
@@ -143,7 +178,16 @@ export function requireMutant(name: string): Mutant {
 }
 
 /** The core with `mutant` in it. */
-export async function loadMutant({ name, file, find, replace }: Mutant): Promise<CoreClass> {
+export async function loadMutant(mutant: Mutant): Promise<CoreClass> {
+  const { Core } = await loadMutated(mutant, "core.js");
+  return Core as CoreClass;
+}
+
+/** What `entry` of the core exports, with this bug in it. */
+export async function loadMutated(
+  { name, file, find, replace }: Mutant,
+  entry: string,
+): Promise<Record<string, unknown>> {
   const build = fileURLToPath(new URL("../../build/", import.meta.url));
   const folder = mkdtempSync(join(tmpdir(), "wqm-"));
   try {
@@ -159,9 +203,8 @@ export async function loadMutant({ name, file, find, replace }: Mutant): Promise
       path,
       text.replace(find, () => replace),
     );
-    const url = pathToFileURL(join(folder, "core", "core.js")).href;
-    const module = await import(/* @vite-ignore */ url);
-    return module.Core;
+    const url = pathToFileURL(join(folder, "core", entry)).href;
+    return await import(/* @vite-ignore */ url);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

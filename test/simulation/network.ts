@@ -26,6 +26,19 @@ export type Upward =
       untouched: boolean;
       retryAfterMs: number;
     }
+  | {
+      kind: "stream-part";
+      isForged?: boolean;
+      slot: number;
+      generation: number;
+      index: number;
+      isLast: boolean;
+      bytes: number;
+      /** What is in it: the request, and which run of its handler. */
+      id: string;
+      run: number;
+    }
+  | { kind: "stream-credit"; sequence: number; partsMax: number; bytesMax: number }
   | { kind: "credit"; concurrency: number }
   | { kind: "drain" }
   | { kind: "gone" };
@@ -41,6 +54,13 @@ export interface Question {
   attempts: number;
   priority: number;
   bytes: number;
+  stream?: "once" | "restart" | undefined;
+}
+
+/** Where a part stands: in which run of the handler, and as which of its parts. */
+export interface Place {
+  run: number;
+  index: number;
 }
 
 /** What a broker says to an end. `down` is the end's own notice that the connection is lost. */
@@ -48,7 +68,9 @@ export type Downward =
   | { kind: "welcome"; inFlightMax: number }
   | { kind: "dispatch"; question: Question; slot: number; generation: number; deadlineMs: number }
   | { kind: "abort"; slot: number; generation: number }
-  | { kind: "reply"; sequence: number; id: string }
+  | { kind: "reply"; sequence: number; id: string; end?: Place | undefined }
+  | { kind: "stream-part"; sequence: number; id: string; place: Place; bytes: number }
+  | { kind: "grant"; slot: number; generation: number; partsMax: number; bytesMax: number }
   | { kind: "fail"; sequence: number; status: StatusCode }
   | { kind: "bye" }
   | { kind: "drain" }

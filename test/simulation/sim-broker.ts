@@ -5,7 +5,7 @@ import type { Limits } from "../../build/core/limits.js";
 import type { StatusCode } from "../../build/base/status.js";
 import { type Log, must } from "./log.ts";
 import { type CoreClass, Model } from "./model.ts";
-import type { Connection, Question, Upward } from "./network.ts";
+import type { Connection, Place, Question, Upward } from "./network.ts";
 
 /** What a peer may be owed before it is given up as one that does not read. */
 const OWED_MAX = 8;
@@ -29,6 +29,8 @@ export class SimBroker implements Effects {
   /** What the message being handled brought. */
   #question: Question | undefined;
   #replyId = "";
+  #place: Place | undefined;
+  #bytes = 0;
 
   constructor(
     CoreUnderTest: CoreClass,
@@ -90,6 +92,11 @@ export class SimBroker implements Effects {
       case "reply":
         this.#replyId = message.id;
         break;
+      case "stream-part":
+        this.#replyId = message.id;
+        this.#place = { run: message.run, index: message.index };
+        this.#bytes = message.bytes;
+        break;
       default:
     }
     if (message.kind === "failure") {
@@ -98,6 +105,7 @@ export class SimBroker implements Effects {
       if (message.kind !== "hello-worker") this.model.step({ ...message, peer: index }, nowMs);
     }
     this.#question = undefined;
+    this.#place = undefined;
   }
 
   /** Whether an answer is that of an attempt which this peer has now. */
@@ -172,7 +180,19 @@ export class SimBroker implements Effects {
 
   reply(client: number, slot: number): void {
     const sequence = this.model.core.requests.sequence[slot];
-    this.#send(client, { kind: "reply", sequence, id: this.#replyId });
+    this.#send(client, { kind: "reply", sequence, id: this.#replyId, end: this.#place });
+  }
+
+  streamPart(client: number, slot: number): void {
+    const sequence = this.model.core.requests.sequence[slot];
+    const place = this.#place as Place;
+    const part = { id: this.#replyId, place, bytes: this.#bytes };
+    this.#send(client, { kind: "stream-part", sequence, ...part });
+  }
+
+  grant(worker: number, slot: number, partsMax: number, bytesMax: number): void {
+    const generation = this.model.core.requests.generation[slot];
+    this.#send(worker, { kind: "grant", slot, generation, partsMax, bytesMax });
   }
 
   /** These clients have no use for parts: what the core makes of them is all that counts. */

@@ -3,13 +3,17 @@
 import { Status, statusName } from "../../build/base/status.js";
 import type { Ledger } from "./ledger.ts";
 import { must } from "./log.ts";
-import type { Connection, Downward, Question } from "./network.ts";
+import type { Connection, Downward, Place, Question } from "./network.ts";
 
 interface Pending {
   readonly question: Question;
   readonly deadlineMs: number;
   /** Where it was sent; undefined while it waits to be. */
   connection: Connection | undefined;
+  /** Of a stream: what was granted where it was last sent, what came of that, and where the next part stands. */
+  granted: number;
+  arrived: number;
+  place: Place | undefined;
 }
 
 /** Its side of one broker. */
@@ -59,7 +63,9 @@ export class SimClient {
     const question = { ...ask, id, session: this.session, sequence };
     const timeoutMs = ask.timeoutMs === 0 ? 10_000 : ask.timeoutMs;
     this.ledger.asked(id, ask.attempts || attemptsDefault);
-    this.pending.set(sequence, { question, deadlineMs: nowMs + timeoutMs, connection: undefined });
+    const deadlineMs = nowMs + timeoutMs;
+    const flow = { granted: 0, arrived: 0, place: undefined };
+    this.pending.set(sequence, { question, deadlineMs, connection: undefined, ...flow });
     this.sendWaiting(nowMs);
     return id;
   }
@@ -75,7 +81,34 @@ export class SimClient {
       this.ledger.sent(question.id);
       const timeoutMs = question.timeoutMs === 0 ? 0 : Math.max(1, Math.ceil(deadlineMs - nowMs));
       pending.connection.up({ kind: "request", ...question, timeoutMs });
+      pending.granted = 0;
+      pending.arrived = 0;
+      pending.place = undefined;
+      if (question.stream !== undefined) this.grant(question.sequence, 2);
     }
+  }
+
+  /** Reads on: so many parts more may come. */
+  grant(sequence: number, count: number): void {
+    const pending = this.pending.get(sequence);
+    if (pending?.connection === undefined) return;
+    pending.granted += count;
+    const { granted: partsMax } = pending;
+    pending.connection.up({ kind: "stream-credit", sequence, partsMax, bytesMax: partsMax * 4 });
+  }
+
+  /** A part of the run that is being read is the next of it; of another run it is the first. */
+  #onPart(pending: Pending, id: string, place: Place): void {
+    const { question } = pending;
+    must(id === question.id, `${question.id} got a part of ${id}`);
+    must(question.stream !== undefined, `${question.id} got a part, and is no stream`);
+    const expected = pending.place ?? place;
+    if (place.run !== expected.run) {
+      must(question.stream === "restart", `${question.id} began anew unasked`);
+    }
+    const next = pending.place === undefined || place.run !== expected.run ? 0 : expected.index + 1;
+    must(place.index === next, `${question.id}: part ${place.index} came, ${next} is next`);
+    pending.place = place;
   }
 
   /** The broker with the fewest of ours that may have another. */
@@ -134,6 +167,13 @@ export class SimClient {
         return;
       case "down":
         return this.#onDown(link, nowMs);
+      case "stream-part": {
+        const pending = this.pending.get(message.sequence);
+        if (pending === undefined || pending.connection !== connection) return;
+        this.#onPart(pending, message.id, message.place);
+        must(++pending.arrived <= pending.granted, `${message.id}: more parts than granted`);
+        return;
+      }
       case "reply":
       case "fail": {
         const pending = this.pending.get(message.sequence);
@@ -146,6 +186,7 @@ export class SimClient {
             message.id === pending.question.id,
             `${pending.question.id} got ${message.id}'s reply`,
           );
+          if (message.end !== undefined) this.#onPart(pending, message.id, message.end);
           this.#end(pending, statusName(Status.OK));
         }
         return this.sendWaiting(nowMs);
@@ -159,8 +200,10 @@ export class SimClient {
     for (const pending of [...this.pending.values()]) {
       if (pending.connection !== link.connection) continue;
       pending.connection = undefined;
+      // Parts of it are with the reader.
+      if (pending.place !== undefined) this.#end(pending, "UNAVAILABLE");
       // It may have run: whoever allowed one attempt does not want another.
-      if (pending.question.attempts === 1) this.#end(pending, "UNAVAILABLE");
+      else if (pending.question.attempts === 1) this.#end(pending, "UNAVAILABLE");
     }
     link.connection = undefined;
     link.isWelcome = false;

@@ -26,7 +26,15 @@ interface Job {
   isAborted: boolean;
   /** Its handler does not end by itself: only once it is told to. */
   readonly isStuck: boolean;
+  /** Of a stream: what it may send, what it has sent, and which run of the handler this is. */
+  partsMax: number;
+  bytesMax: number;
+  sent: number;
+  sentBytes: number;
+  readonly run: number;
 }
+
+let runCount = 0;
 
 export interface WorkerOptions {
   concurrency: number;
@@ -78,6 +86,14 @@ export class SimWorker {
           if (isIt && job.link === link) job.isAborted = true;
         }
         return;
+      case "grant":
+        for (const job of this.jobs.values()) {
+          if (job.link !== link || job.slot !== message.slot) continue;
+          if (job.generation !== message.generation) continue;
+          job.partsMax = Math.max(job.partsMax, message.partsMax);
+          job.bytesMax = Math.max(job.bytesMax, message.bytesMax);
+        }
+        return;
       case "bye":
         link.isDrained = true;
         return;
@@ -108,13 +124,16 @@ export class SimWorker {
     const known = this.jobs.get(id);
     if (known !== undefined) {
       this.ledger.remembered();
+      // What it sent is lost: it cannot be taken up again.
+      if (known.sent > 0) return this.#fail(link, slot, generation, Status.ABORTED, false);
       // Nobody waits there any more, but a credit is spent until it is answered.
       this.#fail(known.link, known.slot, known.generation, Status.ABORTED, false);
-      Object.assign(known, { link, slot, generation });
+      Object.assign(known, { link, slot, generation, partsMax: 0, bytesMax: 0 });
       return;
     }
     if (this.isDraining) return this.#fail(link, slot, generation, Status.UNAVAILABLE, true);
-    const state = { hasBegun: false, isAborted: false, isStuck };
+    const flow = { partsMax: 0, bytesMax: 0, sent: 0, sentBytes: 0, run: ++runCount };
+    const state = { hasBegun: false, isAborted: false, isStuck, ...flow };
     this.jobs.set(id, { question, link, slot, generation, deadlineMs, ...state });
     this.#runNext(nowMs);
   }
@@ -152,6 +171,32 @@ export class SimWorker {
     link?.connection?.up({ kind: "part", slot, generation, isPassedOn });
   }
 
+  /** Streams that run and whose readers are there. */
+  streaming(): Job[] {
+    return [...this.jobs.values()].filter(
+      (job) => job.hasBegun && job.question.stream !== undefined && job.link !== undefined,
+    );
+  }
+
+  /** A handler yields, if it may. */
+  yieldPart(job: Job, bytes: number): void {
+    if (job.isAborted || job.sent >= job.partsMax || job.sentBytes >= job.bytesMax) return;
+    this.#sendPart(job, job.sent++, false, bytes);
+    job.sentBytes += bytes;
+  }
+
+  /** A worker with a fault: a part that is not the next, or that was not granted. */
+  yieldWrong(job: Job, index: number, isLast: boolean): void {
+    job.sent++;
+    this.#sendPart(job, index, isLast, 1);
+  }
+
+  #sendPart(job: Job, index: number, isLast: boolean, bytes: number): void {
+    const { link, slot, generation, run, question } = job;
+    const part = { slot, generation, index, isLast, bytes, id: question.id, run };
+    link?.connection?.up({ kind: "stream-part", ...part });
+  }
+
   /** A handler ends: with a reply, or with the failure given. */
   finish(job: Job, status: StatusCode, untouched: boolean, nowMs: number): void {
     const { session, sequence, id } = job.question;
@@ -160,6 +205,7 @@ export class SimWorker {
     this.#memory.add(session, 0, sequence, flags, NO_BYTES, nowMs);
     const { link, slot, generation } = job;
     if (status !== Status.OK) this.#fail(link, slot, generation, status, untouched);
+    else if (job.question.stream !== undefined) this.#sendPart(job, job.sent, true, 1);
     else link?.connection?.up({ kind: "reply", slot, generation, id });
     this.#runNext(nowMs);
   }
@@ -178,8 +224,10 @@ export class SimWorker {
   #onDown(link: WorkerLink): void {
     for (const [id, job] of this.jobs) {
       if (job.link !== link) continue;
-      if (job.hasBegun) job.link = undefined;
-      else this.jobs.delete(id);
+      if (!job.hasBegun) this.jobs.delete(id);
+      job.link = undefined;
+      job.partsMax = 0;
+      if (job.sent > 0) job.isAborted = true;
     }
     link.connection = undefined;
     link.isWelcome = false;

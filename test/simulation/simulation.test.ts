@@ -18,6 +18,7 @@ const EVENTS = [
   ...["fail INVALID_ARGUMENT", "fail INTERNAL"],
   "stale",
   ...["refuse UNAUTHENTICATED", "refuse INVALID_ARGUMENT", "refuse PERMISSION_DENIED"],
+  ...["stream-part", "grant", "stream ended", "stream broken"],
   ...["resent", "remembered", "unread", "healed", "probed"],
 ];
 
@@ -34,6 +35,10 @@ test(`the core keeps its promises over ${seeds.length} seeds`, { timeout: 600_00
   if (seeds.length < 100) return;
   for (const event of EVENTS) {
     expect(met.get(event) ?? 0, event).toBeGreaterThan(seeds.length / 10);
+  }
+  // These take a death in mid-stream, and another worker in time.
+  for (const event of ["stream lost", "stream begun anew"]) {
+    expect(met.get(event) ?? 0, event).toBeGreaterThan(seeds.length / 100);
   }
   // Told each 100 ms at most, and a seed's time is short.
   expect(met.get("credit") ?? 0, "credit").toBeGreaterThan(0);

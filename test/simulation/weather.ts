@@ -11,6 +11,7 @@ export class Weather {
   /** How fast time goes by beside what happens. */
   readonly #pace: number;
   readonly #priorities: readonly number[];
+  readonly #hasStreams: boolean;
   readonly #mixture: [number, () => void][];
   readonly #total: number;
 
@@ -20,6 +21,7 @@ export class Weather {
     this.#pace = random.pick([1 / 32, 1 / 4, 1]);
     // All the levels, or a few at which queues stand.
     this.#priorities = random.pick([[0, 1, 2, 3, 4, 5, 6, 7], [4], [4, 5]]);
+    this.#hasStreams = random.chance(40);
     this.#mixture = this.#mix();
     this.#total = this.#mixture.reduce((sum, [weight]) => sum + weight, 0);
   }
@@ -40,6 +42,7 @@ export class Weather {
     const world = this.#world;
     const some = (weight: number) => weight * random.pick([0, 1, 1, 4]);
     const rare = (weight: number) => weight * random.pick([0, 0, 1, 3]);
+    const streams = Number(this.#hasStreams);
     return [
       [random.pick([700, 1000, 1400]), () => world.deliver()],
       [random.pick([200, 400, 600]), () => this.#ask()],
@@ -49,6 +52,9 @@ export class Weather {
       [some(30), () => forge(world, random)],
       [15, () => strangers(world, random)],
       [some(30), () => this.#part()],
+      [streams * random.pick([50, 150]), () => this.#yield()],
+      [streams * random.pick([50, 150]), () => this.#readOn()],
+      [streams * random.pick([0, 10, 30]), () => this.#yieldWrong()],
       [some(30), () => this.#cancel()],
       [some(10), () => this.#repeat()],
       [some(15), () => this.#credit()],
@@ -85,12 +91,15 @@ export class Weather {
     const { clients, limits, nowMs } = this.#world;
     const client = random.pick(clients);
     if (client.isStopped) return;
+    const kinds = this.#hasStreams ? ([undefined, "once", "restart"] as const) : [undefined];
+    const stream = random.pick(kinds);
     const ask = {
       service: random.chance(90) ? random.pick(SERVICES.slice(0, 3)) : "typo",
-      timeoutMs: random.pick([0, 1, 3, 8, 20.5, 60, 9_999]),
+      timeoutMs: random.pick(stream === undefined ? [0, 1, 3, 8, 20.5, 60, 9_999] : [60, 9_999]),
       attempts: random.below(4),
       priority: random.chance(97) ? random.pick(this.#priorities) : 8,
       bytes: random.chance(97) ? random.below(60) : 61,
+      stream,
     };
     client.ask(ask, limits.attemptsDefault, nowMs);
   }
@@ -110,12 +119,52 @@ export class Weather {
     worker.part(job, this.#random.chance(50));
   }
 
+  #streaming() {
+    return this.#world.workers.flatMap((worker) =>
+      worker.isStopped ? [] : worker.streaming().map((job) => ({ worker, job })),
+    );
+  }
+
+  /** Wherever it may be, a part is made. */
+  #yield(): void {
+    for (const { worker, job } of this.#streaming()) {
+      worker.yieldPart(job, 1 + this.#random.below(9));
+    }
+  }
+
+  #yieldWrong(): void {
+    const random = this.#random;
+    const ready = this.#streaming();
+    if (ready.length === 0) return;
+    const { worker, job } = random.pick(ready);
+    if (random.chance(50)) {
+      worker.yieldWrong(job, job.sent + random.below(2), random.chance(20));
+      return;
+    }
+    // Beyond what was granted.
+    for (let sent = -1; sent < job.sent; ) {
+      sent = job.sent;
+      worker.yieldPart(job, 1 + random.below(9));
+    }
+    worker.yieldWrong(job, job.sent, false);
+  }
+
+  /** All read on. */
+  #readOn(): void {
+    for (const { client, sequence } of this.#pending()) {
+      if (client.pending.get(sequence)?.question.stream === undefined) continue;
+      client.grant(sequence, 1 + this.#random.below(2));
+    }
+  }
+
   #finish(): void {
     const random = this.#random;
     const world = this.#world;
     const ready = this.#running();
     if (ready.length === 0) return;
     const { worker, job } = random.pick(ready);
+    // They take longer than others.
+    if (job.question.stream !== undefined && random.chance(80)) return;
     const status = random.chance(75)
       ? Status.OK
       : random.pick([Status.INTERNAL, Status.UNAVAILABLE, Status.ABORTED]);

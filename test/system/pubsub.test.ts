@@ -126,6 +126,20 @@ describe("publish and subscribe", () => {
     expect(Buffer.compare((await take(raw, 1))[0].body, body)).toBe(0);
   });
 
+  it("has 10,000 subscriptions of one client, each with its own events", async () => {
+    const [publisher, reader] = [await connect(), await connect()];
+    const all = Array.from({ length: 10_000 }, (_, i) => reader.subscribe<number>(`t.${i}.x`));
+    await all[9999].ready();
+    expect(broker.stats.topics.subscriptions).toBe(10_000);
+    const heard = Promise.all(all.map((each) => take(each, 2)));
+    for (const round of [0, 10_000]) {
+      for (let i = 0; i < 10_000; i++) await publisher.publish(`t.${i}.x`, i + round);
+    }
+    for (const [i, events] of (await heard).entries()) {
+      expect(bodies(events)).toEqual([i, i + 10_000]);
+    }
+  });
+
   it("refuses what is no topic, pattern, body or option", async () => {
     const client = await connect();
     for (const topic of ["", "a.*", "a..b", "a\n", "x".repeat(256)]) {

@@ -96,6 +96,17 @@ function failure(r) {
 
 const cancel = (r) => record(19, 0, r.status, 0, id(r));
 
+const place = ({ isLast, index, run }) => [u8(0), u8(isLast ? 1 : 0), u16(0), u32(0), u64(index), u64(run)];
+
+function part(r) {
+  const inline = isInline(r.body);
+  return record(r.isLast ? 26 : 24, r.flags, 0, 0, [
+    ...id(r), u32(0), u8(0), u8(inline ? 0 : r.body.length), u16(r.headersSize ?? 24), ...place(r), ...(inline ? r.body : []),
+  ]);
+}
+
+const streamCredit = (r) => record(25, 0, 0, 0, [...id(r), u64(r.partsMax), u64(r.bytesMax)]);
+
 // --- PROTOCOL 6 ---
 
 const event = (kind) => (r) => {
@@ -120,7 +131,8 @@ const taken = (r) => record(35, 128, 0, 0, [u32(r.taken), u32(0)]);
 const makers = { PUBLISH: event(32), EVENT: event(35), PUBLISHED: published, SUBSCRIBE: subscribe,
   SUBSCRIBED: subscribed(33), UNSUBSCRIBED: subscribed(34), UNSUBSCRIBE: unsubscribe, TAKEN: taken, ASK: ask,
   HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye, PING: ping,
-  REQUEST: request, REPLY: reply, FAILURE: failure, CANCEL: cancel };
+  REQUEST: request, REPLY: reply, FAILURE: failure, CANCEL: cancel,
+  STREAM_PART: part, STREAM_END: part, STREAM_CREDIT: streamCredit };
 
 /** A record as the file shows it: u64 as 16 hexadecimal digits, sequences in decimal, bodies in hex. */
 function shown(kind, fields) {
@@ -128,8 +140,8 @@ function shown(kind, fields) {
   const out = { kind };
   for (const [name, value] of Object.entries(fields)) {
     if (["inline", "tail"].includes(name)) continue;
-    if (["session", "broker", "publisher"].includes(name)) out[name] = u64Text(value);
-    else if (name === "sequence") out[name] = String(value);
+    if (["session", "broker", "publisher", "run"].includes(name)) out[name] = u64Text(value);
+    else if (["sequence", "index", "partsMax", "bytesMax"].includes(name)) out[name] = String(value);
     else if (name === "body") out[name] = value.map(hex);
     else out[name] = value;
   }
@@ -149,6 +161,7 @@ const basic = { ...plain, session, sequence: 1n, priority: 4, attempts: 0, timeo
   service: "orders.price", headers: [], body: [bytesOf("hello")] };
 const answer = { ...plain, session, sequence: 1n, serviceTimeUs: 0, headers: [], body: [bytesOf("42")] };
 const large = Buffer.alloc(8192, 0xa5);
+const piece = { ...plain, session, sequence: 1n, isLast: false, index: 0n, run: 0x0123456789abcdefn, body: [bytesOf("one")] };
 const publication = { flags: 0, publisher: session, sequence: 1n, number: 0, dropped: 0, topic: "orders.eu", body: [bytesOf("hello")] };
 const listening = { subscription: 1, pattern: "orders.>", whenFull: 0, queueMax: 1, wantsRetained: true };
 const unicode = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["кто", "Ποιος 誰 🦉"], ["empty", ""]];
@@ -191,6 +204,14 @@ const records = [
     ["FAILURE", { ...plain, flags: 4, session, sequence: 9n, slot: 1, generation: 2, status: 14, attempts: 0, retryAfterMs: 0, reason: "ухожу" }]]),
   valid("CANCEL of a client", "client -> broker", [["CANCEL", { ...plain, session, sequence: 2n ** 32n, status: 1 }]]),
   valid("CANCEL to a worker", "broker -> worker", [["CANCEL", { ...plain, session, sequence: 1n, slot: 8, generation: 9, status: 4 }]]),
+  valid("REQUEST for a stream that may begin anew, to a worker", "broker -> worker", [
+    ["REQUEST", { ...basic, flags: 24, slot: 5, generation: 6, attempts: 1 }]]),
+  valid("STREAM_CREDIT of a client", "client -> broker", [["STREAM_CREDIT", { ...plain, session, sequence: 1n, partsMax: 32n, bytesMax: 1048576n }]]),
+  valid("STREAM_CREDIT to a worker, the most", "broker -> worker", [
+    ["STREAM_CREDIT", { ...plain, session, sequence: 1n, slot: 5, generation: 6, partsMax: 2n ** 53n - 1n, bytesMax: 2n ** 53n - 1n }]]),
+  valid("STREAM_PART, the first", "worker -> broker", [["STREAM_PART", { ...piece, slot: 5, generation: 6 }]]),
+  valid("STREAM_PART with its body as a frame, RAW", "broker -> client", [["STREAM_PART", { ...piece, flags: 1, index: 2n ** 53n - 1n, body: [large] }]]),
+  valid("STREAM_END", "broker -> client", [["STREAM_END", { ...piece, isLast: true, index: 3n, body: [Buffer.alloc(0)] }]]),
   valid("several records, two of them with frames", "client -> broker", [
     ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }],
     ["REQUEST", { ...basic, sequence: 1n, body: [large] }],
@@ -231,7 +252,7 @@ const forwards = [
   {
     name: "REQUEST, first attempt",
     to: { slot: 6, generation: 7, attempt: 1, timeoutMs: 480 },
-    from: [hex(batch([request({ ...basic, flags: 0xff, headers: unicode, attempts: 3 })]))],
+    from: [hex(batch([request({ ...basic, flags: 0xe7, headers: unicode, attempts: 3 })]))],
     sent: [hex(batch([request({ ...basic, flags: 1, headers: unicode, attempts: 1, slot: 6, generation: 7, timeoutMs: 480 })]))],
   },
   {
@@ -239,6 +260,18 @@ const forwards = [
     to: { slot: 0xfffffffe, generation: 0xffffffff, attempt: 3, timeoutMs: 1 },
     from: [batch([request({ ...basic, body: [large] })]), large].map(hex),
     sent: [batch([request({ ...basic, body: [large], flags: 2, attempts: 3, slot: 0xfffffffe, generation: 0xffffffff, timeoutMs: 1 })]), large].map(hex),
+  },
+  {
+    name: "REQUEST for a stream",
+    to: { slot: 6, generation: 7, attempt: 2, timeoutMs: 480 },
+    from: [hex(batch([request({ ...basic, flags: 0xfd })]))],
+    sent: [hex(batch([request({ ...basic, flags: 27, attempts: 2, slot: 6, generation: 7, timeoutMs: 480 })]))],
+  },
+  {
+    name: "STREAM_PART",
+    to: { session: session.toString(16).padStart(16, "0"), sequence: "5" },
+    from: [hex(batch([part({ ...piece, flags: 7, session: 99n, sequence: 98n, slot: 6, generation: 7, index: 4n })]))],
+    sent: [hex(batch([part({ ...piece, flags: 1, sequence: 5n, index: 4n })]))],
   },
   {
     name: "REPLY",
@@ -327,6 +360,18 @@ const malformed = [
   bad("FAILURE of a status that is none", worker, [batch([failure({ ...answer, status: 2, retryAfterMs: 0, reason: "" })])], [err(3, 0)], { malformed: 1, stale: 1 }),
   bad("FAILURE whose reason is longer than the record", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reason: "abc", reasonSize: 4 })])], [err(3, 0)], { malformed: 1, stale: 1 }),
   bad("FAILURE whose reason is no UTF-8", worker, [batch([failure({ ...answer, status: 13, retryAfterMs: 0, reasonBytes: Buffer.from([0xff]) })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("STREAM_PART for an attempt that is none", worker, [batch([part(piece)])], [], { stale: 1 }),
+  bad("STREAM_END for an attempt that is none", worker, [batch([part({ ...piece, isLast: true })])], [], { stale: 1 }),
+  bad("STREAM_PART too short", worker, [batch([record(24, 0, 0, 0, id(answer))])], [err(3, 0)], { malformed: 1 }),
+  bad("STREAM_PART with no place", worker, [batch([record(24, 0, 0, 0, [...id(piece), u32(0), u32(0)])])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("STREAM_PART with the place of an end", worker, [batch([record(24, 0, 0, 0, [...id(piece), u32(0), u16(0), u16(24), ...place({ ...piece, isLast: true })])])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("STREAM_PART of index 2^53", worker, [batch([part({ ...piece, index: 2n ** 53n })])], [err(3, 0)], { malformed: 1, stale: 1 }),
+  bad("STREAM_CREDIT for what is not in flight", client, [batch([streamCredit({ ...basic, partsMax: 1n, bytesMax: 1n })])], [], {}),
+  bad("STREAM_CREDIT too short", client, [batch([record(25, 0, 0, 0, id(basic))])], [err(3, 0)], { malformed: 1 }),
+  bad("STREAM_CREDIT of 2^53 parts", client, [batch([streamCredit({ ...basic, partsMax: 2n ** 53n, bytesMax: 1n })])], [err(3, 0)], { malformed: 1 }),
+  bad("STREAM_CREDIT of another session", client, [batch([streamCredit({ ...basic, session: 1n, partsMax: 1n, bytesMax: 1n })])], [err(7, 0)], { role: 1 }),
+  bad("STREAM_CREDIT of a worker", worker, [batch([streamCredit({ ...basic, partsMax: 1n, bytesMax: 1n })])], [err(7, 0)], { role: 1 }),
+  bad("STREAM_PART of a client", client, [batch([part(piece)])], [err(7, 0)], { role: 1 }),
   bad("kind 0", client, [batch([record(0, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),
   bad("a reserved kind behind a good record", client, [batch([cancel({ ...basic, status: 1 }), record(57, 0, 0, 0, [])])], [err(3, 1)], { unknown: 1 }),
   bad("PUBLISH too short", client, [batch([record(32, 0, 1, 0, [u64(1n), u64(1n), u32(0)])])], [err(3, 0)], { malformed: 1 }),

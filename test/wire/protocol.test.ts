@@ -112,6 +112,10 @@ describe("numbers", () => {
       reasonSize: l.AT_REASON_SIZE,
       reason: l.FAILURE_SIZE,
     });
+    expect(offsets("24")).toMatchObject({ place: l.REPLY_SIZE, body: l.REPLY_SIZE + l.PLACE_SIZE });
+    expect(text).toContain(`headersSize u16 = ${l.PLACE_SIZE}`);
+    expect(offsets("25")).toMatchObject({ partsMax: l.ID_END, bytesMax: l.ID_END + 8 });
+    expect(l.STREAM_CREDIT_SIZE).toBe(l.ID_END + 16);
     for (const [kind, size] of [
       ["CREDIT", l.CREDIT_SIZE],
       ["DRAIN", l.DRAIN_SIZE],

@@ -44,6 +44,13 @@ import {
   writePing,
   writeWelcome,
 } from "../../build/wire/session-record.js";
+import {
+  PartRecord,
+  placeBytes,
+  StreamCreditRecord,
+  writePart,
+  writeStreamCredit,
+} from "../../build/wire/stream-record.js";
 import { NameCache } from "../../build/wire/text.js";
 
 /** A record as the vectors show it. */
@@ -164,7 +171,13 @@ function readTopical(reader: BatchReader, name: string): Shown | string {
 
 const kindNames = new Map<number, string>(Object.entries(Kind).map(([name, n]) => [n, name]));
 
-type Exchanged = RequestRecord | ReplyRecord | FailureRecord | CancelRecord;
+type Exchanged =
+  | RequestRecord
+  | ReplyRecord
+  | FailureRecord
+  | CancelRecord
+  | PartRecord
+  | StreamCreditRecord;
 
 function shownCommon(record: Exchanged): Record<string, unknown> {
   return {
@@ -244,6 +257,29 @@ export function readRecord(reader: BatchReader): Shown | string {
       const fault = record.read(reader);
       return fault ?? { kind, ...shownCommon(record), status: record.status };
     }
+    case Kind.STREAM_PART:
+    case Kind.STREAM_END: {
+      const record = new PartRecord();
+      const fault = record.read(reader);
+      if (fault !== undefined) return fault;
+      const { isLast, index, runLow, runHigh, body } = record;
+      const run = u64Text(runLow, runHigh);
+      return {
+        kind,
+        ...shownCommon(record),
+        isLast,
+        index: String(index),
+        run,
+        body: hexAll(body),
+      };
+    }
+    case Kind.STREAM_CREDIT: {
+      const record = new StreamCreditRecord();
+      const fault = record.read(reader);
+      if (fault !== undefined) return fault;
+      const [partsMax, bytesMax] = [String(record.partsMax), String(record.bytesMax)];
+      return { kind, ...shownCommon(record), partsMax, bytesMax };
+    }
     case Kind.PUBLISH:
     case Kind.SUBSCRIBE:
     case Kind.UNSUBSCRIBE:
@@ -307,6 +343,14 @@ export function writeRecord(writer: BatchWriter, shown: Shown): void {
       return writeFailure(writer, id, r.flags, r.status, r.reason, r.retryAfterMs, r.attempts);
     case "CANCEL":
       return writeCancel(writer, id, r.status);
+    case "STREAM_PART":
+    case "STREAM_END": {
+      const run = Buffer.from(r.run, "hex").reverse();
+      const place = placeBytes(Number(r.index), r.isLast, run);
+      return writePart(writer, id, r.flags, place, body);
+    }
+    case "STREAM_CREDIT":
+      return writeStreamCredit(writer, id, Number(r.partsMax), Number(r.bytesMax));
     case "PUBLISH": {
       const { low: publisherLow, high: publisherHigh } = u64Parts(r.publisher);
       const sequence = Number(r.sequence);

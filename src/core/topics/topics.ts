@@ -61,7 +61,7 @@ export interface Refusal {
 }
 
 /** Topics whose subscriptions are remembered, and how many of these; past either all are found anew. */
-const MATCHES_MAX = 8192;
+const MATCHES_MAX = 32_768;
 const MATCHED_MAX = 262_144;
 
 interface Match<E extends TopicEvent> {
@@ -214,6 +214,11 @@ export class Topics<E extends TopicEvent> {
     return this.#subscribers.get(peer)?.outstanding ?? 0;
   }
 
+  /** What `peer` listens to. */
+  *subscriptionsOf(peer: number): Iterable<{ readonly id: number; readonly pattern: string }> {
+    yield* this.#subscribers.get(peer)?.subscriptions.values() ?? [];
+  }
+
   get subscriberCount(): number {
     return this.#subscribers.size;
   }
@@ -315,7 +320,7 @@ export class Topics<E extends TopicEvent> {
     this.queuedCount++;
     subscriber.queuedBytes += event.bytes;
     if (event.holds++ === 0) this.queuedBytes += event.bytes;
-    if (!subscriber.catchingUp.has(subscription)) subscriber.waiting.add(subscription);
+    subscriber.waiting.add(subscription);
   }
 
   #canEverFit({ bytes }: E): boolean {
@@ -368,7 +373,7 @@ export class Topics<E extends TopicEvent> {
 
   /** Sends the next of the last values; false when there is no room for it. */
   #catchUp(subscription: Subscription<E>): boolean {
-    const { subscriber, queue, pattern, sinceVersion } = subscription;
+    const { subscriber, pattern, sinceVersion } = subscription;
     if (subscription.retained === undefined) {
       subscription.retained = new Fifo();
       for (const value of this.retained.matching(pattern)) subscription.retained.push(value);
@@ -377,7 +382,6 @@ export class Topics<E extends TopicEvent> {
     if (next === undefined) {
       subscription.retained = undefined;
       subscriber.catchingUp.delete(subscription);
-      if (queue.count > 0) subscriber.waiting.add(subscription);
       return true;
     }
     // A newer one stands in the queue as an event, or is counted as dropped.

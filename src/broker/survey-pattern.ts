@@ -1,0 +1,175 @@
+import { Status, type StatusCode } from "../base/status.js";
+import { defaultSurveyLimits, type Survey, type SurveyOutlet, Surveys } from "../core/surveys.js";
+import type { BatchReader } from "../wire/batch.js";
+import { AT_FLAGS, Flag, Kind } from "../wire/layout.js";
+import {
+  forwardRequest,
+  type HeldRecord,
+  RequestRecord,
+  writeCancel,
+} from "../wire/request-record.js";
+import { forwardSurveyReply, SurveyReplyRecord, writeSurveyEnd } from "../wire/survey-record.js";
+import { NameCache } from "../wire/text.js";
+import type { Host, Pattern } from "./host.js";
+import type { Peer } from "./peers.js";
+
+/** SURVEY goes to every worker of a service at once, and what they answer to who asked. */
+export class SurveyPattern implements Pattern, SurveyOutlet {
+  readonly kinds = [Kind.SURVEY, Kind.SURVEY_REPLY];
+  readonly surveys: Surveys;
+  readonly #host: Host;
+  readonly #names = new NameCache();
+  readonly #survey = new RequestRecord();
+  readonly #reply = new SurveyReplyRecord();
+  /** The record of the survey that begins. */
+  #held: HeldRecord | undefined;
+  #timeoutMs = 0;
+
+  constructor(host: Host) {
+    this.#host = host;
+    this.surveys = new Surveys(this, defaultSurveyLimits, performance.now());
+  }
+
+  onRecord(peer: Peer, reader: BatchReader): void {
+    const isSurvey = reader.kind === Kind.SURVEY;
+    if (peer.role !== (isSurvey ? "client" : "worker")) {
+      this.#host.faults.role++;
+      reader.skip();
+      this.#host.refuse(Status.PERMISSION_DENIED, `kind ${reader.kind} is not for this role`);
+    } else if (isSurvey) {
+      this.#onSurvey(peer, reader);
+    } else {
+      this.#onReply(peer, reader);
+    }
+  }
+
+  #onSurvey(peer: Peer, reader: BatchReader): void {
+    const record = this.#survey;
+    const fault = record.read(reader, this.#names);
+    if (!record.hasId) return this.#host.malformed(fault as string);
+    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
+      this.#host.faults.role++;
+      return this.#host.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
+    }
+    const refuse = (status: StatusCode, reason: string, retryAfterMs = 0) =>
+      this.#tellEnd(peer, record.sequence, 0, 0, status, reason, retryAfterMs);
+    const { limits, isShuttingDown, delivery, core } = this.#host;
+    if (fault !== undefined) {
+      if (reader.fault === undefined) this.#host.faults.malformed++;
+      return refuse(Status.INVALID_ARGUMENT, fault);
+    }
+    if (record.bytes > limits.recordBytesMax) {
+      return refuse(Status.INVALID_ARGUMENT, "survey larger than the broker takes");
+    }
+    const denial = peer.access?.denial("call", record.service);
+    if (denial !== undefined) return refuse(Status.PERMISSION_DENIED, denial);
+    if (isShuttingDown) return refuse(Status.UNAVAILABLE, "broker is shutting down", 1000);
+    const service = core.registry.services.get(record.service);
+    if (service?.isServed !== true) return refuse(Status.NOT_FOUND, "no worker serves it");
+    const { native, otherCount } = this.#workersOf(record.service);
+    const reason = this.surveys.refusal(peer.index, native.length + otherCount);
+    if (reason !== undefined) return refuse(Status.RESOURCE_EXHAUSTED, reason, 100);
+    this.#timeoutMs = Math.min(record.timeoutMs || limits.timeoutMsMax, limits.timeoutMsMax);
+    this.#held = record.held;
+    // Of a request's flags a survey has this one alone: its answers are no streams.
+    record.held.bytes[record.held.at + AT_FLAGS] &= Flag.RAW;
+    const { index } = peer;
+    const { sequence } = record;
+    this.surveys.start(index, sequence, native, otherCount, this.#timeoutMs, delivery.nowMs);
+    this.#held = undefined;
+  }
+
+  /** The workers that serve it now; those that speak no records are only counted. */
+  #workersOf(service: string): { native: number[]; otherCount: number } {
+    const { core, peers } = this.#host;
+    const native: number[] = [];
+    let otherCount = 0;
+    for (const { peer, state, pool } of core.workers()) {
+      if (state !== "ready" || !pool.services.some(({ name }) => name === service)) continue;
+      if (peers.at(peer)?.role === "worker") native.push(peer);
+      else otherCount++;
+    }
+    return { native, otherCount };
+  }
+
+  #onReply(peer: Peer, reader: BatchReader): void {
+    const record = this.#reply;
+    const fault = record.read(reader);
+    if (fault !== undefined) return this.#host.malformed(fault);
+    const { slot, generation } = record;
+    const survey = this.surveys.find(peer.index, slot, generation);
+    // Late: the survey is over.
+    if (survey === undefined) return;
+    if (record.bytes > this.#host.limits.recordBytesMax) {
+      // As if it had not answered; it stands among the missing in the end.
+      return this.#host.malformed("SURVEY_REPLY larger than the broker takes");
+    }
+    const client = this.#host.peers.at(survey.client) as Peer;
+    const { writer } = client.outbox;
+    forwardSurveyReply(writer, record.held, client, survey.sequence, peer);
+    this.#wrote(client);
+    this.surveys.onAnswered(peer.index, survey);
+  }
+
+  // --- SurveyOutlet ---
+
+  ask(worker: number, { slot, generation }: Survey): void {
+    const peer = this.#host.peers.at(worker) as Peer;
+    const held = this.#held as HeldRecord;
+    const timeoutMs = Math.min(Math.max(1, Math.ceil(this.#timeoutMs)), 0xffffffff);
+    forwardRequest(peer.outbox.writer, held, slot, generation, 1, timeoutMs);
+    this.#wrote(peer);
+  }
+
+  cancel(worker: number, survey: Survey): void {
+    const peer = this.#host.peers.at(worker);
+    const client = this.#host.peers.at(survey.client);
+    if (peer === undefined || client === undefined) return;
+    const { sessionLow, sessionHigh } = client;
+    const { sequence, slot, generation } = survey;
+    const id = { sessionLow, sessionHigh, sequence, slot, generation };
+    writeCancel(peer.outbox.writer, id, Status.DEADLINE_EXCEEDED);
+    this.#wrote(peer);
+  }
+
+  end({ client, sequence, asked }: Survey, missing: number): void {
+    const peer = this.#host.peers.at(client);
+    if (peer !== undefined) this.#tellEnd(peer, sequence, asked, missing, Status.OK, "", 0);
+  }
+
+  #tellEnd(
+    peer: Peer,
+    sequence: number,
+    asked: number,
+    missing: number,
+    status: StatusCode,
+    reason: string,
+    retryAfterMs: number,
+  ): void {
+    const { sessionLow, sessionHigh } = peer;
+    const id = { sessionLow, sessionHigh, sequence, slot: asked, generation: missing };
+    writeSurveyEnd(peer.outbox.writer, id, status, reason, retryAfterMs);
+    this.#wrote(peer);
+  }
+
+  #wrote(peer: Peer): void {
+    peer.outbox.closeLargeBatch();
+    peer.port?.due(peer.outbox, peer.routingId);
+  }
+
+  // --- Pattern ---
+
+  onLeave(peer: Peer): void {
+    this.surveys.onLeave(peer.index);
+  }
+
+  get needsTick(): boolean {
+    return this.surveys.needsTick;
+  }
+
+  onTick(nowMs: number): void {
+    this.surveys.tick(nowMs);
+  }
+
+  close(): void {}
+}

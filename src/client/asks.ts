@@ -1,0 +1,209 @@
+import { Deadlines } from "../base/deadlines.js";
+import { RequestError } from "../base/errors.js";
+import type { Broker, Brokers } from "./brokers.js";
+import { abortReason } from "./errors.js";
+
+const TICK_MS = 5;
+const URGENT_MAX = 4;
+const ASKS_MAX = 65_536;
+/** Numbers of asks begin here: those of requests, out of the same session, never come so far. */
+const SEQUENCE_FIRST = 2 ** 52;
+
+/** Gives numbers that no other ask, and no request, of a client has. */
+export function askNumbers(): () => number {
+  let sequence = SEQUENCE_FIRST;
+  return () => ++sequence;
+}
+
+/** Something that is sent to a broker and waits for one answer of its own. */
+export interface Ask {
+  readonly sequence: number;
+  /** What it takes on the wire, frames included. */
+  bytes: number;
+  write(broker: Broker): void;
+  reject(error: Error): void;
+  readonly deadlineMs: number;
+  /** Where it must go; undefined where any broker will do. */
+  readonly only?: Broker;
+  /** Whether it goes again, under the same number, when the connection is lost. */
+  readonly isResent: boolean;
+  readonly signal?: AbortSignal;
+  /** What is not known of it when it is given up: words for its error. */
+  readonly doubt: string;
+}
+
+interface Held {
+  readonly ask: Ask;
+  readonly slot: number;
+  broker: Broker | undefined;
+  onAbort: (() => void) | undefined;
+}
+
+/**
+ * What a client has sent beside requests and is to be answered once: tasks, surveys. In line while no
+ * broker has room, sent again when a connection is lost, ended by deadline, signal or close.
+ */
+export class Asks {
+  readonly #brokers: Brokers;
+  readonly #held = new Map<number, Held>();
+  readonly #unsent = new Set<Held>();
+  readonly #bySlot: (Held | undefined)[] = [];
+  readonly #freeSlots: number[] = [];
+  readonly #deadlines = new Deadlines(performance.now());
+  #tick: NodeJS.Timeout | undefined;
+  readonly #onIdle: () => void;
+
+  constructor(
+    brokers: Brokers,
+    onIdle: () => void,
+    /** A number that no other has. */
+    readonly nextSequence: () => number,
+  ) {
+    this.#brokers = brokers;
+    this.#onIdle = onIdle;
+  }
+
+  get count(): number {
+    return this.#held.size;
+  }
+
+  /** @throws RequestError RESOURCE_EXHAUSTED, CANCELLED */
+  requireRoom(signal?: AbortSignal): void {
+    if (signal?.aborted) throw new RequestError("CANCELLED", abortReason(signal));
+    if (this.#held.size < ASKS_MAX) return;
+    throw new RequestError("RESOURCE_EXHAUSTED", "too much pending in this client", 10);
+  }
+
+  start(ask: Ask): void {
+    const { signal } = ask;
+    const nowMs = performance.now();
+    const slot = this.#freeSlots.pop() ?? this.#bySlot.push(undefined) - 1;
+    const held: Held = { ask, slot, broker: undefined, onAbort: undefined };
+    this.#bySlot[slot] = held;
+    this.#held.set(ask.sequence, held);
+    this.#deadlines.set(slot, ask.deadlineMs, nowMs);
+    this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+    if (signal !== undefined) {
+      held.onAbort = () => {
+        this.#fail(held, new RequestError("CANCELLED", `${abortReason(signal)}${ask.doubt}`));
+      };
+      signal.addEventListener("abort", held.onAbort, { once: true });
+    }
+    this.#send(held);
+  }
+
+  /** Whether an ask still waits; while a body is being sealed it may have ended. */
+  has(sequence: number): boolean {
+    return this.#held.has(sequence);
+  }
+
+  /** The ask that an answer of `broker` is for. */
+  find(sequence: number, broker: Broker): Ask | undefined {
+    const held = this.#held.get(sequence);
+    return held?.broker === broker ? held.ask : undefined;
+  }
+
+  /** An ask is answered, or given up by its owner. */
+  end(sequence: number): void {
+    const held = this.#held.get(sequence);
+    if (held !== undefined) this.#end(held);
+  }
+
+  fail(sequence: number, error: Error): void {
+    const held = this.#held.get(sequence);
+    if (held !== undefined) this.#fail(held, error);
+  }
+
+  /** It was not taken where it went, and goes again, a little later. */
+  again(sequence: number): void {
+    const held = this.#held.get(sequence);
+    if (held?.broker === undefined) return;
+    this.#brokers.release(held.broker);
+    held.broker = undefined;
+    this.#unsent.add(held);
+  }
+
+  /** Sends what waits, as far as the brokers take it. */
+  sendWaiting(): void {
+    for (const held of this.#unsent) {
+      const broker = held.ask.only ?? this.#brokers.pick();
+      if (broker === undefined) return;
+      this.#unsent.delete(held);
+      this.#sendTo(held, broker);
+    }
+  }
+
+  onDown(broker: Broker, reason: string): void {
+    for (const held of this.#held.values()) {
+      const { ask } = held;
+      if (held.broker !== broker && ask.only !== broker) continue;
+      // Its count of what is in flight is gone with it.
+      held.broker = undefined;
+      if (ask.isResent) this.#unsent.add(held);
+      else this.#fail(held, new RequestError("UNAVAILABLE", `broker lost: ${reason}${ask.doubt}`));
+    }
+    this.sendWaiting();
+  }
+
+  close(): void {
+    for (const held of this.#held.values()) {
+      this.#fail(held, new RequestError("CANCELLED", `client closed${held.ask.doubt}`));
+    }
+    clearTimeout(this.#tick);
+  }
+
+  #send(held: Held): void {
+    const { only } = held.ask;
+    if (only !== undefined && !only.link.isOpen) {
+      this.#fail(held, new RequestError("UNAVAILABLE", "that broker is not connected", 100));
+      return;
+    }
+    const broker = only ?? (this.#unsent.size === 0 ? this.#brokers.pick() : undefined);
+    if (broker === undefined) this.#unsent.add(held);
+    else this.#sendTo(held, broker);
+  }
+
+  #sendTo(held: Held, broker: Broker): void {
+    const { ask } = held;
+    const { link } = broker;
+    if (ask.bytes > link.recordMax) {
+      const reason = `${ask.bytes} bytes; the broker takes ${link.recordMax}`;
+      this.#fail(held, new RequestError("INVALID_ARGUMENT", reason));
+      return;
+    }
+    held.broker = broker;
+    broker.inFlight++;
+    ask.write(broker);
+    link.flushSoon(this.#held.size <= URGENT_MAX);
+  }
+
+  #onTick = (): void => {
+    this.#tick = undefined;
+    this.#deadlines.advance(performance.now(), this.#onDue);
+    this.sendWaiting();
+    if (this.#held.size > 0) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+  };
+
+  #onDue = (slot: number): void => {
+    const held = this.#bySlot[slot] as Held;
+    const where = held.broker === undefined ? "before it could be sent" : held.ask.doubt;
+    this.#fail(held, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`.trimEnd()));
+  };
+
+  #fail(held: Held, error: Error): void {
+    this.#end(held);
+    held.ask.reject(error);
+  }
+
+  #end(held: Held): void {
+    const { ask, slot, broker } = held;
+    this.#held.delete(ask.sequence);
+    this.#unsent.delete(held);
+    this.#deadlines.clear(slot);
+    this.#bySlot[slot] = undefined;
+    this.#freeSlots.push(slot);
+    if (broker !== undefined) this.#brokers.release(broker);
+    if (held.onAbort !== undefined) ask.signal?.removeEventListener("abort", held.onAbort);
+    if (this.#held.size === 0) this.#onIdle();
+  }
+}

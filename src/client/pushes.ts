@@ -1,0 +1,287 @@
+import { wholeNumber } from "../base/check.js";
+import { RequestError } from "../base/errors.js";
+import { Status, type StatusName, statusName } from "../base/status.js";
+import type { Codec } from "../codec/index.js";
+import type { Session } from "../link/session.js";
+import type { BatchReader } from "../wire/batch.js";
+import { encodeHeaders, type Headers } from "../wire/headers.js";
+import { DEAD_LETTERS_SIZE, Flag, Kind, REQUEST_SIZE } from "../wire/layout.js";
+import { copyOf, requestIdBytes } from "../wire/request-record.js";
+import {
+  DeadAction,
+  type DeadLetterEntry,
+  DeadLettersRecord,
+  PushedRecord,
+  writeDeadLettersAsked,
+  writePush,
+} from "../wire/task-record.js";
+import { isServiceName } from "../wire/text.js";
+import { type Ask, Asks } from "./asks.js";
+import type { Broker, Brokers } from "./brokers.js";
+import { asRequestError, lostError } from "./errors.js";
+import type { ClientPattern } from "./pattern.js";
+
+/** What one push may say for itself. */
+export interface PushOptions {
+  /** How often the task may be tried before it is a dead letter, 1..255. Default 5, the broker's. */
+  attempts?: number;
+  /** How long one attempt may take, milliseconds; then it is tried again. Default 30000, the broker's. */
+  attemptTimeoutMs?: number;
+  /** Not before so many milliseconds from now, up to 2^32 - 1. */
+  delayMs?: number;
+  /** 0 (first) to 7 (last). Default 4. */
+  priority?: number;
+  /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
+  headers?: Headers;
+  /** How long to wait for a broker to have it, milliseconds. Default: the client's. */
+  timeoutMs?: number;
+  /** Stops waiting for that; the broker may have it none the less. */
+  signal?: AbortSignal;
+  /** The body is a `Uint8Array` (or a string, as UTF-8) and goes without the codec, as to plain PULL sockets. */
+  raw?: boolean;
+}
+
+/** A task that failed too often. */
+export interface DeadLetter {
+  taskId: string;
+  attempts: number;
+  /** How its last attempt failed. */
+  code: StatusName;
+  reason: string;
+  priority: number;
+  bytes: number;
+  /** How long ago, milliseconds. */
+  deadForMs: number;
+  /** The endpoint of the broker that has it. */
+  broker: string;
+}
+
+const IN_DOUBT = "; it may have been taken";
+const NO_OPTIONS: PushOptions = {};
+const LIST_COUNT = 256;
+
+/** Pushes tasks, and asks after those that died. */
+export class Pushes implements ClientPattern {
+  readonly kinds = [Kind.PUSHED, Kind.DEAD_LETTERS];
+  readonly #asks: Asks;
+  readonly #pushed = new PushedRecord();
+  readonly #dead = new DeadLettersRecord();
+  readonly #answers = new Map<number, (answer: DeadLettersRecord) => void>();
+  readonly #resolves = new Map<number, () => void>();
+
+  constructor(
+    private readonly codec: Codec,
+    private readonly session: Session,
+    private readonly brokers: Brokers,
+    private readonly timeoutMs: number,
+    onIdle: () => void,
+    sequence: () => number,
+  ) {
+    this.#asks = new Asks(brokers, onIdle, sequence);
+  }
+
+  get isIdle(): boolean {
+    return this.#asks.count === 0;
+  }
+
+  push(queue: string, body: unknown, options: PushOptions = NO_OPTIONS): Promise<string> {
+    return new Promise((resolve, reject) => {
+      try {
+        this.#start(queue, body, options, resolve, reject);
+      } catch (error) {
+        reject(asRequestError(error));
+      }
+    });
+  }
+
+  #start(
+    queue: string,
+    body: unknown,
+    options: PushOptions,
+    resolve: (taskId: string) => void,
+    reject: (error: Error) => void,
+  ): void {
+    const { signal } = options;
+    this.#asks.requireRoom(signal);
+    const queueBytes = queueBytesOf(queue);
+    const headers = encodeHeaders(options.headers);
+    const delayMs = wholeNumber("delayMs", options.delayMs ?? 0, 0, 0xffffffff);
+    const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? this.timeoutMs, 1, 86_400_000);
+    const fields = {
+      priority: wholeNumber("priority", options.priority ?? 4, 0, 7),
+      attempts:
+        options.attempts === undefined ? 0 : wholeNumber("attempts", options.attempts, 1, 255),
+      timeoutMs: attemptTimeout(options.attemptTimeoutMs),
+      flags: options.raw === true ? Flag.RAW : 0,
+      service: queueBytes,
+      headers,
+    };
+    const sequence = this.#asks.nextSequence();
+    const id = { ...this.session, sequence };
+    const idBytes = requestIdBytes({ ...id, slot: 0, generation: 0 });
+    const sealed =
+      options.raw === true ? rawBytes(body) : this.#seal(queue, body, idBytes, headers);
+    const ask = (bytes: Uint8Array): Ask => ({
+      sequence,
+      bytes: REQUEST_SIZE + queueBytes.length + headers.length + bytes.length,
+      write: ({ link }) => writePush(link.writer, id, fields, delayMs, bytes),
+      reject: (error) => {
+        this.#resolves.delete(sequence);
+        reject(error);
+      },
+      deadlineMs,
+      isResent: true,
+      signal,
+      doubt: IN_DOUBT,
+    });
+    const deadlineMs = performance.now() + timeoutMs;
+    const begin = (bytes: Uint8Array) => {
+      this.#resolves.set(sequence, () => resolve(Buffer.from(idBytes).toString("hex")));
+      this.#asks.start(ask(bytes));
+    };
+    if (!(sealed instanceof Promise)) return begin(sealed);
+    sealed.then(
+      (bytes) => {
+        try {
+          this.#asks.requireRoom(signal);
+          begin(bytes);
+        } catch (error) {
+          reject(asRequestError(error));
+        }
+      },
+      (error) => reject(lostError(error)),
+    );
+  }
+
+  #seal(queue: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
+    // Without a dictionary: who opens it later, or tries it again, may not have it.
+    const context = { service: queue, direction: "task", requestId, headers } as const;
+    return this.codec.sealSoon(body, { ...context, dictionary: null });
+  }
+
+  async deadLetters(queue: string): Promise<DeadLetter[]> {
+    const answers = await this.#askAll(queue, DeadAction.LIST, LIST_COUNT);
+    return answers.flatMap(({ entries, endpoint }) =>
+      entries.map((entry) => letterOf(entry, endpoint)),
+    );
+  }
+
+  async retryDeadLetters(queue: string, countMax: number): Promise<number> {
+    let count = 0;
+    for (const broker of this.brokers.welcome) {
+      if (count >= countMax) break;
+      // 0 is all of them, and more than that there are not.
+      const asked = Math.min(countMax - count, 0xffffffff);
+      count += (await this.#ask(broker, queue, DeadAction.RETRY, asked)).count;
+    }
+    return count;
+  }
+
+  #askAll(queue: string, action: DeadAction, count: number) {
+    const { welcome } = this.brokers;
+    if (welcome.length === 0) throw new RequestError("UNAVAILABLE", "no broker is connected", 100);
+    return Promise.all(welcome.map((broker) => this.#ask(broker, queue, action, count)));
+  }
+
+  #ask(
+    broker: Broker,
+    queue: string,
+    action: DeadAction,
+    count: number,
+  ): Promise<{ count: number; entries: DeadLetterEntry[]; endpoint: string }> {
+    const queueBytes = queueBytesOf(queue);
+    this.#asks.requireRoom();
+    return new Promise((resolve, reject) => {
+      const sequence = this.#asks.nextSequence();
+      const id = { ...this.session, sequence, slot: 0, generation: 0 };
+      this.#answers.set(sequence, ({ status, reason, count, entries }) => {
+        if (status === Status.OK) resolve({ count, entries, endpoint: broker.link.endpoint });
+        else reject(new RequestError(statusName(status), reason));
+      });
+      this.#asks.start({
+        sequence,
+        bytes: DEAD_LETTERS_SIZE + queueBytes.length,
+        write: ({ link }) => writeDeadLettersAsked(link.writer, id, action, count, queueBytes),
+        reject: (error) => {
+          this.#answers.delete(sequence);
+          reject(error);
+        },
+        deadlineMs: performance.now() + this.timeoutMs,
+        only: broker,
+        isResent: false,
+        doubt: "",
+      });
+    });
+  }
+
+  // --- ClientPattern ---
+
+  onRecord(broker: Broker, reader: BatchReader): void {
+    if (reader.kind === Kind.PUSHED) {
+      if (this.#pushed.read(reader) === undefined) this.#onPushed(broker, this.#pushed);
+    } else if (this.#dead.read(reader) === undefined) {
+      const { sequence } = this.#dead;
+      if (this.#asks.find(sequence, broker) === undefined) return;
+      const answer = this.#answers.get(sequence);
+      this.#answers.delete(sequence);
+      this.#asks.end(sequence);
+      answer?.(this.#dead);
+      this.#asks.sendWaiting();
+    }
+  }
+
+  #onPushed(broker: Broker, record: PushedRecord): void {
+    const { sequence, status, reason, retryAfterMs } = record;
+    if (this.#asks.find(sequence, broker) === undefined) return;
+    if (status === Status.UNAVAILABLE) {
+      // One that is about to end: another takes it, or its successor does.
+      this.#asks.again(sequence);
+    } else if (status === Status.OK) {
+      const resolve = this.#resolves.get(sequence);
+      this.#resolves.delete(sequence);
+      this.#asks.end(sequence);
+      resolve?.();
+    } else {
+      this.#asks.fail(sequence, new RequestError(statusName(status), reason, retryAfterMs));
+    }
+    this.#asks.sendWaiting();
+  }
+
+  onWelcome(): void {
+    this.#asks.sendWaiting();
+  }
+
+  onDown(broker: Broker, reason: string): void {
+    this.#asks.onDown(broker, reason);
+  }
+
+  close(): void {
+    this.#asks.close();
+  }
+}
+
+function letterOf(entry: DeadLetterEntry, broker: string): DeadLetter {
+  const { attempts, status, reason, priority, bytes, deadForMs } = entry;
+  const id = requestIdBytes({ ...entry, slot: 0, generation: 0 });
+  const taskId = Buffer.from(id).toString("hex");
+  return { taskId, attempts, code: statusName(status), reason, priority, bytes, deadForMs, broker };
+}
+
+function queueBytesOf(queue: string): Uint8Array {
+  if (typeof queue === "string" && isServiceName(queue)) return Buffer.from(queue);
+  throw new RequestError(
+    "INVALID_ARGUMENT",
+    `queue must be 1..255 bytes without control characters, got ${JSON.stringify(queue)}`,
+  );
+}
+
+function attemptTimeout(value: number | undefined): number {
+  return value === undefined ? 0 : wholeNumber("attemptTimeoutMs", value, 1, 86_400_000);
+}
+
+function rawBytes(body: unknown): Uint8Array {
+  if (typeof body === "string") return Buffer.from(body);
+  if (body instanceof Uint8Array) return copyOf(body);
+  const reason = `a raw body must be bytes or text, got ${typeof body}`;
+  throw new RequestError("INVALID_ARGUMENT", reason);
+}

@@ -1,0 +1,242 @@
+import { wholeNumber } from "../base/check.js";
+import { RequestError } from "../base/errors.js";
+import { Status, type StatusName, statusName } from "../base/status.js";
+import type { Codec } from "../codec/index.js";
+import type { Session } from "../link/session.js";
+import type { BatchReader } from "../wire/batch.js";
+import { encodeHeaders, type Headers } from "../wire/headers.js";
+import { Flag, Kind, REQUEST_SIZE } from "../wire/layout.js";
+import { copyOf, requestIdBytes } from "../wire/request-record.js";
+import {
+  SurveyEndRecord,
+  SurveyReplyRecord,
+  surveyorBytes,
+  writeSurvey,
+} from "../wire/survey-record.js";
+import { isServiceName } from "../wire/text.js";
+import { Asks } from "./asks.js";
+import type { Broker, Brokers } from "./brokers.js";
+import { asRequestError, lostError, replyError } from "./errors.js";
+import type { ClientPattern } from "./pattern.js";
+
+/** What one survey may say for itself. */
+export interface SurveyOptions {
+  /** When it ends, answered by all or not, milliseconds from now. Default: the client's. */
+  timeoutMs?: number;
+  /** Ends it early, as CANCELLED. */
+  signal?: AbortSignal;
+  /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
+  headers?: Headers;
+  /** The body is a `Uint8Array` (or a string, as UTF-8) and goes without the codec, and so do the replies. */
+  raw?: boolean;
+}
+
+/** What came of a survey. */
+export interface SurveyResult<Reply = unknown> {
+  /** Who answered, by the session of the worker, 16 hexadecimal digits, in the order of the answers. */
+  replies: { worker: string; value: Reply }[];
+  /** Who answered that it cannot. */
+  failures: { worker: string; code: StatusName; reason: string }[];
+  /** Workers of the service when it began; and those of them that did not answer. */
+  asked: number;
+  missing: number;
+}
+
+interface Open {
+  readonly service: string;
+  readonly requestId: Uint8Array;
+  readonly isRaw: boolean;
+  readonly result: SurveyResult;
+  /** Large replies that are being opened. */
+  readonly opening: Promise<void>[];
+  resolve(result: SurveyResult): void;
+}
+
+/** How much longer than the broker the client waits for the end. */
+const GRACE_MS = 2000;
+const NO_OPTIONS: SurveyOptions = {};
+
+/** Asks all workers of a service. */
+export class Surveyor implements ClientPattern {
+  readonly kinds = [Kind.SURVEY_REPLY, Kind.SURVEY_END];
+  readonly #asks: Asks;
+  readonly #open = new Map<number, Open>();
+  readonly #reply = new SurveyReplyRecord();
+  readonly #end = new SurveyEndRecord();
+
+  constructor(
+    private readonly codec: Codec,
+    private readonly session: Session,
+    brokers: Brokers,
+    private readonly timeoutMs: number,
+    onIdle: () => void,
+    sequence: () => number,
+  ) {
+    this.#asks = new Asks(brokers, onIdle, sequence);
+  }
+
+  get isIdle(): boolean {
+    return this.#asks.count === 0;
+  }
+
+  survey(
+    service: string,
+    body: unknown,
+    options: SurveyOptions = NO_OPTIONS,
+  ): Promise<SurveyResult> {
+    return new Promise((resolve, reject) => {
+      try {
+        this.#start(service, body, options, resolve, reject);
+      } catch (error) {
+        reject(asRequestError(error));
+      }
+    });
+  }
+
+  #start(
+    service: string,
+    body: unknown,
+    options: SurveyOptions,
+    resolve: (result: SurveyResult) => void,
+    reject: (error: Error) => void,
+  ): void {
+    const { signal } = options;
+    this.#asks.requireRoom(signal);
+    if (typeof service !== "string" || !isServiceName(service)) {
+      const got = JSON.stringify(service);
+      const reason = `service must be 1..255 bytes without control characters, got ${got}`;
+      throw new RequestError("INVALID_ARGUMENT", reason);
+    }
+    const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? this.timeoutMs, 1, 86_400_000);
+    const headers = encodeHeaders(options.headers);
+    const isRaw = options.raw === true;
+    const sequence = this.#asks.nextSequence();
+    const id = { ...this.session, sequence, slot: 0, generation: 0 };
+    const requestId = requestIdBytes(id);
+    const sealed = isRaw ? rawBytes(body) : this.#seal(service, body, requestId, headers);
+    const begin = (bytes: Uint8Array) => {
+      const serviceBytes = Buffer.from(service);
+      const flags = isRaw ? Flag.RAW : 0;
+      const fields = { priority: 4, attempts: 1, timeoutMs, flags, service: serviceBytes, headers };
+      const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
+      this.#open.set(sequence, { service, requestId, isRaw, result, opening: [], resolve });
+      this.#asks.start({
+        sequence,
+        bytes: REQUEST_SIZE + serviceBytes.length + headers.length + bytes.length,
+        write: ({ link }) => writeSurvey(link.writer, id, fields, bytes),
+        reject: (error) => {
+          this.#open.delete(sequence);
+          reject(error);
+        },
+        deadlineMs: performance.now() + timeoutMs + GRACE_MS,
+        // Some have been asked: to ask again is the caller's to decide.
+        isResent: false,
+        signal,
+        doubt: "; workers may have been asked",
+      });
+    };
+    if (!(sealed instanceof Promise)) return begin(sealed);
+    sealed.then(
+      (bytes) => {
+        try {
+          this.#asks.requireRoom(signal);
+          begin(bytes);
+        } catch (error) {
+          reject(asRequestError(error));
+        }
+      },
+      (error) => reject(lostError(error)),
+    );
+  }
+
+  #seal(service: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
+    // Without a dictionary: not all may have it.
+    const context = { service, direction: "survey", requestId, headers } as const;
+    return this.codec.sealSoon(body, { ...context, dictionary: null });
+  }
+
+  // --- ClientPattern ---
+
+  onRecord(broker: Broker, reader: BatchReader): void {
+    if (reader.kind === Kind.SURVEY_REPLY) {
+      if (this.#reply.read(reader) === undefined) this.#onReply(broker, this.#reply);
+    } else if (this.#end.read(reader) === undefined) {
+      this.#onEnd(broker, this.#end);
+    }
+  }
+
+  #onReply(broker: Broker, record: SurveyReplyRecord): void {
+    const { sequence } = record;
+    const open = this.#asks.find(sequence, broker) && this.#open.get(sequence);
+    if (open === undefined) return;
+    const { result } = open;
+    const session = { sessionLow: record.slot, sessionHigh: record.generation };
+    const bytes = surveyorBytes(session);
+    const worker = Buffer.from(bytes).toString("hex");
+    const refuse = (error: unknown) => {
+      const { code, reason } = replyError(error);
+      result.failures.push({ worker, code, reason });
+    };
+    if (record.status !== Status.OK) {
+      const { reason } = record;
+      result.failures.push({ worker, code: statusName(record.status), reason });
+      return;
+    }
+    try {
+      const value = this.#read(open, record, bytes);
+      if (value instanceof Promise) {
+        const add = (opened: unknown) => void result.replies.push({ worker, value: opened });
+        open.opening.push(value.then(add, refuse));
+      } else {
+        result.replies.push({ worker, value });
+      }
+    } catch (error) {
+      refuse(error);
+    }
+  }
+
+  #read(open: Open, record: SurveyReplyRecord, worker: Uint8Array): unknown {
+    if (open.isRaw) return record.copyBody();
+    if ((record.flags & Flag.RAW) !== 0) {
+      throw new RequestError("INTERNAL", "the worker answers in raw bytes; ask with raw: true");
+    }
+    const { service, requestId } = open;
+    const context = { service, direction: "reply", requestId, headers: worker } as const;
+    return this.codec.openSoon(record.body[0], context);
+  }
+
+  #onEnd(broker: Broker, record: SurveyEndRecord): void {
+    const { sequence, status, reason, retryAfterMs, asked, missing } = record;
+    if (this.#asks.find(sequence, broker) === undefined) return;
+    if (status !== Status.OK) {
+      this.#asks.fail(sequence, new RequestError(statusName(status), reason, retryAfterMs));
+    } else {
+      const open = this.#open.get(sequence) as Open;
+      this.#open.delete(sequence);
+      this.#asks.end(sequence);
+      Object.assign(open.result, { asked, missing });
+      if (open.opening.length === 0) open.resolve(open.result);
+      else void Promise.all(open.opening).then(() => open.resolve(open.result));
+    }
+    this.#asks.sendWaiting();
+  }
+
+  onWelcome(): void {
+    this.#asks.sendWaiting();
+  }
+
+  onDown(broker: Broker, reason: string): void {
+    this.#asks.onDown(broker, reason);
+  }
+
+  close(): void {
+    this.#asks.close();
+  }
+}
+
+function rawBytes(body: unknown): Uint8Array {
+  if (typeof body === "string") return Buffer.from(body);
+  if (body instanceof Uint8Array) return copyOf(body);
+  const reason = `a raw body must be bytes or text, got ${typeof body}`;
+  throw new RequestError("INVALID_ARGUMENT", reason);
+}

@@ -1,0 +1,86 @@
+import type { StreamPart } from "./command.js";
+
+/** One request whose answer is a stream of parts: what its client granted, and what came of it. */
+export class Stream {
+  /** Granted by the client, and sent to it, over all attempts. */
+  partsMax = 0;
+  bytesMax = 0;
+  parts = 0;
+  bytes = 0;
+  /** What attempts before the present one had sent. */
+  partsBefore = 0;
+  bytesBefore = 0;
+
+  constructor(
+    /** Whether another worker may begin it anew once a part of it is with the client. */
+    readonly canRestart: boolean,
+  ) {}
+
+  /** Whether the present attempt has sent a part. */
+  get hasBegun(): boolean {
+    return this.parts > this.partsBefore;
+  }
+
+  /** Whether it ends with the worker that has it. */
+  get isBound(): boolean {
+    return this.hasBegun && !this.canRestart;
+  }
+
+  /** Another attempt begins: its parts count from 0. */
+  begin(): void {
+    this.partsBefore = this.parts;
+    this.bytesBefore = this.bytes;
+  }
+
+  /** Whether there is more to grant than before. */
+  grant(partsMax: number, bytesMax: number): boolean {
+    if (partsMax <= this.partsMax && bytesMax <= this.bytesMax) return false;
+    this.partsMax = Math.max(this.partsMax, partsMax);
+    this.bytesMax = Math.max(this.bytesMax, bytesMax);
+    return true;
+  }
+
+  /** What is wrong with a part, or undefined. One part may be larger than the bytes that are left. */
+  faultOf({ index, isLast, fault }: StreamPart): string | undefined {
+    if (fault !== undefined) return fault;
+    const next = this.parts - this.partsBefore;
+    if (index !== next) return `part ${next} was next, and part ${index} came`;
+    if (isLast) return undefined;
+    if (this.parts >= this.partsMax) return "more parts than were granted";
+    if (this.bytes >= this.bytesMax) return "more bytes than were granted";
+    return undefined;
+  }
+
+  add(bytes: number): void {
+    this.parts++;
+    this.bytes += bytes;
+  }
+}
+
+/** The streams among the requests, by slot. */
+export class Streams {
+  count = 0;
+  readonly #bySlot: (Stream | undefined)[] = [];
+
+  at(slot: number): Stream | undefined {
+    return this.#bySlot[slot];
+  }
+
+  /** The slots of all streams, for inspection. */
+  *slots(): Iterable<number> {
+    if (this.count === 0) return;
+    for (const [slot, stream] of this.#bySlot.entries()) if (stream !== undefined) yield slot;
+  }
+
+  add(slot: number, canRestart: boolean): void {
+    this.#bySlot[slot] = new Stream(canRestart);
+    this.count++;
+  }
+
+  /** Forgets the stream in `slot`, if there is one. */
+  delete(slot: number): void {
+    if (this.#bySlot[slot] === undefined) return;
+    this.#bySlot[slot] = undefined;
+    this.count--;
+  }
+}

@@ -1,0 +1,93 @@
+import type { Task } from "./task.js";
+
+const PRIORITY_COUNT = 8;
+/** Of so many tasks taken, one is of the lowest priority that waits: none starves. */
+const RESCUE_EVERY = 16;
+const RATE_WINDOW_MS = 1000;
+
+interface Line {
+  head: Task | undefined;
+  tail: Task | undefined;
+}
+
+/** The tasks of one name. */
+export class TaskQueue {
+  /** All but dead letters, and their bytes. */
+  count = 0;
+  bytes = 0;
+  readyCount = 0;
+  delayedCount = 0;
+  givenCount = 0;
+  /** Oldest first. */
+  readonly dead = new Set<Task>();
+  deadBytes = 0;
+  /** Nothing is given to the core before: it refused the last one. */
+  restUntilMs = 0;
+  readonly counts = { pushed: 0, done: 0, failed: 0, dead: 0 };
+  readonly #lines: Line[] = Array.from({ length: PRIORITY_COUNT }, () => ({
+    head: undefined,
+    tail: undefined,
+  }));
+  #taken = 0;
+  #rateSinceMs = 0;
+  #rateSinceCount = 0;
+  #ratePerMs = 0;
+
+  constructor(readonly name: string) {}
+
+  get isEmpty(): boolean {
+    return this.count === 0 && this.dead.size === 0;
+  }
+
+  /** Puts a task behind those of its priority. */
+  push(task: Task): void {
+    const line = this.#lines[task.pushed.priority];
+    task.state = "ready";
+    task.next = undefined;
+    if (line.tail === undefined) line.head = task;
+    else line.tail.next = task;
+    line.tail = task;
+    this.readyCount++;
+  }
+
+  /** Puts a task that was taken, and of which nothing came, before those of its priority. */
+  putBack(task: Task): void {
+    const line = this.#lines[task.pushed.priority];
+    task.state = "ready";
+    task.next = line.head;
+    line.head = task;
+    line.tail ??= task;
+    this.readyCount++;
+  }
+
+  take(): Task | undefined {
+    const isRescue = ++this.#taken % RESCUE_EVERY === 0;
+    const lines = this.#lines;
+    const line = isRescue
+      ? lines.findLast(({ head }) => head !== undefined)
+      : lines.find(({ head }) => head !== undefined);
+    const task = line?.head;
+    if (line === undefined || task === undefined) return undefined;
+    line.head = task.next;
+    if (line.head === undefined) line.tail = undefined;
+    task.next = undefined;
+    this.readyCount--;
+    return task;
+  }
+
+  onDone(nowMs: number): void {
+    this.counts.done++;
+    const elapsedMs = nowMs - this.#rateSinceMs;
+    if (elapsedMs < RATE_WINDOW_MS) return;
+    const count = this.counts.done - this.#rateSinceCount;
+    if (elapsedMs < RATE_WINDOW_MS * 10) this.#ratePerMs = count / elapsedMs;
+    this.#rateSinceCount = this.counts.done;
+    this.#rateSinceMs = nowMs;
+  }
+
+  /** When a tenth of what is here should be done, by its recent rate. */
+  get retryAfterMs(): number {
+    if (this.#ratePerMs === 0) return 1000;
+    return Math.min(Math.max(Math.ceil(this.count / 10 / this.#ratePerMs), 10), 10_000);
+  }
+}

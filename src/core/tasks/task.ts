@@ -1,0 +1,65 @@
+import type { StatusCode } from "../../base/status.js";
+
+/**
+ * Where a task stands: `storing` until the store has it, `ready` or `delayed` while it waits,
+ * `given` while the core has it for its workers, `dead` once it failed too often, `over` when it is done
+ * or dropped.
+ */
+export type TaskState = "storing" | "ready" | "delayed" | "given" | "dead" | "over";
+
+/** The bytes of a task: a range of some bytes, and the frames of its body beside them. */
+export interface TaskRecord {
+  readonly bytes: Uint8Array;
+  /** Of these bytes. */
+  readonly view: DataView;
+  readonly at: number;
+  readonly size: number;
+  readonly frames: readonly Uint8Array[];
+}
+
+/** What was pushed, in memory of its own. */
+export interface PushedTask {
+  readonly sessionLow: number;
+  readonly sessionHigh: number;
+  readonly sequence: number;
+  readonly queue: string;
+  /** 0 (first) to 7 (last). */
+  readonly priority: number;
+  /** How often it may be tried, 1..255. */
+  readonly attemptsMax: number;
+  /** How long one attempt may take. */
+  readonly attemptTimeoutMs: number;
+  readonly record: TaskRecord;
+  /** What it counts for. */
+  readonly bytes: number;
+}
+
+/** One task, from its push until it is done or dropped. */
+export class Task {
+  state: TaskState = "storing";
+  /** Attempts that failed, since it was pushed or last retried from the dead letters. */
+  failedCount = 0;
+  /** When it may be tried, in the time of the caller; of a dead one, when it died. */
+  dueMs = 0;
+  /** Of the last attempt that failed. */
+  status: StatusCode = 0;
+  reason = "";
+  /** Who is told once the store has it; -1 for nobody. */
+  pusher = -1;
+  /** Its timer's place. */
+  slot = -1;
+  /** What the core knows its present attempt by. */
+  givenAs = 0;
+  /** The next one in its line. */
+  next: Task | undefined;
+
+  constructor(
+    readonly key: string,
+    readonly pushed: PushedTask,
+  ) {}
+}
+
+/** One text for each id of a task. */
+export function taskKey(sessionLow: number, sessionHigh: number, sequence: number): string {
+  return `${sessionHigh}:${sessionLow}:${sequence}`;
+}

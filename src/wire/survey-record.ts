@@ -1,0 +1,137 @@
+import { isStatusCode, type StatusCode } from "../base/status.js";
+import type { BatchReader, BatchWriter } from "./batch.js";
+import * as at from "./layout.js";
+import { Kind } from "./layout.js";
+import {
+  type Body,
+  type ExchangeId,
+  ExchangeRecord,
+  forwardReply,
+  type HeldRecord,
+  ReplyRecord,
+  reasonOf,
+  type RequestFields,
+  writeFailure,
+  writeReply,
+  writeRequest,
+} from "./request-record.js";
+import { readText } from "./text.js";
+
+// PROTOCOL 8. SURVEY has the layout of REQUEST, SURVEY_REPLY that of REPLY with a status, SURVEY_END that of
+// FAILURE; towards the client a reply's `slot` and `generation` are its worker's session, and an end's how
+// many were asked and how many are missing.
+
+export function writeSurvey(
+  writer: BatchWriter,
+  id: ExchangeId,
+  fields: RequestFields,
+  body: Body,
+): void {
+  writeRequest(writer, id, fields, body, Kind.SURVEY);
+}
+
+export function writeSurveyReply(
+  writer: BatchWriter,
+  id: ExchangeId,
+  flags: number,
+  serviceTimeUs: number,
+  body: Body,
+): void {
+  writeReply(writer, id, flags, serviceTimeUs, body, Kind.SURVEY_REPLY);
+}
+
+/** In place of a reply: why there is none. */
+export function writeSurveyFailed(
+  writer: BatchWriter,
+  id: ExchangeId,
+  _flags: number,
+  status: StatusCode,
+  reason: string,
+): void {
+  writeReply(writer, id, 0, 0, reasonOf(reason), Kind.SURVEY_REPLY, status);
+}
+
+/** Copies a reply as it came, for the client that asked, with the session of its worker. */
+export function forwardSurveyReply(
+  writer: BatchWriter,
+  record: HeldRecord,
+  client: { sessionLow: number; sessionHigh: number },
+  sequence: number,
+  worker: { sessionLow: number; sessionHigh: number },
+): void {
+  forwardReply(writer, record, client.sessionLow, client.sessionHigh, sequence);
+  const start = writer.size - record.size;
+  writer.view.setUint32(start + at.AT_SLOT, worker.sessionLow, true);
+  writer.view.setUint32(start + at.AT_GENERATION, worker.sessionHigh, true);
+}
+
+/** What a codec binds a worker's answer by, in the place of headers: its session, 8 bytes. */
+export function surveyorBytes({
+  sessionLow,
+  sessionHigh,
+}: {
+  sessionLow: number;
+  sessionHigh: number;
+}): Uint8Array {
+  const bytes = Buffer.alloc(8);
+  bytes.writeUInt32LE(sessionLow, 0);
+  bytes.writeUInt32LE(sessionHigh, 4);
+  return bytes;
+}
+
+export function writeSurveyEnd(
+  writer: BatchWriter,
+  id: ExchangeId,
+  status: StatusCode,
+  reason: string,
+  retryAfterMs: number,
+): void {
+  writeFailure(writer, id, 0, status, reason, retryAfterMs, 0, Kind.SURVEY_END);
+}
+
+/** PROTOCOL 8.2. */
+export class SurveyReplyRecord extends ReplyRecord {
+  /** Whose words are the body, if it is not OK. */
+  status: StatusCode = 0;
+
+  override read(reader: BatchReader): string | undefined {
+    const fault = super.read(reader);
+    if (fault !== undefined) return fault;
+    const status = reader.bytes[reader.at + at.AT_A];
+    if (!isStatusCode(status)) return `status ${status} is unknown`;
+    this.status = status;
+    return undefined;
+  }
+
+  /** The body as the words that it is where there is no reply. */
+  get reason(): string {
+    const [first] = this.body;
+    return readText(first, 0, Math.min(first.length, 1024)) ?? "";
+  }
+}
+
+/** PROTOCOL 8.3. */
+export class SurveyEndRecord extends ExchangeRecord {
+  status: StatusCode = 0;
+  reason = "";
+  retryAfterMs = 0;
+  asked = 0;
+  missing = 0;
+
+  read(reader: BatchReader): string | undefined {
+    if (reader.size < at.FAILURE_SIZE) return "SURVEY_END too short";
+    if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
+    const { bytes, view } = reader;
+    const start = reader.at;
+    const status = bytes[start + at.AT_A];
+    if (!isStatusCode(status)) return `status ${status} is unknown`;
+    this.status = status;
+    this.asked = this.slot;
+    this.missing = this.generation;
+    this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
+    const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
+    if (at.FAILURE_SIZE + reasonSize > reader.size) return "reason longer than the record";
+    this.reason = readText(bytes, start + at.FAILURE_SIZE, reasonSize) ?? "";
+    return undefined;
+  }
+}
