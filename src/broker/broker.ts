@@ -127,7 +127,7 @@ export interface BrokerStats {
   surveys: Record<string, number>;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
-  /** Connections at the backend that were refused or dropped, by reason. */
+  /** Connections that were refused or dropped, by reason: at the backend, under CURVE everywhere. */
   refusals: Record<string, number>;
 }
 
@@ -242,10 +242,6 @@ export class Broker {
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
     const xpub = options.xpub === undefined ? [] : listOf("xpub", options.xpub);
-    if (options.curve !== undefined && xsub.length + xpub.length > 0) {
-      // Neither socket tells whose key a message came with.
-      throw new TypeError("xsub and xpub are not to be had with curve");
-    }
     const push = options.push === undefined ? [] : [options.push];
     const pull = options.pull === undefined ? [] : [options.pull];
     checkOpen({ frontend: frontends, backend: backends, xsub, xpub, push, pull }, options);
@@ -323,7 +319,7 @@ export class Broker {
       if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
       let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {
-        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub });
+        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
       }
       frontend.open();
       backend.open();

@@ -93,6 +93,18 @@ export class CurveDoor<S extends Socket> {
     return this.#listener.handshakeCount + this.#channels.size;
   }
 
+  /** Ends those whose access is no longer what it was; returns how many. */
+  revoke(isKnown: (held: Access) => boolean): number {
+    let count = 0;
+    for (const channel of [...this.#channels]) {
+      if (channel.access === undefined || isKnown(channel.access)) continue;
+      channel.refuse("revoked");
+      channel.close();
+      count++;
+    }
+    return count;
+  }
+
   /**
    * Stops listening and drops every connection; what was written to them before still goes out, for
    * at most `lingerMs`.

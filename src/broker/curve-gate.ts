@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
-import type { Dealer, Router } from "zeromq";
+import type { Dealer, Router, Socket } from "zeromq";
 import { type AccessSpec, AccessTable } from "../base/access.js";
 import { curveKey } from "../base/check.js";
 import { Status } from "../base/status.js";
-import { CurveDoor, type CurveRefusal } from "./curve-door.js";
+import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
 import { CurvePort } from "./curve-port.js";
 import type { Exchange, Side } from "./exchange.js";
 import type { RouterPortOptions } from "./router-port.js";
@@ -53,7 +53,11 @@ const REASONS = {
   revoked: "this key may no longer connect",
 } as const;
 
-type Door = CurveDoor<Router | Dealer>;
+/** A listener, whatever sockets it makes. */
+type Door = Pick<
+  CurveDoor<Socket>,
+  "endpoint" | "refusalCounts" | "connectionCount" | "revoke" | "close"
+>;
 
 /** The listeners of a broker under CURVE: who comes in, and what each may do. */
 export class CurveGate {
@@ -90,11 +94,16 @@ export class CurveGate {
     return doors.reduce((sum, door) => sum + door.connectionCount, 0);
   }
 
-  /** Listens for one side of the broker; resolves with the endpoint and its real port. */
-  async listen(side: Side, endpoint: string): Promise<string> {
+  /**
+   * Listens for sockets of another kind, one for each connection. Who has no key is refused here as
+   * everywhere; what its key may do, `onOpen` asks. Resolves with the endpoint and its real port.
+   */
+  async listenFor<S extends Socket>(
+    endpoint: string,
+    { makeSocket, onOpen }: Pick<CurveDoorOptions<S>, "makeSocket" | "onOpen">,
+  ): Promise<string> {
     const { handshakeTimeoutMs, heartbeatTimeoutMs, connectionsMax } = this.#options;
-    const port = this.ports[side];
-    const door: Door = await CurveDoor.listen<Router | Dealer>({
+    const door = await CurveDoor.listen<S>({
       endpoint,
       secretKey: this.#curve.secretKey,
       zap: this.#zap,
@@ -102,13 +111,23 @@ export class CurveGate {
       stallTimeoutMs: heartbeatTimeoutMs,
       connectionsMax,
       find: (key) => this.#table.find(key),
-      makeSocket: (security) => port.makeSocket(security),
-      onOpen: (channel) => port.add(channel),
+      makeSocket,
+      onOpen,
       onRefused: (what, remote, key, name) => this.#onRefused(what, remote, key, name),
     });
     this.doors.push(door);
-    this.#sides.set(door, side);
     return door.endpoint;
+  }
+
+  /** Listens for one side of the broker; resolves with the endpoint and its real port. */
+  async listen(side: Side, endpoint: string): Promise<string> {
+    const port = this.ports[side];
+    const at = await this.listenFor<Router | Dealer>(endpoint, {
+      makeSocket: (security) => port.makeSocket(security),
+      onOpen: (channel) => port.add(channel),
+    });
+    this.#sides.set(this.doors[this.doors.length - 1], side);
+    return at;
   }
 
   /**
@@ -127,6 +146,11 @@ export class CurveGate {
         port.cut(routingId);
         cutCount++;
       }
+    }
+    // Those of the ports above are told, and their connections end a little later.
+    for (const door of this.doors) {
+      if (this.#sides.has(door)) continue;
+      cutCount += door.revoke((held) => this.#table.find(held.key) === held);
     }
     cutCount += this.#exchange.recheck();
     return { keyCount: this.#table.keyCount, cutCount };

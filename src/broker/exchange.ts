@@ -507,6 +507,7 @@ export class Exchange implements Host {
    */
   recheck(): number {
     let count = 0;
+    this.pubsub.plain?.recheck();
     for (const peer of [...this.peers]) {
       const { access, port, routingId, plainWorker } = peer;
       if (access === undefined) continue;

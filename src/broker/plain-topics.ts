@@ -1,10 +1,13 @@
 import { XPublisher, XSubscriber } from "zeromq";
+import type { Access } from "../base/access.js";
 import { isTopic, prefixOf } from "../base/topic.js";
 import { BatchWriter } from "../wire/batch.js";
 import { eventBody, writePublish } from "../wire/event-record.js";
 import { BATCH_HEADER_SIZE, EventFlag } from "../wire/layout.js";
 import { bytesOf, type HeldRecord } from "../wire/request-record.js";
 import { readText } from "../wire/text.js";
+import type { CurveChannel } from "./curve-channel.js";
+import type { CurveGate } from "./curve-gate.js";
 import type { Host } from "./host.js";
 import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import type { PlainTopics, PubSub } from "./pubsub.js";
@@ -39,12 +42,32 @@ export interface PlainTopicOptions {
   xpub: readonly string[];
   handshakeTimeoutMs: number;
   messageBytesMax: number;
+  /** Under CURVE, where each connection has a socket of its own. */
+  gate?: CurveGate;
+}
+
+/** A socket that plain PUBs are connected to: all of them, or under CURVE one. */
+interface PubLine {
+  readonly socket: XSubscriber;
+  readonly access: Access | undefined;
+}
+
+/** A socket that plain SUBs are connected to: all of them, or under CURVE one. */
+interface SubLine {
+  readonly socket: XPublisher;
+  readonly access: Access | undefined;
+  /** Prefixes that it asked for, and of these those that it may hear: bytes in latin1. */
+  readonly asked: Set<string>;
+  readonly heard: Set<string>;
 }
 
 /**
  * Plain PUB and SUB sockets (PROTOCOL 6.6) on an XSUB and an XPUB. What plain PUBs say goes to plain
  * SUBs as it is, and to natives as raw events; what natives publish, to plain SUBs. PUBs are asked only for
  * what somebody listens to: the prefixes of the SUBs, and the beginnings of native patterns.
+ *
+ * Neither socket tells whose key a message came with, so under CURVE each connection has one of its own. A
+ * SUB hears what its key may of what it asks for, a prefix as a whole or not at all.
  */
 export class PlainSockets implements PlainTopics {
   readonly counts: PlainTopicCounts = {
@@ -57,16 +80,19 @@ export class PlainSockets implements PlainTopics {
   /** With the real ports. */
   readonly xsub: string[] = [];
   readonly xpub: string[] = [];
-  readonly #publishers: XSubscriber | undefined;
-  readonly #subscribers: XPublisher | undefined;
+  readonly #publishers = new Set<PubLine>();
+  readonly #subscribers = new Set<SubLine>();
+  readonly #shared: object;
   readonly #host: Host;
   readonly #pubsub: PubSub;
   readonly #bytesMax: number;
   readonly #prefixesMax: number;
   /** How many want each prefix: native patterns and the XPUB, which counts once. */
   readonly #wanted = new Map<string, number>();
-  /** Prefixes of plain SUBs, as bytes in latin1. */
-  readonly #heardBySubs = new Set<string>();
+  /** Prefixes of plain SUBs, as bytes in latin1, and on how many sockets of ours each is heard. */
+  readonly #heardBySubs = new Map<string, number>();
+  /** Prefixes that all of them have asked for. */
+  #askedCount = 0;
   #isClosed = false;
 
   private constructor(host: Host & { readonly pubsub: PubSub }, options: PlainTopicOptions) {
@@ -74,7 +100,7 @@ export class PlainSockets implements PlainTopics {
     this.#pubsub = host.pubsub;
     this.#bytesMax = host.limits.recordBytesMax;
     this.#prefixesMax = host.limits.subscriptionsMax;
-    const shared = {
+    this.#shared = {
       linger: 0,
       sendHighWaterMark: MESSAGES_QUEUED_MAX,
       receiveHighWaterMark: MESSAGES_QUEUED_MAX,
@@ -82,12 +108,6 @@ export class PlainSockets implements PlainTopics {
       maxMessageSize: options.messageBytesMax,
       sendTimeout: 0,
     };
-    if (options.xsub.length > 0) this.#publishers = new XSubscriber(shared);
-    if (options.xpub.length > 0) {
-      // What SUBs ask for is small, and there may be much at once.
-      const receiveHighWaterMark = WISHES_QUEUED_MAX;
-      this.#subscribers = new XPublisher({ ...shared, receiveHighWaterMark } as typeof shared);
-    }
   }
 
   /** Binds them and begins. Rejects with an Error of one line that names the endpoint. */
@@ -97,35 +117,103 @@ export class PlainSockets implements PlainTopics {
   ): Promise<PlainSockets> {
     const made = new PlainSockets(host, options);
     try {
-      for (const endpoint of options.xsub) {
-        made.xsub.push(await bind(made.#publishers as XSubscriber, "xsub", endpoint));
-      }
-      for (const endpoint of options.xpub) {
-        made.xpub.push(await bind(made.#subscribers as XPublisher, "xpub", endpoint));
-      }
+      if (options.gate !== undefined) await made.#listenAt(options.gate, options);
+      else await made.#bind(options);
     } catch (error) {
       made.close();
       throw error;
     }
-    if (made.#publishers !== undefined) void made.#receive(made.#publishers);
-    if (made.#subscribers !== undefined) void made.#receiveWishes(made.#subscribers);
     host.pubsub.plain = made;
     return made;
   }
 
+  /** What SUBs ask for is small, and there may be much at once. */
+  get #sharedBySubs(): object {
+    return { ...this.#shared, receiveHighWaterMark: WISHES_QUEUED_MAX };
+  }
+
+  /** One socket for all PUBs, and one for all SUBs. */
+  async #bind({ xsub, xpub }: PlainTopicOptions): Promise<void> {
+    if (xsub.length > 0) {
+      const socket = new XSubscriber(this.#shared);
+      const line = { socket, access: undefined };
+      this.#publishers.add(line);
+      for (const endpoint of xsub) this.xsub.push(await bind(socket, "xsub", endpoint));
+      void this.#receive(line);
+    }
+    if (xpub.length > 0) {
+      const line = newSubLine(new XPublisher(this.#sharedBySubs), undefined);
+      this.#subscribers.add(line);
+      for (const endpoint of xpub) this.xpub.push(await bind(line.socket, "xpub", endpoint));
+      void this.#receiveWishes(line);
+    }
+  }
+
+  /** A socket for each PUB and each SUB, so that what its key may do is known. */
+  async #listenAt(gate: CurveGate, { xsub, xpub }: PlainTopicOptions): Promise<void> {
+    const shared = this.#shared;
+    for (const endpoint of xsub) {
+      const at = await gate.listenFor(endpoint, {
+        makeSocket: (security) => new XSubscriber({ ...shared, ...security }),
+        onOpen: (channel) => this.#addPublisher(channel),
+      });
+      this.xsub.push(at);
+    }
+    for (const endpoint of xpub) {
+      const at = await gate.listenFor(endpoint, {
+        makeSocket: (security) => new XPublisher({ ...this.#sharedBySubs, ...security }),
+        onOpen: (channel) => this.#addSubscriber(channel),
+      });
+      this.xpub.push(at);
+    }
+  }
+
+  #addPublisher(channel: CurveChannel<XSubscriber>): { onPeerGone(): void } {
+    const line: PubLine = { socket: channel.socket, access: channel.access };
+    this.#publishers.add(line);
+    for (const prefix of this.#wanted.keys()) this.#wish(line, prefix, true);
+    void this.#receive(line).then(() => {
+      this.#publishers.delete(line);
+      channel.close();
+    });
+    // What it said last is still read; then its socket says nothing more, and is closed.
+    return { onPeerGone: () => endWhenRead(channel) };
+  }
+
+  #addSubscriber(channel: CurveChannel<XPublisher>): { onPeerGone(): void } {
+    const line = newSubLine(channel.socket, channel.access);
+    this.#subscribers.add(line);
+    void this.#receiveWishes(line);
+    return {
+      onPeerGone: () => {
+        if (!this.#subscribers.delete(line)) return;
+        for (const prefix of [...line.asked]) this.#unask(line, prefix);
+        channel.close();
+      },
+    };
+  }
+
+  /** What keys may hear has changed: plain SUBs are told what they may, of what they asked. */
+  recheck(): void {
+    for (const line of this.#subscribers) {
+      for (const prefix of line.asked) this.#hear(line, prefix);
+    }
+  }
+
   close(): void {
     this.#isClosed = true;
-    this.#publishers?.close();
-    this.#subscribers?.close();
+    for (const { socket } of this.#publishers) socket.close();
+    for (const { socket } of this.#subscribers) socket.close();
   }
 
   // --- from natives ---
 
   onEvent(topic: string, record: HeldRecord): void {
     if (this.#heardBySubs.size === 0) return;
-    if (!this.#isHeardBySubs(Buffer.from(topic).toString("latin1"))) return;
+    const name = Buffer.from(topic).toString("latin1");
+    if (!this.#isHeardBySubs(name)) return;
     // Copied: ZeroMQ sends from these bytes later.
-    this.#tell([topic, ...eventBody(record).map((part) => Buffer.from(part))]);
+    this.#tell(name, [topic, ...eventBody(record).map((part) => Buffer.from(part))]);
   }
 
   listen(pattern: string, isOneMore: boolean): void {
@@ -134,37 +222,63 @@ export class PlainSockets implements PlainTopics {
 
   // --- from plain SUBs ---
 
-  async #receiveWishes(socket: XPublisher): Promise<void> {
-    for await (const frames of this.#messages(socket)) {
+  async #receiveWishes(line: SubLine): Promise<void> {
+    for await (const frames of this.#messages(line.socket)) {
       const [wish] = frames;
       if (wish.length === 0 || wish[0] > SUBSCRIBE) continue;
       const prefix = wish.toString("latin1", 1);
       const isOneMore = wish[0] === SUBSCRIBE;
       // An XPUB tells of the first SUB that has a prefix, and of the last that had it.
-      if (isOneMore === this.#heardBySubs.has(prefix)) continue;
-      if (!isOneMore) this.#heardBySubs.delete(prefix);
-      else if (this.#heardBySubs.size < this.#prefixesMax) this.#heardBySubs.add(prefix);
-      else {
-        this.counts.prefixesRefused++;
-        continue;
-      }
-      this.#want(prefix, isOneMore);
+      if (isOneMore === line.asked.has(prefix)) continue;
+      if (!isOneMore) this.#unask(line, prefix);
+      else if (this.#askedCount < this.#prefixesMax) this.#ask(line, prefix);
+      else this.counts.prefixesRefused++;
     }
+  }
+
+  #ask(line: SubLine, prefix: string): void {
+    line.asked.add(prefix);
+    this.#askedCount++;
+    this.#hear(line, prefix);
+    // A SUB cannot be told.
+    if (!line.heard.has(prefix)) line.access?.deny("subscribe", `${nameOf(prefix)}...`);
+  }
+
+  #unask(line: SubLine, prefix: string): void {
+    line.asked.delete(prefix);
+    this.#askedCount--;
+    this.#setHeard(line, prefix, false);
+  }
+
+  /** Lets it hear what it asked for, if its key may. */
+  #hear(line: SubLine, prefix: string): void {
+    this.#setHeard(line, prefix, line.access?.mayHearPrefix(nameOf(prefix)) !== false);
+  }
+
+  #setHeard({ heard }: SubLine, prefix: string, isHeard: boolean): void {
+    if (heard.has(prefix) === isHeard) return;
+    if (isHeard) heard.add(prefix);
+    else heard.delete(prefix);
+    const count = (this.#heardBySubs.get(prefix) ?? 0) + (isHeard ? 1 : -1);
+    if (count > 0) this.#heardBySubs.set(prefix, count);
+    else this.#heardBySubs.delete(prefix);
+    this.#want(prefix, isHeard);
   }
 
   /** Whether some plain SUB has a prefix of this topic. */
   #isHeardBySubs(topic: string): boolean {
-    for (let size = 0; size <= topic.length; size++) {
-      if (this.#heardBySubs.has(topic.slice(0, size))) return true;
-    }
-    return false;
+    return hasPrefixOf(this.#heardBySubs, topic);
   }
 
-  #tell(message: (string | Buffer)[]): void {
-    if (this.#isClosed || this.#subscribers === undefined) return;
+  /** `topic` in latin1 is that of `message`, and heard by someone. */
+  #tell(topic: string, message: (string | Buffer)[]): void {
+    if (this.#isClosed) return;
     this.counts.told++;
-    // An XPUB is always ready: to those that do not read it sends nothing more.
-    this.#subscribers.send(message).catch(() => {});
+    for (const { socket, access, heard } of this.#subscribers) {
+      if (access !== undefined && (socket.closed || !hasPrefixOf(heard, topic))) continue;
+      // An XPUB is always ready: to those that do not read it sends nothing more.
+      socket.send(message).catch(() => {});
+    }
   }
 
   /** Asks plain PUBs for what begins with `prefix`, or not any more. */
@@ -174,21 +288,27 @@ export class PlainSockets implements PlainTopics {
     if (after > 0) this.#wanted.set(prefix, after);
     else this.#wanted.delete(prefix);
     this.counts.prefixes = this.#wanted.size;
-    if (this.#isClosed || this.#publishers === undefined) return;
-    if (before > 0 && after > 0) return;
+    if (this.#isClosed || (before > 0 && after > 0)) return;
+    for (const line of this.#publishers) this.#wish(line, prefix, isOneMore);
+  }
+
+  #wish({ socket }: PubLine, prefix: string, isOneMore: boolean): void {
+    if (socket.closed) return;
     const wish = Buffer.concat([Buffer.from([isOneMore ? 1 : 0]), Buffer.from(prefix, "latin1")]);
-    this.#publishers.send(wish).catch(() => {});
+    socket.send(wish).catch(() => {});
   }
 
   // --- from plain PUBs ---
 
-  async #receive(socket: XSubscriber): Promise<void> {
+  async #receive({ socket, access }: PubLine): Promise<void> {
     for await (const frames of this.#messages(socket)) {
       this.counts.heard++;
       const name = frames[0].toString("latin1", 0, TOPIC_BYTES_MAX);
-      if (this.#isHeardBySubs(name)) this.#tell(frames);
+      // A PUB cannot be told.
+      if (access?.denial("publish", nameOf(name)) !== undefined) continue;
+      if (this.#isHeardBySubs(name)) this.#tell(name, frames);
       this.#toNatives(frames);
-      if (!socket.readable) this.#host.onTurn();
+      if (socket.closed || !socket.readable) this.#host.onTurn();
     }
   }
 
@@ -227,7 +347,8 @@ export class PlainSockets implements PlainTopics {
       try {
         frames = await socket.receive();
       } catch (error) {
-        if (this.#isClosed) return;
+        // Under CURVE also when its only peer is gone.
+        if (this.#isClosed || socket.closed) return;
         throw error;
       }
       if (this.#isClosed) return;
@@ -241,6 +362,30 @@ export class PlainSockets implements PlainTopics {
 }
 
 const NO_BYTES = new Uint8Array(0);
+
+function newSubLine(socket: XPublisher, access: Access | undefined): SubLine {
+  return { socket, access, asked: new Set(), heard: new Set() };
+}
+
+/** Whether `topic`, or any beginning of it, is among `prefixes`. */
+function hasPrefixOf(prefixes: { has(prefix: string): boolean }, topic: string): boolean {
+  for (let size = 0; size <= topic.length; size++) {
+    if (prefixes.has(topic.slice(0, size))) return true;
+  }
+  return false;
+}
+
+/** Bytes in latin1 as the text that they are. */
+function nameOf(bytes: string): string {
+  return Buffer.from(bytes, "latin1").toString();
+}
+
+/** Closes it as soon as nothing is left to read. */
+function endWhenRead(channel: CurveChannel<XSubscriber>): void {
+  if (channel.socket.closed) return;
+  if (channel.socket.readable) setImmediate(() => endWhenRead(channel));
+  else channel.close();
+}
 
 async function bind(
   socket: XSubscriber | XPublisher,

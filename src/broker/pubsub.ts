@@ -39,6 +39,8 @@ export interface PlainTopics {
   /** One more native subscription has `pattern`, or one fewer. */
   listen(pattern: string, isOneMore: boolean): void;
   readonly counts: Readonly<Record<string, number>>;
+  /** What keys may hear has changed. */
+  recheck(): void;
   close(): void;
 }
 

@@ -75,9 +75,8 @@ export function settleBrokerConfig(
   const backend = flags.backend ?? listFromEnv(env.WASMQ_BACKEND) ?? config.backend;
   const xsub = flags.xsub ?? listFromEnv(env.WASMQ_XSUB) ?? config.xsub;
   const xpub = flags.xpub ?? listFromEnv(env.WASMQ_XPUB) ?? config.xpub;
-  const curveKey = flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey;
-  // A broker that is put elsewhere may be one of several on this machine. Under CURVE it has none.
-  const isAtHome = frontend === undefined && backend === undefined && curveKey === undefined;
+  // A broker that is put elsewhere may be one of several on this machine.
+  const isAtHome = frontend === undefined && backend === undefined;
   return {
     ...config,
     frontend,
@@ -88,7 +87,7 @@ export function settleBrokerConfig(
     pull: flags.pull ?? (env.WASMQ_PULL || undefined) ?? config.pull,
     admin: flags.admin ?? (env.WASMQ_ADMIN || undefined) ?? config.admin,
     adminToken: flags.adminToken ?? (env.WASMQ_ADMIN_TOKEN || undefined) ?? config.adminToken,
-    curveKey,
+    curveKey: flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey,
     access: flags.access ?? (env.WASMQ_ACCESS || undefined) ?? config.access,
     insecure: flags.insecure ?? config.insecure,
     logLevel,

@@ -1,8 +1,8 @@
 // Who may publish and subscribe what, by key.
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { Broker, Client, type RequestError } from "../../build/index.js";
+import { type Broker, Client, type RequestError } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
-import { accessOf, curveOf, type KeyName, keyOf, startBroker } from "./curve-keys.js";
+import { accessOf, curveOf, type KeyName, startBroker } from "./curve-keys.js";
 
 let broker: Broker;
 let clients: Client[];
@@ -60,11 +60,4 @@ it("ends the subscriptions that a key loses with a new access file, and no other
   await publisher.publish("stock.a", "still", { confirm: true });
   expect((await kept.next()).value).toMatchObject({ body: "still" });
   await eventually("one is left", () => broker.stats.topics.subscriptions === 1);
-});
-
-it("has no plain PUB and SUB sockets beside CURVE: nobody could tell whose they are", async () => {
-  const curve = { ...keyOf.broker, access: accessOf({}) };
-  await expect(Broker.start({ curve, xsub: "tcp://127.0.0.1:0" })).rejects.toThrow(
-    "xsub and xpub are not to be had with curve",
-  );
 });
