@@ -6,7 +6,7 @@ import { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
 import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
-import { Kind, NO_RECORD, Role } from "../wire/layout.js";
+import { Kind, NO_RECORD, QUEUE_PREFIX, Role } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
 import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import {
@@ -513,10 +513,9 @@ export class Exchange implements Host {
       if (access === undefined) continue;
       for (const pattern of this.#patterns) pattern.recheck?.(peer);
       const services = this.core.worker(peer.index)?.pool.services ?? [];
-      const lost = services.find(({ name }) => !access.may("serve", name));
-      if (lost === undefined) continue;
+      const reason = lostWork(access, services);
+      if (reason === undefined) continue;
       count++;
-      const reason = access.deny("serve", lost.name);
       if (port !== undefined) {
         this.evict(port, routingId, Status.PERMISSION_DENIED, reason);
         port.cut(routingId);
@@ -602,6 +601,17 @@ function deniedWork(access: Access, { services, queues }: ReadHello): string | u
   }
   for (const queue of queues) {
     const reason = access.denial("pull", queue);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
+
+/** Why a worker may no longer do what it does: the services of the core, queues among them. */
+function lostWork(access: Access, services: readonly { name: string }[]): string | undefined {
+  for (const { name } of services) {
+    const reason = name.startsWith(QUEUE_PREFIX)
+      ? access.denial("pull", name.slice(QUEUE_PREFIX.length))
+      : access.denial("serve", name);
     if (reason !== undefined) return reason;
   }
   return undefined;

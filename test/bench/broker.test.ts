@@ -70,7 +70,7 @@ describe("suite broker beside other products", () => {
   test("every target is told: its figure, what was promised, and whether it is met", () => {
     const promises = rows.filter((row) => row.target !== undefined);
     // All but the three of a depth that was not asked for.
-    expect(promises.length).toBe(14);
+    expect(promises.length).toBe(15);
     for (const row of promises) {
       if (row.absent !== undefined) expect(row.isMet).toBeUndefined();
       else expect(row.isMet).toBe((row.ratio as number) >= (row.target as number));

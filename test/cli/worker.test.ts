@@ -161,7 +161,7 @@ describe("wasmq", () => {
   });
 
   it.each([
-    [[], /give a command: broker, worker, call, top, keys, dictionary, bench/],
+    [[], /give a command: broker, worker, call, tasks, top, keys, dictionary, bench/],
     [["brokr"], /unknown command 'brokr' .*broker/],
     [["--loud"], /unknown option '--loud'/],
   ])("refuses %j with code 2", async (args, what) => {

@@ -265,7 +265,7 @@ test("a broker lost while sealed handlers run: each outcome arrives, none is run
   expect(await asking).toEqual([
     5,
     2_000_000,
-    "ABORTED it has run; its reply was too large to remember",
+    "ABORTED it has run; its reply was a stream, or too large to remember",
     "NOT_FOUND no such order",
     "INTERNAL handler failed",
   ]);

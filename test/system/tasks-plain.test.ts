@@ -149,6 +149,8 @@ test("neither is there unless asked for, or under CURVE", async () => {
   const broker = await start({ push: undefined, pull: undefined });
   expect([broker.push, broker.pull]).toEqual([undefined, undefined]);
   await expect(start({ push: "udp://1.2.3.4:5" })).rejects.toThrow(/push/);
+  // Refused before the keys are looked at.
+  await expect(start({ curve: {} as never })).rejects.toThrow(/push cannot be had with curve/);
   const other = await start();
   await expect(start({ push: other.push })).rejects.toThrow(String(other.push));
 });
