@@ -20,7 +20,13 @@ async function ask(broker: Broker, service: string) {
 test("a reply that is remembered is that of its service alone", async () => {
   await using broker = await Broker.start(loopback);
   const ran: string[] = [];
-  const handler = (name: string) => ({ raw: true, handler: () => (ran.push(name), name) });
+  const handler = (name: string) => ({
+    raw: true,
+    handler: () => {
+      ran.push(name);
+      return name;
+    },
+  });
   await using _worker = await Worker.start({
     brokers: broker.backend,
     services: { open: handler("open"), closed: handler("closed") },
