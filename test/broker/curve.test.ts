@@ -1,5 +1,6 @@
 import { Dealer, Reply, Request } from "zeromq";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { RouterPort } from "../../build/broker/router-port.js";
 import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
@@ -406,4 +407,16 @@ test("a client is not made with a key that is none", async () => {
   await expect(Client.connect({ brokers: broker.frontend, curve })).rejects.toThrow(
     "curve.serverKey must be a CURVE key, 40 characters of Z85, got 5 characters",
   );
+});
+
+test("a broker under CURVE binds and reads no socket that asks for no key", async () => {
+  const bind = vi.spyOn(RouterPort.prototype, "bind");
+  const open = vi.spyOn(RouterPort.prototype, "open");
+  try {
+    const { broker: other } = await startBroker();
+    await other.close({ timeoutMs: 0 });
+    expect([bind.mock.calls, open.mock.calls]).toEqual([[], []]);
+  } finally {
+    vi.restoreAllMocks();
+  }
 });
