@@ -128,6 +128,34 @@ describe("whoever may", () => {
     expect(broker.stats.services.echo).toMatchObject({ isServed: true });
   });
 
+  test.each([
+    ["a native one", message(workerHello(["echo"]))],
+    ["one of Majordomo 0.1", ["", "MDPW01", Buffer.of(1), "echo"]],
+    ["one of Majordomo 0.2", ["MDPW02", Buffer.of(1), "echo"]],
+  ])("what a late worker was handed as a REP is not an attempt: %s", async (_name, word) => {
+    const slow = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
+    slow.connect(broker.backend[0]);
+    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
+    const client = await connect();
+    const asking = client.request<Uint8Array>("default", Buffer.from("x"), { ...raw, attempts: 1 });
+    expect((await slow.receive()).length).toBe(3);
+    await slow.send(word);
+    await eventually("it is known", () => broker.stats.services.echo?.isServed === true);
+    startRep();
+    expect(Buffer.from(await asking).toString()).toBe("repx");
+  });
+
+  test("what one did that answers as no REP does, and says no name, is an attempt", async () => {
+    const odd = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
+    odd.connect(broker.backend[0]);
+    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
+    const client = await connect();
+    const asking = client.request("default", Buffer.from("x"), { ...raw, attempts: 1 });
+    expect((await odd.receive()).length).toBe(3);
+    await odd.send("done");
+    await expect(asking).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  });
+
   test("a broker that closes lets out the last replies", async () => {
     const worker = await Worker.start({
       brokers: broker.backend,
