@@ -174,7 +174,7 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
       if (this.#attempts[i].worker === peer) this.#attempts.splice(i, 1);
     }
     this.#model.step({ kind: "leave", peer }, this.#nowMs);
-    this.#surveys.onLeave(peer);
+    this.#surveys.onLeave(peer, this.#nowMs);
     for (const asked of this.#surveyAsked.values()) asked.delete(peer);
   }
 
@@ -196,11 +196,12 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
 
   #survey(): void {
     const workers = [...this.#workers.keys()];
-    if (this.#surveys.refusal(3, workers.length) !== undefined) return;
+    if (this.#surveys.refusal(3, workers.length, 100) !== undefined) return;
     const sequence = ++this.#surveyCount;
     this.#surveyAsked.set(sequence, new Set());
     this.#surveyAnswers.set(sequence, 0);
-    this.#surveys.start(3, sequence, workers, 0, 50 + this.#random.below(100), this.#nowMs);
+    const question = { client: 3, sequence, service: "s", bytes: 100 };
+    this.#surveys.start(question, workers, 0, 50 + this.#random.below(100), this.#nowMs);
   }
 
   #answerSurvey(): void {
