@@ -2,7 +2,7 @@
 // socket that knows nothing of wasmq.
 //
 //   node examples/pubsub.mjs                           with a broker of its own
-//   node examples/pubsub.mjs tcp://127.0.0.1:5559 tcp://127.0.0.1:5561   through `node build/broker.js`
+//   node examples/pubsub.mjs tcp://127.0.0.1:5559 tcp://127.0.0.1:5561   through `npx wasmq broker`
 import { Broker, Client } from "wasmq";
 import { Publisher } from "zeromq";
 

@@ -109,6 +109,12 @@ describe("the story", () => {
     expect(Number(first[1])).toBeLessThan(20_000);
     const shares = ["A", "B", "C", "D"].map((name) => run.repliesOf(name));
     expect(shares.reduce((sum, share) => sum + share)).toBe(2000);
+    // Of each direction, what went over the wire: JSON, MessagePack, sealed.
+    for (const row of ["requests", "replies"]) {
+      expect(run.out).toMatch(
+        new RegExp(`^${row} +[1-9][\\d,]+ +[1-9][\\d,]+ +[1-9][\\d,]+ +\\d+ % of JSON$`, "m"),
+      );
+    }
     // Plain lines: no terminal, no bar, no colour.
     for (const control of ["\r", "\x1b"]) expect(run.out).not.toContain(control);
     expect(new Set(run.pids).size).toBe(5);

@@ -67,6 +67,7 @@ describe("the package", () => {
   it("holds what its users need, and neither tests nor the demonstration", () => {
     const needed = ["LICENSE", "build/index.js", "build/index.d.ts", "build/codec/index.d.ts"];
     needed.push("build/codec.wasm", "build/broker.js", "build/cli/main.js", "src/wire/PROTOCOL.md");
+    needed.push("examples/pubsub.mjs", "examples/streams.mjs", "examples/tasks.mjs");
     expect(files).toEqual(expect.arrayContaining(needed));
     for (const page of ["README.md", "CHANGELOG.md"]) {
       expect(files.includes(page)).toBe(existsSync(join(root, page)));
@@ -76,7 +77,8 @@ describe("the package", () => {
     expect(pages).toEqual(expect.arrayContaining(["docs/architecture.md", "docs/codec.md"]));
     expect(files).toEqual(expect.arrayContaining(pages));
     const other = files.filter(
-      (path) => !/^build\/|^docs\/|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path),
+      (path) =>
+        !/^build\/|^docs\/|^examples\/\w+\.mjs$|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path),
     );
     expect(other).toEqual([]);
     expect(files.filter((path) => /demo|\.test\.|\.stamp|ignore/.test(path))).toEqual([]);

@@ -146,7 +146,7 @@ export function readAccessSpec(value: unknown): AccessSpec {
   const known = record("keys", keys);
   for (const [key, grant] of Object.entries(known)) {
     const where = `keys[${JSON.stringify(key)}]`;
-    if (!isCurveKey(key)) throw new TypeError(`${where}: a key is 40 characters of Z85`);
+    if (!isCurveKey(key)) throw new TypeError(`${where}: a key is 40 characters of Z85 alone`);
     const { name, ...actions } = record(where, grant, ["name", ...ACTIONS]);
     if (name !== undefined && !isShortText(name, NAME_SIZE_MAX)) {
       throw new TypeError(`${where}.name must be 1 to ${NAME_SIZE_MAX} printable characters`);

@@ -31,7 +31,8 @@ export function endpoint(name: string, value: string): string {
 /** `values` if it is a list of one or more endpoints; throws TypeError otherwise. */
 export function endpoints(name: string, values: readonly string[]): readonly string[] {
   if (!Array.isArray(values) || values.length === 0) {
-    throw new TypeError(`${name} must be a list of at least one endpoint`);
+    const got = JSON.stringify(values);
+    throw new TypeError(`${name} must be a list of at least one endpoint, got ${got}`);
   }
   return values.map((value) => endpoint(name, value));
 }

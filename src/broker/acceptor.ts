@@ -1,25 +1,26 @@
 // The backend's front door: REP and DEALER workers on one port.
 //
 // ROUTER refuses REP (the ZMTP socket-type check), so the port is listened on by node:net. Each
-// connection's socket type is read from its handshake, then it is joined to a ZeroMQ socket that
-// suits it, byte for byte, and ZeroMQ does all the protocol, heartbeats included:
+// connection's socket type is read from its handshake. A REP is spoken to by ourselves; the others are
+// joined to the ROUTER, byte for byte, and ZeroMQ does all the protocol, heartbeats included:
 //
 //   DEALER, ROUTER, REQ --+                +--> the shared ROUTER
-//                         +-- acceptor ----+
-//   REP ------------------+                +--> a DEALER of its own: a PlainWorker
+//   REP ------------------+-- acceptor ----+--> a PlainConnection: a PlainWorker
+//   REP of ZMTP 2.0 ------+                +--> a DEALER of its own: a PlainWorker
 import { rm } from "node:fs/promises";
 import type { NetConnectOpts } from "node:net";
 import { BytePipe } from "./byte-pipe.js";
 import { connectOptions, listenError, parseEndpoint, privateEndpoint } from "./listen-endpoint.js";
 import { type Connection, Listener, type ListenerRefusal, requireCount } from "./listener.js";
 import { refusePeer } from "./peer-handshake.js";
+import { type ConnectionFault, PlainConnection } from "./plain-connection.js";
+import { PlainDealer, type PlainWorker } from "./plain-worker.js";
 import { makePrivateFolder } from "./private-folder.js";
-import { PlainDealer, type PlainFault, type PlainWorker } from "./plain-worker.js";
 
 export type { PlainWorker } from "./plain-worker.js";
 
 /** Why a connection was refused or dropped. Stable names: counters are keyed by them. */
-export type RefusalReason = ListenerRefusal | PlainFault | "socket-type" | "upstream"; // Our own private socket could not be had or did not answer.
+export type RefusalReason = ListenerRefusal | ConnectionFault | "socket-type" | "upstream"; // Our own private socket could not be had or did not answer.
 
 export interface AcceptorEvents {
   onPlainWorker(worker: PlainWorker): void; // Handshake done, ready for a request.
@@ -36,7 +37,7 @@ export interface AcceptorOptions {
   handshakeTimeoutMs: number;
   connectionsMax: number;
   handshakesMax?: number; // Unfinished ones, of connectionsMax. Default 1024.
-  maxMessageSize: number; // Bytes of one part of a plain reply; -1 for no limit.
+  maxMessageSize: number; // Bytes of a plain reply, all parts together; -1 for no limit.
   events: AcceptorEvents;
 }
 
@@ -51,6 +52,7 @@ export class Acceptor {
   #refusals: Map<RefusalReason, number>;
   #pipes = new Set<BytePipe>();
   #workers = new Set<PlainDealer>();
+  #connections = new Set<PlainConnection>();
   #lastId = 0;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
@@ -68,7 +70,7 @@ export class Acceptor {
         // Nobody connects before this function has its listener.
         onReady: (...args) => acceptor.#onReady(...args),
         onRefused: (reason, remote) => acceptor.#refuse(reason, remote),
-        readyCount: () => acceptor.#pipes.size,
+        readyCount: () => acceptor.#pipes.size + acceptor.#connections.size,
       },
     );
     try {
@@ -99,7 +101,7 @@ export class Acceptor {
 
   /** Connections served or in their handshake. */
   get connectionCount(): number {
-    return this.#listener.handshakeCount + this.#pipes.size;
+    return this.#listener.handshakeCount + this.#pipes.size + this.#connections.size;
   }
 
   /**
@@ -113,7 +115,7 @@ export class Acceptor {
 
   async #close(lingerMs: number): Promise<void> {
     const listenerClosed = this.#listener.close();
-    for (const worker of this.#workers) worker.close();
+    for (const worker of [...this.#workers, ...this.#connections]) worker.close();
     if (lingerMs > 0) await this.#idle(lingerMs);
     for (const pipe of this.#pipes) pipe.destroy();
     await this.#idle(0);
@@ -126,7 +128,7 @@ export class Acceptor {
     return new Promise((resolve) => {
       const timer = timeoutMs > 0 ? setTimeout(resolve, timeoutMs) : undefined;
       this.#onIdle = () => {
-        if (this.#pipes.size + this.#workers.size > 0) return;
+        if (this.#pipes.size + this.#workers.size + this.#connections.size > 0) return;
         clearTimeout(timer);
         resolve();
       };
@@ -143,7 +145,8 @@ export class Acceptor {
         this.#openPipe(connection, this.#router);
         return;
       case "REP":
-        this.#addPlainWorker(connection);
+        if (version === 2) this.#addPlainDealer(connection);
+        else this.#addPlainConnection(connection);
         return;
       default:
         // ZMTP 2.0 has no words for it.
@@ -181,7 +184,29 @@ export class Acceptor {
     return pipe;
   }
 
-  #addPlainWorker(connection: Connection): void {
+  #addPlainConnection({ peer, remote, bytes }: Connection): void {
+    const { events, heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageSize } = this.#options;
+    const worker = new PlainConnection({
+      id: ++this.#lastId,
+      peer,
+      bytes,
+      heartbeatIntervalMs,
+      heartbeatTimeoutMs,
+      maxMessageSize,
+      onReply: (parts) => events.onPlainReply(worker, parts),
+      onFault: (fault) => this.#refuse(fault, remote),
+      onClosed: () => {
+        this.#connections.delete(worker);
+        events.onPlainGone(worker);
+        this.#onIdle?.();
+      },
+    });
+    this.#connections.add(worker);
+    events.onPlainWorker(worker);
+    worker.open();
+  }
+
+  #addPlainDealer(connection: Connection): void {
     const { peer, remote } = connection;
     const { events, heartbeatIntervalMs, heartbeatTimeoutMs, maxMessageSize } = this.#options;
     const id = ++this.#lastId;

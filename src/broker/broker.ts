@@ -291,11 +291,13 @@ export class Broker {
         for (const endpoint of frontends) bound.push(await gate.listen("frontend", endpoint));
         for (const endpoint of backends) served.push(await gate.listen("backend", endpoint));
       }
-      for (const endpoint of gate === undefined ? frontends : []) {
+      // Under CURVE nothing stands open that does not ask for a key, not even to this machine.
+      const isOpen = gate === undefined;
+      for (const endpoint of isOpen ? frontends : []) {
         bound.push(await bindRouter(frontend, endpoint));
       }
-      const inner = await backend.bind(privateEndpoint(folder));
-      for (const endpoint of gate === undefined ? backends : []) {
+      const inner = isOpen ? await backend.bind(privateEndpoint(folder)) : "";
+      for (const endpoint of isOpen ? backends : []) {
         acceptors.push(
           await Acceptor.listen({
             ...times,
@@ -321,9 +323,7 @@ export class Broker {
       if (xsub.length + xpub.length > 0) {
         plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
       }
-      frontend.open();
-      backend.open();
-      direct.open();
+      for (const port of isOpen ? [frontend, backend, direct] : []) port.open();
       watch.phase = "ready";
       return new Broker(
         exchange,

@@ -177,6 +177,7 @@ export class CurveGate {
             onPlainWorker: (worker) => exchange.plain.onWorker(worker),
             onPlainReply: (worker, parts) => exchange.plain.onReply(worker, parts),
             onPlainGone: (worker) => exchange.plain.onGone(worker),
+            onPlainMistaken: (worker) => exchange.plain.onMistaken(worker),
           },
     );
     exchange.addPort(port);

@@ -1,6 +1,8 @@
 import { Dealer, Router } from "zeromq";
 import type { Access } from "../base/access.js";
 import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
+import { MAGIC } from "../wire/layout.js";
+import { readMajordomo } from "../wire/majordomo.js";
 import { hasEnvelope, PlainDialogue } from "./plain-dialogue.js";
 import type { PlainWorker } from "./plain-worker.js";
 import { Port, type PortEvents } from "./port.js";
@@ -12,6 +14,8 @@ export interface PlainWorkerEvents {
   onPlainReply(worker: PlainWorker, parts: Buffer[]): void;
   /** Exactly once for each onPlainWorker. */
   onPlainGone(worker: PlainWorker): void;
+  /** In its place for one that says only now that it is no REP: it could not read what it was sent. */
+  onPlainMistaken(worker: PlainWorker): void;
 }
 
 const NO_BYTES = Buffer.alloc(0);
@@ -170,7 +174,8 @@ export class CurvePort extends Port {
     if (!hasEnvelope(frames)) {
       // It was only slow to say what it is. What it was handed goes to another.
       line.plain = undefined;
-      this.#plain?.onPlainGone(worker);
+      if (isFirstWord(frames)) this.#plain?.onPlainMistaken(worker);
+      else this.#plain?.onPlainGone(worker);
       return false;
     }
     const reply = dialogue.read(frames);
@@ -228,4 +233,11 @@ export class CurvePort extends Port {
     this.#events.onTurn();
     line.channel.close();
   }
+}
+
+/** Whether a worker that is no REP begins so: a native one, with a batch, or one of Majordomo. */
+function isFirstWord(frames: readonly Buffer[]): boolean {
+  const [first] = frames;
+  if (first.length >= 2 && first.readUInt16LE() === MAGIC) return true;
+  return readMajordomo(frames, 0)?.command.kind === "ready";
 }

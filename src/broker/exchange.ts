@@ -28,6 +28,7 @@ import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
 import { PubSub } from "./pubsub.js";
 import type { Port } from "./port.js";
+import { SessionOwners } from "./session-owners.js";
 import { StreamRecords } from "./stream-records.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
@@ -83,6 +84,7 @@ export class Exchange implements Host {
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
+  readonly #owners = new SessionOwners();
   readonly #request = new RequestRecord();
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
@@ -301,9 +303,10 @@ export class Exchange implements Host {
       this.refuse(Status.UNAVAILABLE, "broker is shutting down");
       return undefined;
     }
-    if (role === "worker") {
-      const access = port.accessOf(routingId);
-      const reason = access === undefined ? undefined : deniedWork(access, hello);
+    const access = port.accessOf(routingId);
+    if (access !== undefined) {
+      const reason =
+        (role === "worker" ? deniedWork(access, hello) : undefined) ?? this.#claim(access, hello);
       if (reason !== undefined) {
         this.refuse(Status.PERMISSION_DENIED, reason);
         return undefined;
@@ -332,6 +335,14 @@ export class Exchange implements Host {
     }
     if (role === "worker") for (const pattern of this.#patterns) pattern.onWorker?.(peer);
     return peer;
+  }
+
+  /** Takes the session of `hello` for the key of `access`; why not, where it is another's. */
+  #claim({ key }: Access, { sessionLow, sessionHigh }: ReadHello): string | undefined {
+    const isOurs = this.#owners.claim(sessionLow, sessionHigh, key, this.delivery.nowMs);
+    if (isOurs) return undefined;
+    this.faults.denied++;
+    return "this session is that of another key";
   }
 
   #welcomeOf(directPort: number, inFlightMax = this.limits.clientInFlightMax): Welcome {
@@ -481,6 +492,10 @@ export class Exchange implements Host {
   leave(peer: Peer): undefined {
     this.step({ kind: "leave", peer: peer.index });
     for (const pattern of this.#patterns) pattern.onLeave(peer);
+    const { access, sessionLow, sessionHigh } = peer;
+    if (access !== undefined) {
+      this.#owners.release(sessionLow, sessionHigh, access.key, this.delivery.nowMs);
+    }
     this.peers.delete(peer);
     return undefined;
   }

@@ -240,7 +240,9 @@ export class MajordomoClients {
       client.first = question.next;
       if (client.first === undefined) client.last = undefined;
       this.#count(client, -1, -(bytesOf(question.held) + KEPT_COST));
-      this.#ask(client, question);
+      // Its key may have lost the service since.
+      if (client.peer.access?.denial("call", question.service) !== undefined) this.unanswered++;
+      else this.#ask(client, question);
     }
   }
 

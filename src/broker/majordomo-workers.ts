@@ -1,4 +1,3 @@
-import { Status } from "../base/status.js";
 import {
   addressOf,
   attemptOf,
@@ -9,7 +8,7 @@ import {
   requestToWorker,
 } from "../wire/majordomo.js";
 import { NameCache } from "../wire/text.js";
-import { ownFrames } from "./bodies.js";
+import { GatheredParts, type PartFault, REPLY_TOO_LARGE } from "./gathered-parts.js";
 import type { Host } from "./host.js";
 import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
 import type { Peer } from "./peers.js";
@@ -35,8 +34,6 @@ class MajordomoWorker {
   generation = 0;
   /** Whether it was heard in the middle of its work. The Guide's workers are mute until they have done. */
   beatsAtWork = false;
-  /** What came of its reply so far, for a client that takes it in one piece. */
-  parts: Uint8Array[] = [];
 
   constructor(
     readonly peer: Peer,
@@ -56,12 +53,15 @@ export class MajordomoWorkers {
   #timer: NodeJS.Timeout | undefined;
   readonly #names = new NameCache();
   readonly #workers = new Map<Peer, MajordomoWorker>();
+  readonly #gathered: GatheredParts;
 
   constructor(
     private readonly host: Host,
     private readonly times: MajordomoTimes,
     private readonly takesParts: (client: Peer | undefined) => boolean,
-  ) {}
+  ) {
+    this.#gathered = new GatheredParts(host.limits);
+  }
 
   // --- in ---
 
@@ -160,11 +160,12 @@ export class MajordomoWorkers {
     const { host } = this;
     const { slot, generation } = attemptOf(address);
     const isMine = slot === worker.slot && generation === worker.generation;
-    const whole = isMine && worker.parts.length > 0 ? [...worker.parts, ...body] : body;
+    const whole = isMine ? this.#gathered.withLast(worker.peer, body) : body;
     // Before the step, which may hand it the next.
     if (isMine) this.#rest(worker);
-    if (bodyFault(whole, host.limits) !== undefined)
-      return this.#tooLarge(worker, slot, generation);
+    if (bodyFault(whole, host.limits) !== undefined) {
+      return this.#fail(worker, slot, generation, REPLY_TOO_LARGE);
+    }
     host.delivery.current = rawReply(whole);
     host.step({ kind: "reply", peer: worker.peer.index, slot, generation });
   }
@@ -177,31 +178,33 @@ export class MajordomoWorkers {
     const { core, peers } = this.host;
     const { slot, generation } = attemptOf(address);
     const isPassedOn = this.takesParts(peers.at(core.requests.client[slot]));
+    const fault = this.#partFault(worker, body, isPassedOn);
+    if (fault !== undefined) {
+      const isMine = slot === worker.slot && generation === worker.generation;
+      if (isMine) this.#rest(worker);
+      return this.#fail(worker, slot, generation, fault);
+    }
     this.#part = body;
     this.host.step({ kind: "part", peer: worker.peer.index, slot, generation, isPassedOn });
     this.#part = [];
-    if (bodyFault(worker.parts, this.host.limits) === undefined) return;
-    this.#rest(worker);
-    this.#tooLarge(worker, slot, generation);
   }
 
-  #tooLarge({ peer }: MajordomoWorker, slot: number, generation: number): void {
-    this.host.faults.malformed++;
-    this.host.step({
-      kind: "failure",
-      peer: peer.index,
-      slot,
-      generation,
-      status: Status.INTERNAL,
-      reason: "the worker's reply is larger than the broker takes",
-      retryAfterMs: 0,
-      untouched: false,
-    });
+  #partFault({ peer }: MajordomoWorker, body: readonly Uint8Array[], isPassedOn: boolean) {
+    // By itself first: only what is as small as a reply is worth a further look.
+    if (bodyFault(body, this.host.limits) !== undefined) return REPLY_TOO_LARGE;
+    return isPassedOn ? undefined : this.#gathered.faultOf(peer, body);
+  }
+
+  #fail({ peer }: MajordomoWorker, slot: number, generation: number, fault: PartFault): void {
+    if (fault === REPLY_TOO_LARGE) this.host.faults.malformed++;
+    const { status, reason } = fault;
+    const rest = { status, reason, retryAfterMs: 0, untouched: false };
+    this.host.step({ kind: "failure", peer: peer.index, slot, generation, ...rest });
   }
 
   #rest(worker: MajordomoWorker): void {
     worker.isBusy = false;
-    worker.parts = [];
+    this.#gathered.forget(worker.peer);
   }
 
   /** Gives up a worker that did what it may not: it is told to begin anew. */
@@ -220,7 +223,7 @@ export class MajordomoWorkers {
     worker.busySinceMs = this.host.delivery.nowMs;
     worker.slot = slot;
     worker.generation = generation;
-    worker.parts = [];
+    this.#gathered.forget(peer);
     return requestToWorker(worker.dialect, addressOf(slot, generation), body);
   }
 
@@ -233,7 +236,7 @@ export class MajordomoWorkers {
 
   /** The part being stepped, for a client that takes none: kept with the worker that sent it. */
   gatherPart(peer: Peer): void {
-    this.#workers.get(peer)?.parts.push(...ownFrames(this.#part));
+    this.#gathered.add(peer, this.#part);
   }
 
   get part(): readonly Uint8Array[] {
@@ -276,6 +279,7 @@ export class MajordomoWorkers {
   }
 
   onLeave(peer: Peer): void {
+    this.#gathered.forget(peer);
     if (this.#workers.delete(peer) && this.#workers.size === 0) this.close();
   }
 

@@ -7,6 +7,8 @@ import { BatchWriter } from "../wire/batch.js";
 const BATCH_BYTES_MAX = 32 * 1024;
 /** What a peer that does not read may be owed behind its next message before it is given up. */
 const OWED_BYTES_MAX = 8 * 1024 * 1024;
+/** What it may be owed before records are held back that no credit of its own bounds. */
+const UNBIDDEN_BYTES_MAX = 1024 * 1024;
 
 /**
  * What one peer is owed: the batch being written, and those behind it that ZeroMQ has not taken yet.
@@ -49,6 +51,16 @@ export class Outbox {
     const owedMax = OWED_BYTES_MAX + this.eventBytes;
     if (this.refusedCount === 0 || this.owedBytes <= owedMax) return false;
     return this.owedBytes - sizeOf(this.#ready[0]) > owedMax;
+  }
+
+  /**
+   * Whether it takes a record of `bytes` that no credit of the peer's bounds. A peer that reads slowly
+   * is to miss such records, not to be given up for them.
+   */
+  hasRoomFor(bytes: number): boolean {
+    const { owedBytes } = this;
+    if (owedBytes === 0) return true;
+    return owedBytes <= UNBIDDEN_BYTES_MAX && owedBytes + bytes <= OWED_BYTES_MAX / 2;
   }
 
   /** Closes the batch being written if it is large enough to go; true when it did. */

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { Status } from "../base/status.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
 import { DEFAULT_SERVICE, NO_RECORD } from "../wire/layout.js";
@@ -14,7 +15,6 @@ const DEFAULT_SERVICE_BYTES = Buffer.from(DEFAULT_SERVICE);
 /** REQ clients and REP workers (PROTOCOL 4): their messages to records and commands. */
 export class PlainPeers {
   readonly #host: Host;
-  #sessionCount = 0;
 
   constructor(host: Host) {
     this.#host = host;
@@ -59,10 +59,16 @@ export class PlainPeers {
 
   /** A client that says no HELLO, known from its first request on. */
   welcomeClient(port: Port, routingId: Buffer, role: "plain-client" | "mdp-client"): Peer {
-    // A session for the ids that workers see: this broker's own, told apart by the peer.
-    const { brokerLow, brokerHigh } = this.#host.brokerId;
-    const session = (brokerLow + ++this.#sessionCount) >>> 0;
-    const peer = this.#host.peers.addRoute(port, routingId, role, session, brokerHigh);
+    // For the ids that workers see. Nobody may guess it: who asks under another's id gets its replies.
+    const session = randomBytes(8);
+    const low = session.readUInt32LE(0);
+    const peer = this.#host.peers.addRoute(
+      port,
+      routingId,
+      role,
+      low,
+      session.readUInt32LE(4) || 1,
+    );
     this.#host.step({ kind: "join-client", peer: peer.index });
     return peer;
   }
@@ -106,6 +112,24 @@ export class PlainPeers {
       this.#host.delivery.current = rawReply(body);
       this.#host.step({ kind: "reply", peer: index, slot, generation });
     }
+    this.#host.onTurn();
+  }
+
+  /** It was no REP: the request that it was sent counts as one that it never began. */
+  onMistaken(plainWorker: PlainWorker): void {
+    const peer = this.#host.peers.ofPlainWorker(plainWorker);
+    if (peer === undefined) return;
+    this.#host.begin();
+    const { index, slot, generation } = peer;
+    const busyCount = this.#host.core.worker(index)?.inFlight ?? 0;
+    if (busyCount > 0) {
+      // As a native worker gives back what it has not begun: it takes nothing new, and fails it.
+      this.#host.step({ kind: "drain", peer: index });
+      const status = Status.UNAVAILABLE;
+      const rest = { status, reason: "no REP", retryAfterMs: 0, untouched: true };
+      this.#host.step({ kind: "failure", peer: index, slot, generation, ...rest });
+    }
+    this.#host.leave(peer);
     this.#host.onTurn();
   }
 

@@ -1,4 +1,4 @@
-// One connected REP socket and the DEALER that is its only correspondent.
+// One connected REP socket, of ZMTP 2.0, and the DEALER that is its only correspondent.
 import { Context, Dealer } from "zeromq";
 import type { Access } from "../base/access.js";
 import { PlainDialogue, type PlainFault } from "./plain-dialogue.js";

@@ -66,27 +66,36 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     if (isShuttingDown) return refuse(Status.UNAVAILABLE, "broker is shutting down", 1000);
     const service = core.registry.services.get(record.service);
     if (service?.isServed !== true) return refuse(Status.NOT_FOUND, "no worker serves it");
-    const { native, otherCount } = this.#workersOf(record.service);
-    const reason = this.surveys.refusal(peer.index, native.length + otherCount);
+    const { bytes } = record;
+    const { native, otherCount } = this.#workersOf(record.service, bytes);
+    const reason = this.surveys.refusal(peer.index, native.length + otherCount, bytes);
     if (reason !== undefined) return refuse(Status.RESOURCE_EXHAUSTED, reason, 100);
     this.#timeoutMs = Math.min(record.timeoutMs || limits.timeoutMsMax, limits.timeoutMsMax);
     this.#held = record.held;
     // Of a request's flags a survey has this one alone: its answers are no streams.
     record.held.bytes[record.held.at + AT_FLAGS] &= Flag.RAW;
-    const { index } = peer;
-    const { sequence } = record;
-    this.surveys.start(index, sequence, native, otherCount, this.#timeoutMs, delivery.nowMs);
+    const question = {
+      client: peer.index,
+      sequence: record.sequence,
+      service: record.service,
+      bytes,
+    };
+    this.surveys.start(question, native, otherCount, this.#timeoutMs, delivery.nowMs);
     this.#held = undefined;
   }
 
-  /** The workers that serve it now; those that speak no records are only counted. */
-  #workersOf(service: string): { native: number[]; otherCount: number } {
+  /**
+   * The workers that serve it now; those that speak no records, or have not read what they were sent, are
+   * only counted.
+   */
+  #workersOf(service: string, bytes: number): { native: number[]; otherCount: number } {
     const { core, peers } = this.#host;
     const native: number[] = [];
     let otherCount = 0;
-    for (const { peer, state, pool } of core.workers()) {
+    for (const { peer: index, state, pool } of core.workers()) {
       if (state !== "ready" || !pool.services.some(({ name }) => name === service)) continue;
-      if (peers.at(peer)?.role === "worker") native.push(peer);
+      const peer = peers.at(index);
+      if (peer?.role === "worker" && peer.outbox.hasRoomFor(bytes)) native.push(index);
       else otherCount++;
     }
     return { native, otherCount };
@@ -98,8 +107,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     if (fault !== undefined) return this.#host.malformed(fault);
     const { slot, generation } = record;
     const survey = this.surveys.find(peer.index, slot, generation);
-    // Late: the survey is over.
-    if (survey === undefined) return;
+    if (survey === undefined) return this.surveys.onLate(peer.index, slot, generation);
     if (record.bytes > this.#host.limits.recordBytesMax) {
       // As if it had not answered; it stands among the missing in the end.
       return this.#host.malformed("SURVEY_REPLY larger than the broker takes");
@@ -160,7 +168,20 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
   // --- Pattern ---
 
   onLeave(peer: Peer): void {
-    this.surveys.onLeave(peer.index);
+    this.surveys.onLeave(peer.index, performance.now());
+  }
+
+  recheck(peer: Peer): void {
+    const { access, index } = peer;
+    if (access === undefined) return;
+    for (const survey of this.surveys.of(index)) {
+      const reason = access.denial("call", survey.service);
+      if (reason === undefined) continue;
+      this.surveys.abort(survey, performance.now());
+      const { sequence, asked, answered } = survey;
+      const missing = asked - answered;
+      this.#tellEnd(peer, sequence, asked, missing, Status.PERMISSION_DENIED, reason, 0);
+    }
   }
 
   get needsTick(): boolean {

@@ -20,8 +20,8 @@ const STATS_INTERVAL_MS = 10_000;
 
 const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
-The config file is a JSON object: frontend, backend, xsub, xpub, curveKey, access, insecure, admin, adminToken,
-logLevel, limits, services, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
+The config file is a JSON object: frontend, backend, xsub, xpub, push, pull, curveKey, access, insecure, admin,
+adminToken, logLevel, limits, services, tasks, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
 mdpLiveness, mdpBusyLiveness, probeIntervalMs, connectionsMax, directPort.
 
 Without a curve key only loopback and ipc are listened on, or, with --insecure, anything. With one every

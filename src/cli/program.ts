@@ -25,6 +25,8 @@ export function newCommand(name: string, title: string): Command {
     .exitOverride()
     .helpOption("-h, --help", "show this help")
     .configureOutput({
+      // Who has read enough of the help closes the pipe, as `head` does: no bug of anyone's.
+      writeOut: (text) => process.stdout.on("error", () => {}).write(text),
       outputError: (text, write) =>
         write(`${title}: ${oneLine(text).replace(/^error: |\.$/g, "")}; see ${title} --help\n`),
     });

@@ -30,7 +30,8 @@ import { stopSignal } from "./signals.js";
 const HELP = `
 MODULE is an ES module. Its default export is a handler, (request, context) => reply, whose service
 --service names, or an object of service name -> handler, or -> { handler, raw: true } for bodies
-that are bytes as they are.
+that are bytes as they are. A handler that is an async generator answers with a stream. It may export
+queues beside that or in its place: an object of queue name -> handler of its tasks.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when a broker has taken it on.
 SIGTERM and SIGINT drain: it finishes what it has and leaves. A second signal ends it at once.

@@ -52,6 +52,7 @@ export class Asks {
   readonly #deadlines = new Deadlines(performance.now());
   #tick: NodeJS.Timeout | undefined;
   readonly #onIdle: () => void;
+  #isClosed = false;
 
   constructor(
     brokers: Brokers,
@@ -76,6 +77,11 @@ export class Asks {
 
   start(ask: Ask): void {
     const { signal } = ask;
+    if (this.#isClosed) {
+      // Its body was being sealed meanwhile.
+      ask.reject(new RequestError("CANCELLED", "client closed before it could be sent"));
+      return;
+    }
     const nowMs = performance.now();
     const slot = this.#freeSlots.pop() ?? this.#bySlot.push(undefined) - 1;
     const held: Held = { ask, slot, broker: undefined, onAbort: undefined };
@@ -146,6 +152,7 @@ export class Asks {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const held of this.#held.values()) {
       this.#fail(held, new RequestError("CANCELLED", `client closed${held.ask.doubt}`));
     }

@@ -27,11 +27,12 @@ export function meterCodec(codec: Codec): CodecMeter {
     counts.messagePack += readEnvelope(envelope).plainSize;
     counts.sealed += envelope.length;
   };
-  const seal = codec.seal.bind(codec);
+  // What the client seals its requests with; that is no promise while bodies are small.
+  const sealSoon = codec.sealSoon.bind(codec);
   const open = codec.open.bind(codec);
-  codec.seal = (value, context) => {
-    const envelope = seal(value, context);
-    count(value, envelope, context);
+  codec.sealSoon = (value, context, origin) => {
+    const envelope = sealSoon(value, context, origin);
+    if (!(envelope instanceof Promise)) count(value, envelope, context);
     return envelope;
   };
   codec.open = (envelope, context) => {

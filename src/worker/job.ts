@@ -33,6 +33,8 @@ export interface ServiceOptions {
 
 /** A service as the worker has it. */
 export interface Service extends ServiceOptions {
+  /** From 1 on, among the services and queues of the worker. */
+  number: number;
   /** Its handler is an async generator function: it can answer with a stream alone. */
   isGenerator: boolean;
 }

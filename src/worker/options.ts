@@ -78,11 +78,12 @@ export function readWork({ services, queues }: Pick<WorkerOptions, "services" | 
   queues: Map<string, Service>;
 } {
   const work = {
-    services: readHandlers("services", services ?? {}),
+    services: readHandlers("services", services ?? {}, 0),
     // A task is a job like others, whose handler knows another context.
     queues: readHandlers(
       "queues",
       (queues ?? {}) as unknown as NonNullable<WorkerOptions["services"]>,
+      Object.keys(services ?? {}).length,
     ),
   };
   if (work.services.size + work.queues.size === 0) {
@@ -94,9 +95,10 @@ export function readWork({ services, queues }: Pick<WorkerOptions, "services" | 
 function readHandlers(
   what: string,
   handlers: NonNullable<WorkerOptions["services"]>,
+  countBefore: number,
 ): Map<string, Service> {
   return new Map(
-    Object.entries(handlers).map(([name, given]) => {
+    Object.entries(handlers).map(([name, given], index) => {
       const service = typeof given === "function" ? { handler: given } : given;
       if (!isServiceName(name)) {
         throw new TypeError(
@@ -107,7 +109,8 @@ function readHandlers(
         throw new TypeError(`${what}["${name}"] must be a function or have a handler`);
       }
       const isGenerator = service.handler instanceof AsyncGeneratorFunction;
-      return [name, { handler: service.handler, raw: service.raw === true, isGenerator }];
+      const number = countBefore + index + 1;
+      return [name, { number, handler: service.handler, raw: service.raw === true, isGenerator }];
     }),
   );
 }

@@ -4,6 +4,8 @@ const SHARE_MAX = 4;
 
 /** What an entry holds, beside the flags of the wire. */
 export const Outcome = { FAILED: 0x100, NOT_KEPT: 0x200 } as const;
+/** Above these bits of the flags the caller has a number of its own, which is kept in any case. */
+export const OUTCOME_BITS = 10;
 const NO_BYTES = new Uint8Array(0);
 const INDEX_SIZE = 1 << 16;
 /** Places among which an id may stand. */
@@ -47,7 +49,8 @@ export class RecentReplies {
   ): void {
     const size = (HEADER_SIZE + body.length + 7) & ~7;
     if (size * SHARE_MAX > this.#bytes.length) {
-      this.add(sessionLow, sessionHigh, sequence, Outcome.NOT_KEPT, NO_BYTES, nowMs);
+      const own = (flags >>> OUTCOME_BITS) << OUTCOME_BITS;
+      this.add(sessionLow, sessionHigh, sequence, own | Outcome.NOT_KEPT, NO_BYTES, nowMs);
       return;
     }
     const capacity = this.#bytes.length;

@@ -30,7 +30,7 @@ import { explain, type Failed } from "./failed.js";
 import { Job, type JobKind, type Service } from "./job.js";
 import { JobTable } from "./job-table.js";
 import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
-import { Outcome, RecentReplies } from "./recent-replies.js";
+import { Outcome, OUTCOME_BITS, RecentReplies } from "./recent-replies.js";
 import { isAsyncIterable, type StreamRun } from "./stream-run.js";
 import { SurveyJob } from "./survey-job.js";
 import { TaskJob } from "./task-job.js";
@@ -261,10 +261,25 @@ export class Worker {
     const { link } = broker;
     const { sessionLow, sessionHigh, sequence } = record;
     const nowMs = performance.now();
+    const service = (kind === "task" ? this.#queues : this.#services).get(record.service);
+    if (service === undefined) {
+      const reason = `this worker does not serve ${record.service}`;
+      return this.#refuse(link, record, { status: "NOT_FOUND", reason }, kind);
+    }
+    // The id alone is not enough: who asks for one service gets no reply of another.
     const remembered = this.#recent.find(sessionLow, sessionHigh, sequence, nowMs);
-    if (remembered !== undefined) return this.#answerAgain(link, record, remembered, kind);
+    if (
+      remembered !== undefined &&
+      remembered.flags >>> OUTCOME_BITS === subjectOf(service, kind)
+    ) {
+      return this.#answerAgain(link, record, remembered, kind);
+    }
     const known = this.#jobs.find(record);
     if (known !== undefined) {
+      if (known.options !== service || known.kind !== kind) {
+        const reason = "another request has this id";
+        return this.#refuse(link, record, { status: "INVALID_ARGUMENT", reason }, kind);
+      }
       this.#stats.repeated++;
       if (known.stream?.hasSent === true) {
         const reason = "its stream has begun, and cannot be taken up again";
@@ -273,11 +288,6 @@ export class Worker {
       this.#supersede(known);
       known.rejoin(record, link);
       return;
-    }
-    const service = (kind === "task" ? this.#queues : this.#services).get(record.service);
-    if (service === undefined) {
-      const reason = `this worker does not serve ${record.service}`;
-      return this.#refuse(link, record, { status: "NOT_FOUND", reason }, kind);
     }
     if (this.#draining !== undefined || this.#waiting.length - this.#waitingHead >= WAITING_MAX) {
       const write = failureWriters[kind];
@@ -332,7 +342,7 @@ export class Worker {
     } else if ((outcome.flags & Outcome.FAILED) !== 0) {
       this.#refuse(link, id, JSON.parse(Buffer.from(outcome.body).toString()) as Failed);
     } else {
-      writeReply(link.writer, id, outcome.flags, 0, outcome.body);
+      writeReply(link.writer, id, outcome.flags & 0xff, 0, outcome.body);
       link.flushSoon(true);
     }
   }
@@ -486,7 +496,8 @@ export class Worker {
 
   #remember(job: Job, flags: number, bytes: Uint8Array): void {
     const { sessionLow, sessionHigh, sequence } = job;
-    this.#recent.add(sessionLow, sessionHigh, sequence, flags, bytes, job.endedMs);
+    const subject = subjectOf(job.options, job.kind) << OUTCOME_BITS;
+    this.#recent.add(sessionLow, sessionHigh, sequence, subject | flags, bytes, job.endedMs);
   }
 
   #refuse(
@@ -530,3 +541,10 @@ async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
 }
+
+/** What a request is for, in 22 bits: 65,535 services and queues, and three kinds. */
+function subjectOf(service: Service, kind: JobKind): number {
+  return service.number * 4 + JOB_KINDS.indexOf(kind);
+}
+
+const JOB_KINDS: readonly JobKind[] = ["request", "task", "survey"];

@@ -120,7 +120,7 @@ const wrong: [string, unknown, string][] = [
   ["no object", [], "the access file must be an object"],
   ["no keys", {}, "keys must be an object"],
   ["another field", { keys: {}, roles: 1 }, 'the access file: unknown field "roles"'],
-  ["no key", { keys: { abc: {} } }, 'keys["abc"]: a key is 40 characters of Z85'],
+  ["no key", { keys: { abc: {} } }, 'keys["abc"]: a key is 40 characters of Z85 alone'],
   ["an action that is none", { keys: { [A]: { calls: [] } } }, 'unknown field "calls"'],
   ["no list", { keys: { [A]: { call: "a" } } }, ".call must be a list of at most 1024 patterns"],
   ["a star inside", { keys: { [A]: { call: ["a.*.b"] } } }, '.call: "a.*.b" is not a name'],

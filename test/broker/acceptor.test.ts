@@ -305,6 +305,52 @@ describe("REP workers", () => {
     expect(log.all(`reply ${worker.id}`).length).toBe(1);
   });
 
+  it("have their PING answered, its context given back, and are asked themselves", async () => {
+    const acceptor = await start();
+    const peer = peerOf(acceptor);
+    peer.write(handshakeBytes("REP"));
+    await log.nth("worker");
+    let seen = "";
+    const isTold = new Promise<void>((resolve) => {
+      peer.on("data", (chunk) => {
+        seen += chunk.toString("latin1");
+        if (seen.includes("\x04\x08\x04PONGabc") && seen.includes("\x04\x07\x04PING\0\0"))
+          resolve();
+      });
+    });
+    peer.write(Buffer.from("\x04\x0a\x04PING\0\0abc", "latin1"));
+    await isTold;
+    // It answers nothing: gone after the heartbeat.
+    await log.nth("gone");
+    if (!peer.closed) await once(peer, "close");
+  });
+
+  it("that said how long they may be silent are held to it", async () => {
+    const acceptor = await start({ heartbeatIntervalMs: 60_000, heartbeatTimeoutMs: 120_000 });
+    const peer = peerOf(acceptor);
+    peer.write(handshakeBytes("REP"));
+    await log.nth("worker");
+    peer.write(Buffer.from("\x04\x07\x04PING\0\x02", "latin1"));
+    peer.resume();
+    await log.nth("gone");
+  });
+
+  it.each([
+    ["ERROR", "\x04\x0a\x05ERROR\x03why", "peer-error"],
+    ["no frame", "\x40\x00", "frame-malformed"],
+    ["a PING cut short", "\x04\x05\x04PING", "frame-malformed"],
+  ])("that send %s are dropped and counted", async (_, sent, reason) => {
+    const acceptor = await start();
+    const peer = peerOf(acceptor);
+    peer.resume();
+    // In one piece with the handshake: what comes early is read too.
+    peer.write(Buffer.concat([handshakeBytes("REP"), Buffer.from(sent, "latin1")]));
+    await log.nth(reason);
+    await log.nth("gone");
+    expect(acceptor.refusalCounts.get(reason as "peer-error")).toBe(1);
+    expect(acceptor.connectionCount).toBe(0);
+  });
+
   it("stopped amid a large request are gone too", async () => {
     const acceptor = await start();
     const child = startWorkerProcess(acceptor.endpoint);

@@ -75,6 +75,30 @@ it("refuses a survey of a service that its key may not call", async () => {
   expect(await codeOf(clerk.survey("echo", 7))).toBe("PERMISSION_DENIED");
 });
 
+it("a reload ends the surveys under way of a key that may not call any more, and no others", async () => {
+  let calls = 0;
+  const unanswered = await Worker.start({
+    brokers: broker.backend,
+    curve: curveOf("worker"),
+    services: {
+      echo: (_: unknown, { signal }) => {
+        calls++;
+        return new Promise((resolve) => signal.addEventListener("abort", resolve));
+      },
+    },
+  });
+  opened.push(unanswered);
+  const asker = await connect("client");
+  const asking = codeOf(asker.survey("echo", 7, { timeoutMs: 60_000 }));
+  await eventually("it is asked", () => calls === 1);
+  broker.reloadAccess(accessOf(grants));
+  expect(broker.stats.surveys.ended).toBe(0);
+  const { call: _, ...rest } = grants.client;
+  broker.reloadAccess(accessOf({ ...grants, client: rest }));
+  expect(broker.stats.surveys).toMatchObject({ ended: 1, missing: 1 });
+  expect(await asking).toBe("PERMISSION_DENIED");
+});
+
 it("a reload keeps a worker whose queues are still its own, and cuts off one whose are not", async () => {
   await startWorker("mail.send", () => 1);
   expect(broker.reloadAccess(accessOf(grants))).toMatchObject({ cutCount: 0 });

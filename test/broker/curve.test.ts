@@ -1,5 +1,6 @@
 import { Dealer, Reply, Request } from "zeromq";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { RouterPort } from "../../build/broker/router-port.js";
 import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
@@ -125,6 +126,34 @@ describe("whoever may", () => {
     expect(await asking).toEqual(["rep", "x"]);
     await eventually("both are there", () => broker.stats.workers === 2);
     expect(broker.stats.services.echo).toMatchObject({ isServed: true });
+  });
+
+  test.each([
+    ["a native one", message(workerHello(["echo"]))],
+    ["one of Majordomo 0.1", ["", "MDPW01", Buffer.of(1), "echo"]],
+    ["one of Majordomo 0.2", ["MDPW02", Buffer.of(1), "echo"]],
+  ])("what a late worker was handed as a REP is not an attempt: %s", async (_name, word) => {
+    const slow = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
+    slow.connect(broker.backend[0]);
+    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
+    const client = await connect();
+    const asking = client.request<Uint8Array>("default", Buffer.from("x"), { ...raw, attempts: 1 });
+    expect((await slow.receive()).length).toBe(3);
+    await slow.send(word);
+    await eventually("it is known", () => broker.stats.services.echo?.isServed === true);
+    startRep();
+    expect(Buffer.from(await asking).toString()).toBe("repx");
+  });
+
+  test("what one did that answers as no REP does, and says no name, is an attempt", async () => {
+    const odd = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
+    odd.connect(broker.backend[0]);
+    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
+    const client = await connect();
+    const asking = client.request("default", Buffer.from("x"), { ...raw, attempts: 1 });
+    expect((await odd.receive()).length).toBe(3);
+    await odd.send("done");
+    await expect(asking).rejects.toMatchObject({ code: "UNAVAILABLE" });
   });
 
   test("a broker that closes lets out the last replies", async () => {
@@ -378,4 +407,16 @@ test("a client is not made with a key that is none", async () => {
   await expect(Client.connect({ brokers: broker.frontend, curve })).rejects.toThrow(
     "curve.serverKey must be a CURVE key, 40 characters of Z85, got 5 characters",
   );
+});
+
+test("a broker under CURVE binds and reads no socket that asks for no key", async () => {
+  const bind = vi.spyOn(RouterPort.prototype, "bind");
+  const open = vi.spyOn(RouterPort.prototype, "open");
+  try {
+    const { broker: other } = await startBroker();
+    await other.close({ timeoutMs: 0 });
+    expect([bind.mock.calls, open.mock.calls]).toEqual([[], []]);
+  } finally {
+    vi.restoreAllMocks();
+  }
 });

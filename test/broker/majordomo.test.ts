@@ -224,6 +224,89 @@ describe("version 0.2", () => {
     expect(toClient("req")).toEqual([["", "fine"]]);
   });
 
+  it.each([
+    ["gathered for 0.1", ["", "MDPC01"]],
+    ["passed on to 0.2", ["MDPC02", 1]],
+  ])("ends a reply one of whose parts has too many frames, %s", (_name, asks) => {
+    worker("w", "MDPW02", 1, "echo");
+    client("c", ...asks, "echo", "x");
+    const { address } = taken("w");
+    const part = frames("MDPW02", 3, address, "").concat(Array(200_000).fill(Buffer.alloc(0)));
+    stage.receive("backend", "w", part);
+    stage.exchange.onTurn();
+    expect(toClient("c")).toEqual([]);
+    expect(stage.exchange.majordomo.unanswered).toBe(1);
+    expect(faults()).toEqual({ malformed: 1 });
+    client("c", ...asks, "echo", "y");
+    worker("w", "MDPW02", 4, taken("w").address, "", "fine");
+    expect(toClient("c").map((message) => message.at(-1))).toEqual(["fine"]);
+  });
+
+  it("ends a gathered reply of too many frames in all", () => {
+    worker("w", "MDPW02", 1, "default");
+    const answer = (count: number) => {
+      client("req", "", "x");
+      const { address } = taken("w");
+      const part = Array<string>(count).fill("");
+      for (let i = 0; i < 2; i++) worker("w", "MDPW02", 3, address, "", ...part);
+      worker("w", "MDPW02", 4, address, "", "end");
+      return toClient("req");
+    };
+    expect(answer(128)).toMatchObject([["", "", "INTERNAL", expect.stringContaining("larger")]]);
+    expect(answer(127)).toEqual([["", ...Array<string>(254).fill(""), "end"]]);
+  });
+
+  it("bounds what is gathered of all workers, and takes more when some of it has gone", () => {
+    stage.close();
+    const limits = { recordBytesMax: 10_000, queueBytesMax: 10_000, requestBytesMax: 20_000 };
+    stage = new Stage(limits, times);
+    const part = Buffer.alloc(8000);
+    const names = ["a", "b", "c"];
+    for (const name of names) worker(name, "MDPW02", 1, name);
+    const ask = (name: string) => {
+      client(`of ${name}`, "", "MDPC01", name, "x");
+      return taken(name).address;
+    };
+    const [a, b, c] = names.map(ask);
+    worker("a", "MDPW02", 3, a, "", part);
+    worker("b", "MDPW02", 3, b, "", part);
+    // No room: its request has failed, and the worker is free for another.
+    worker("c", "MDPW02", 3, c, "", part);
+    expect(stage.exchange.majordomo.unanswered).toBe(1);
+    expect(faults()).toEqual({});
+    let next = ask("c");
+    // Each way that what was gathered ends makes room: a reply, a client's end, a worker's.
+    worker("a", "MDPW02", 4, a, "", "end");
+    expect(toClient("of a").map((message) => message.length)).toEqual([5]);
+    worker("c", "MDPW02", 3, next, "", part);
+    worker("c", "MDPW02", 4, next, "", "end");
+    next = ask("c");
+    leave("frontend", "of b");
+    worker("c", "MDPW02", 3, next, "", part);
+    worker("a", "MDPW02", 3, ask("a"), "", part);
+    leave("backend", "a");
+    worker("b", "MDPW02", 4, b, "", "late");
+    worker("b", "MDPW02", 3, ask("b"), "", part);
+    worker("c", "MDPW02", 4, next, "", "end");
+    expect(toClient("of c").map((message) => message.length)).toEqual([5, 5]);
+    expect(stage.exchange.majordomo.unanswered).toBe(1);
+  });
+
+  it("tells a client that can be told that there is no room for the parts of its reply", () => {
+    stage.close();
+    const limits = { recordBytesMax: 10_000, queueBytesMax: 10_000, requestBytesMax: 10_000 };
+    stage = new Stage(limits, times);
+    worker("v", "MDPW02", 1, "other");
+    client("c", "", "MDPC01", "other", "x");
+    worker("v", "MDPW02", 3, taken("v").address, "", Buffer.alloc(9000));
+    worker("w", "MDPW02", 1, "default");
+    client("req", "", "x");
+    worker("w", "MDPW02", 3, taken("w").address, "", Buffer.alloc(9000));
+    expect(toClient("req")).toMatchObject([
+      ["", "", "RESOURCE_EXHAUSTED", expect.stringContaining("parts")],
+    ]);
+  });
+
   it("lets no other worker begin anew once a part was passed on", () => {
     worker("v", "MDPW02", 1, "echo");
     client("c", "MDPC02", 1, "echo", "x");
@@ -482,6 +565,28 @@ describe("many requests at once", () => {
     leave("frontend", "c");
     expect(answerAll()).toBe(1);
     expect(stage.exchange.core.requests.count).toBe(0);
+  });
+
+  it("are not asked any more when their key has lost the service", () => {
+    const key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+    const denials: Denial[] = [];
+    const spec = (call: string[]) => ({ keys: { [key]: { call } } });
+    const table = new AccessTable(spec(["echo", "more"]), (denial) => denials.push(denial));
+    stage.ports.frontend.access = table.find(key);
+    ready("w");
+    ready("v", "more");
+    for (let i = 0; i < 100; i++) {
+      stage.receive("frontend", "c", frames("", "MDPC01", "echo", String(i)));
+    }
+    client("c", "", "MDPC01", "more", "last");
+    const { count } = stage.exchange.core.requests;
+    expect(count).toBe(64);
+    table.replace(spec(["more"]));
+    // Those that the core has already go on.
+    expect(answerAll()).toBe(count);
+    expect(stage.exchange.majordomo.unanswered).toBe(100 - count);
+    expect(denials.map(({ action, what }) => `${action} ${what}`)).toContain("call echo");
+    expect(taken("v").message.at(-1)).toBe("last");
   });
 
   it("are tried again when the broker was full", () => {

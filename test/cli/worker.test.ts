@@ -152,6 +152,12 @@ describe("wasmq", () => {
     }
   });
 
+  it("says nothing when nobody reads its help to the end", async () => {
+    const running = stage.wasmq(["broker", "--help"]);
+    running.child.stdout!.destroy();
+    expect(await running.ended).toMatchObject({ code: 0, stderr: "" });
+  });
+
   it("has the broker's flags in `wasmq broker`", async () => {
     const any = "tcp://127.0.0.1:0";
     const running = stage.wasmq(["broker", "--frontend", any, "--backend", any]);

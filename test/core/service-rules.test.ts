@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { resolveLimits } from "../../build/core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../../build/core/service-rules.js";
@@ -19,6 +20,14 @@ test("its own name, else the longest pattern, else the limits of all", () => {
   expect(rules.of("orders.x").codelTargetMs).toBe(0);
   expect(rules.of("orders.price.x").codelTargetMs).toBe(limits.codelTargetMs);
   expect(new ServiceRules(limits).of("x")).toBe(limits);
+});
+
+test("what the README shows as a config file is taken", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  const shown = /```json\n(\{ "limits".*?)```/s.exec(readme)![1];
+  const config = JSON.parse(shown) as { limits: object; services: ServiceOverrides };
+  const rules = new ServiceRules(resolveLimits(config.limits), config.services);
+  expect(rules.of("orders.price").queueWaitMsMax).toBe(2000);
 });
 
 const wrong: [string, unknown, string][] = [

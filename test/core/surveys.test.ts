@@ -29,16 +29,25 @@ class Stage implements SurveyOutlet {
   end = ({ sequence, asked, answered }: Survey, missing: number) =>
     void this.events.push(`end ${sequence} ${asked}/${answered}/${missing}`);
 
-  start(client: number, sequence: number, workers: number[], others = 0, timeoutMs = 100) {
-    const reason = this.surveys.refusal(client, workers.length + others);
+  start(
+    client: number,
+    sequence: number,
+    workers: number[],
+    others = 0,
+    timeoutMs = 100,
+    bytes = 100,
+  ) {
+    const reason = this.surveys.refusal(client, workers.length + others, bytes);
     if (reason !== undefined) return reason;
-    this.surveys.start(client, sequence, workers, others, timeoutMs, this.nowMs);
+    const question = { client, sequence, service: "s", bytes };
+    this.surveys.start(question, workers, others, timeoutMs, this.nowMs);
     return undefined;
   }
 
   answer(worker: number, { slot, generation }: { slot: number; generation: number }): boolean {
     const survey = this.surveys.find(worker, slot, generation);
     if (survey !== undefined) this.surveys.onAnswered(worker, survey);
+    else this.surveys.onLate(worker, slot, generation);
     return survey !== undefined;
   }
 
@@ -78,7 +87,7 @@ describe("a survey", () => {
     stage.start(1, 7, [10, 11]);
     stage.answer(10, stage.open.get(7) as Survey);
     stage.take();
-    stage.surveys.onLeave(11);
+    stage.surveys.onLeave(11, 0);
     expect(stage.take()).toEqual(["end 7 2/1/1"]);
   });
 
@@ -86,8 +95,10 @@ describe("a survey", () => {
     const stage = new Stage();
     stage.start(1, 7, [10]);
     stage.take();
-    stage.surveys.onLeave(1);
+    stage.surveys.onLeave(1, 0);
     expect(stage.take()).toEqual(["cancel 10 7"]);
+    stage.surveys.tick(1000);
+    expect(stage.take()).toEqual([]);
     expect([stage.surveys.count, stage.surveys.needsTick]).toEqual([0, false]);
   });
 
@@ -104,9 +115,70 @@ describe("a survey", () => {
     expect(stage.start(2, 3, [10, 11], 1)).toMatch(/3 workers; a survey asks 2/);
     expect(stage.start(2, 3, [10])).toBeUndefined();
     expect(stage.start(3, 4, [10])).toMatch(/broker has too many/);
-    stage.surveys.tick(1000);
+    stage.surveys.tick(100);
+    stage.surveys.tick(1100);
     expect(stage.start(1, 5, [10])).toBeUndefined();
     expect(stage.surveys.counts.refused).toBe(3);
+  });
+
+  test("keeps its place beyond its end until those asked have answered, or a second", () => {
+    const stage = new Stage({ clientCountMax: 1 });
+    stage.start(1, 1, [10, 11], 0, 1);
+    const first = stage.open.get(1) as Survey;
+    stage.surveys.tick(1);
+    expect(stage.take()).toContain("end 1 2/0/2");
+    expect(stage.start(1, 2, [10])).toMatch(/too many surveys/);
+    stage.answer(10, first);
+    stage.answer(10, first);
+    expect(stage.start(1, 2, [10])).toMatch(/too many surveys/);
+    stage.answer(11, first);
+    expect(stage.start(1, 2, [10], 0, 1)).toBeUndefined();
+    stage.surveys.tick(2);
+    stage.surveys.tick(1001);
+    expect(stage.start(1, 3, [10])).toMatch(/too many surveys/);
+    stage.surveys.tick(1002);
+    expect(stage.start(1, 3, [10])).toBeUndefined();
+    stage.surveys.onLeave(10, 1002);
+    expect([stage.surveys.count, stage.surveys.needsTick]).toEqual([0, false]);
+    expect(stage.surveys.counts).toMatchObject({ asked: 4, answered: 0, missing: 4, ended: 3 });
+  });
+
+  test("beyond the bytes of one client or of all is refused, unless it is alone", () => {
+    const stage = new Stage({ clientBytesMax: 1000, bytesMax: 1500 });
+    const start = (client: number, sequence: number, bytes: number) =>
+      stage.start(client, sequence, [10], 0, 100, bytes);
+    expect(start(1, 1, 1001)).toBeUndefined();
+    expect(start(1, 2, 1)).toMatch(/^too many bytes/);
+    expect(start(2, 3, 500)).toMatch(/broker has too many bytes/);
+    expect(start(2, 3, 499)).toBeUndefined();
+    stage.answer(10, stage.open.get(1) as Survey);
+    expect(start(1, 4, 1000)).toBeUndefined();
+    expect(stage.surveys.counts.refused).toBe(2);
+  });
+
+  test("of a client that is gone counts among all, not for who has its index next", () => {
+    const stage = new Stage({ clientCountMax: 1, countMax: 2 });
+    stage.start(1, 1, [10]);
+    stage.surveys.onLeave(1, 0);
+    expect(stage.start(1, 2, [10], 0, 5000)).toBeUndefined();
+    expect(stage.start(2, 3, [10])).toMatch(/broker has too many/);
+    stage.surveys.tick(1000);
+    expect(stage.start(1, 3, [10])).toMatch(/^too many surveys/);
+    expect(stage.start(2, 3, [10])).toBeUndefined();
+  });
+
+  test("can be ended before its time", () => {
+    const stage = new Stage();
+    stage.start(1, 7, [10, 11]);
+    stage.start(2, 8, [10]);
+    stage.take();
+    const survey = stage.open.get(7) as Survey;
+    expect([...stage.surveys.of(1)]).toEqual([survey]);
+    stage.surveys.abort(survey, 0);
+    expect(stage.take()).toEqual(["cancel 10 7", "cancel 11 7"]);
+    expect([...stage.surveys.of(1)]).toEqual([]);
+    stage.surveys.tick(1000);
+    expect(stage.take()).toEqual(["cancel 10 8", "end 8 1/0/1"]);
   });
 });
 
@@ -145,7 +217,7 @@ test("whatever comes, each survey has one end, and its sums are right", () => {
           }
         } else if (each.what === "leave") {
           const before = stage.events.length;
-          stage.surveys.onLeave(each.peer);
+          stage.surveys.onLeave(each.peer, stage.nowMs);
           for (const [number, client] of clients) {
             const ended = stage.events.slice(0, before).some((e) => e.startsWith(`end ${number} `));
             if (client === each.peer && !ended) gone.add(number);
@@ -156,6 +228,7 @@ test("whatever comes, each survey has one end, and its sums are right", () => {
         }
       }
       stage.surveys.tick(stage.nowMs + 1000);
+      stage.surveys.tick(stage.nowMs + 2000);
       for (let number = 1; number <= sequence; number++) {
         const ends = stage.events.filter((event) => event.startsWith(`end ${number} `));
         expect(ends).toHaveLength(gone.has(number) ? 0 : 1);

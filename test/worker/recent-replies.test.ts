@@ -71,3 +71,12 @@ test("of the latest few thousand, hardly one is lost to another", () => {
   // With one place for each it would be some 70.
   expect(lostCount).toBeLessThan(3);
 });
+
+test("the caller's own number in the flags is kept, of a reply that is too large too", () => {
+  const recent = new RecentReplies(1024, 1000);
+  const own = 262_143 * 1024;
+  recent.add(1, 1, 1, own | 1, body(1, 8), 0);
+  recent.add(1, 1, 2, own | 1, body(1, 1000), 0);
+  expect(recent.find(1, 1, 1, 0)?.flags).toBe(own | 1);
+  expect(recent.find(1, 1, 2, 0)?.flags).toBe(own | Outcome.NOT_KEPT);
+});
