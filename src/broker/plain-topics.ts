@@ -14,7 +14,16 @@ import type { PlainTopics, PubSub } from "./pubsub.js";
 
 /** libzmq's own: what a plain SUB is owed, or a plain PUB sent, beyond that is lost as ever. */
 const MESSAGES_QUEUED_MAX = 1000;
-const WISHES_QUEUED_MAX = 131_072;
+/**
+ * What of one peer may wait to be read. At the mark libzmq 4.3.5 stops to read, and if the peer is gone
+ * then, a heartbeat of its own that stands in what is left makes libzmq abort the process: see router-port.ts.
+ */
+const MESSAGES_UNREAD_MAX = 131_072;
+/**
+ * Of one message to an XPUB. libzmq keeps a node for each byte of a prefix, before we see it. What a prefix
+ * may have at most is less, but CURVE's INITIATE with a long routing id, 544 bytes, goes through this too.
+ */
+const WISH_BYTES_MAX = 768;
 const MESSAGES_PER_TURN = 64;
 const FRAMES_MAX = 255;
 const TOPIC_BYTES_MAX = 255;
@@ -31,7 +40,9 @@ export type PlainTopicCounts = {
   told: number;
   /** Prefixes that plain PUBs are asked for. */
   prefixes: number;
-  /** Prefixes of plain SUBs beyond the limit on subscriptions: what only these are for is not sent. */
+  /** Messages of plain PUBs whose key could not be checked: the first frame is longer than any topic. */
+  overlong: number;
+  /** Prefixes of plain SUBs that are too long or too many: what only these are for is not sent. */
   prefixesRefused: number;
 };
 
@@ -74,6 +85,7 @@ export class PlainSockets implements PlainTopics {
     heard: 0,
     notNative: 0,
     told: 0,
+    overlong: 0,
     prefixes: 0,
     prefixesRefused: 0,
   };
@@ -82,17 +94,21 @@ export class PlainSockets implements PlainTopics {
   readonly xpub: string[] = [];
   readonly #publishers = new Set<PubLine>();
   readonly #subscribers = new Set<SubLine>();
-  readonly #shared: object;
+  readonly #byPubsOptions: object;
+  readonly #bySubsOptions: object;
   readonly #host: Host;
   readonly #pubsub: PubSub;
   readonly #bytesMax: number;
   readonly #prefixesMax: number;
+  readonly #keyPrefixesMax: number;
   /** How many want each prefix: native patterns and the XPUB, which counts once. */
   readonly #wanted = new Map<string, number>();
   /** Prefixes of plain SUBs, as bytes in latin1, and on how many sockets of ours each is heard. */
   readonly #heardBySubs = new Map<string, number>();
   /** Prefixes that all of them have asked for. */
   #askedCount = 0;
+  /** And of these those of each key: none takes all the room there is. */
+  readonly #askedByKey = new Map<string, number>();
   #isClosed = false;
 
   private constructor(host: Host & { readonly pubsub: PubSub }, options: PlainTopicOptions) {
@@ -100,14 +116,19 @@ export class PlainSockets implements PlainTopics {
     this.#pubsub = host.pubsub;
     this.#bytesMax = host.limits.recordBytesMax;
     this.#prefixesMax = host.limits.subscriptionsMax;
-    this.#shared = {
+    this.#keyPrefixesMax = host.limits.clientSubscriptionsMax;
+    const shared = {
       linger: 0,
-      sendHighWaterMark: MESSAGES_QUEUED_MAX,
-      receiveHighWaterMark: MESSAGES_QUEUED_MAX,
+      receiveHighWaterMark: MESSAGES_UNREAD_MAX,
       handshakeInterval: options.handshakeTimeoutMs,
-      maxMessageSize: options.messageBytesMax,
       sendTimeout: 0,
     };
+    // What an XSUB sends is what PUBs are asked for: at a mark the rest would never be, without a word. It is
+    // bounded by the limits on subscriptions.
+    const forPubs = { sendHighWaterMark: 0, maxMessageSize: options.messageBytesMax };
+    this.#byPubsOptions = { ...shared, ...forPubs };
+    const forSubs = { sendHighWaterMark: MESSAGES_QUEUED_MAX, maxMessageSize: WISH_BYTES_MAX };
+    this.#bySubsOptions = { ...shared, ...forSubs };
   }
 
   /** Binds them and begins. Rejects with an Error of one line that names the endpoint. */
@@ -127,22 +148,17 @@ export class PlainSockets implements PlainTopics {
     return made;
   }
 
-  /** What SUBs ask for is small, and there may be much at once. */
-  get #sharedBySubs(): object {
-    return { ...this.#shared, receiveHighWaterMark: WISHES_QUEUED_MAX };
-  }
-
   /** One socket for all PUBs, and one for all SUBs. */
   async #bind({ xsub, xpub }: PlainTopicOptions): Promise<void> {
     if (xsub.length > 0) {
-      const socket = new XSubscriber(this.#shared);
+      const socket = new XSubscriber(this.#byPubsOptions);
       const line = { socket, access: undefined };
       this.#publishers.add(line);
       for (const endpoint of xsub) this.xsub.push(await bind(socket, "xsub", endpoint));
       void this.#receive(line);
     }
     if (xpub.length > 0) {
-      const line = newSubLine(new XPublisher(this.#sharedBySubs), undefined);
+      const line = newSubLine(new XPublisher(this.#bySubsOptions), undefined);
       this.#subscribers.add(line);
       for (const endpoint of xpub) this.xpub.push(await bind(line.socket, "xpub", endpoint));
       void this.#receiveWishes(line);
@@ -151,17 +167,16 @@ export class PlainSockets implements PlainTopics {
 
   /** A socket for each PUB and each SUB, so that what its key may do is known. */
   async #listenAt(gate: CurveGate, { xsub, xpub }: PlainTopicOptions): Promise<void> {
-    const shared = this.#shared;
     for (const endpoint of xsub) {
       const at = await gate.listenFor(endpoint, {
-        makeSocket: (security) => new XSubscriber({ ...shared, ...security }),
+        makeSocket: (security) => new XSubscriber({ ...this.#byPubsOptions, ...security }),
         onOpen: (channel) => this.#addPublisher(channel),
       });
       this.xsub.push(at);
     }
     for (const endpoint of xpub) {
       const at = await gate.listenFor(endpoint, {
-        makeSocket: (security) => new XPublisher({ ...this.#sharedBySubs, ...security }),
+        makeSocket: (security) => new XPublisher({ ...this.#bySubsOptions, ...security }),
         onOpen: (channel) => this.#addSubscriber(channel),
       });
       this.xpub.push(at);
@@ -231,14 +246,20 @@ export class PlainSockets implements PlainTopics {
       // An XPUB tells of the first SUB that has a prefix, and of the last that had it.
       if (isOneMore === line.asked.has(prefix)) continue;
       if (!isOneMore) this.#unask(line, prefix);
-      else if (this.#askedCount < this.#prefixesMax) this.#ask(line, prefix);
+      else if (this.#isRoom(line, prefix)) this.#ask(line, prefix);
       else this.counts.prefixesRefused++;
     }
   }
 
+  #isRoom({ access }: SubLine, prefix: string): boolean {
+    if (prefix.length > TOPIC_BYTES_MAX || this.#askedCount >= this.#prefixesMax) return false;
+    const ofKey = access === undefined ? 0 : (this.#askedByKey.get(access.key) ?? 0);
+    return ofKey < this.#keyPrefixesMax;
+  }
+
   #ask(line: SubLine, prefix: string): void {
     line.asked.add(prefix);
-    this.#askedCount++;
+    this.#countAsked(line, 1);
     this.#hear(line, prefix);
     // A SUB cannot be told.
     if (!line.heard.has(prefix)) line.access?.deny("subscribe", `${nameOf(prefix)}...`);
@@ -246,8 +267,16 @@ export class PlainSockets implements PlainTopics {
 
   #unask(line: SubLine, prefix: string): void {
     line.asked.delete(prefix);
-    this.#askedCount--;
+    this.#countAsked(line, -1);
     this.#setHeard(line, prefix, false);
+  }
+
+  #countAsked({ access }: SubLine, change: 1 | -1): void {
+    this.#askedCount += change;
+    if (access === undefined) return;
+    const ofKey = (this.#askedByKey.get(access.key) ?? 0) + change;
+    if (ofKey > 0) this.#askedByKey.set(access.key, ofKey);
+    else this.#askedByKey.delete(access.key);
   }
 
   /** Lets it hear what it asked for, if its key may. */
@@ -303,6 +332,11 @@ export class PlainSockets implements PlainTopics {
   async #receive({ socket, access }: PubLine): Promise<void> {
     for await (const frames of this.#messages(socket)) {
       this.counts.heard++;
+      // What a key may say is known of a topic as a whole.
+      if (access !== undefined && frames[0].length > TOPIC_BYTES_MAX) {
+        this.counts.overlong++;
+        continue;
+      }
       const name = frames[0].toString("latin1", 0, TOPIC_BYTES_MAX);
       // A PUB cannot be told.
       if (access?.denial("publish", nameOf(name)) !== undefined) continue;

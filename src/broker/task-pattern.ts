@@ -4,19 +4,14 @@ import { bestWorker } from "../core/pool.js";
 import { MemoryTaskStore } from "../core/tasks/store.js";
 import type { PushedTask, Task, TaskRecord } from "../core/tasks/task.js";
 import type { TaskLimits } from "../core/tasks/task-limits.js";
-import { DEAD_LIST_MAX, type TaskOutlet, Tasks } from "../core/tasks/tasks.js";
+import { type TaskOutlet, Tasks } from "../core/tasks/tasks.js";
 import type { BatchReader } from "../wire/batch.js";
 import { AT_A, AT_B, AT_FLAGS, AT_KIND, Flag, Kind, PRIORITY_MAX } from "../wire/layout.js";
 import { FailureRecord, type HeldRecord, RequestRecord } from "../wire/request-record.js";
-import {
-  DeadAction,
-  DeadLettersAskedRecord,
-  TaskDoneRecord,
-  writeDeadLetters,
-  writePushed,
-} from "../wire/task-record.js";
+import { DeadLettersAskedRecord, TaskDoneRecord, writePushed } from "../wire/task-record.js";
 import { NameCache, queueService } from "../wire/text.js";
 import { ownFrames } from "./bodies.js";
+import { DeadLetters } from "./dead-letters.js";
 import type { Host, Pattern } from "./host.js";
 import type { InnerClient, Peer } from "./peers.js";
 
@@ -46,6 +41,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   readonly kinds = [Kind.PUSH, Kind.TASK_DONE, Kind.TASK_FAILED, Kind.DEAD_LETTERS];
   readonly tasks: Tasks;
   readonly #host: Host;
+  readonly #deadLetters: DeadLetters;
   readonly #names = new NameCache();
   readonly #push = new RequestRecord();
   readonly #done = new TaskDoneRecord();
@@ -60,6 +56,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     this.#host = host;
     const store = new MemoryTaskStore();
     this.tasks = new Tasks(this, store, limits, Math.random, performance.now());
+    this.#deadLetters = new DeadLetters(host, this.tasks);
     store.onKept = (task) => this.tasks.onKept(task);
     store.load();
   }
@@ -109,15 +106,16 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     if (this.#host.isShuttingDown) {
       return refuse(Status.UNAVAILABLE, "broker is shutting down", 1000);
     }
-    this.push(peer.index, record);
+    this.push(peer.index, record, peer.access?.key ?? "");
   }
 
-  /** Takes the task in `record`, which is copied, or says why not. */
-  push(pusher: number, record: PushRecord): void {
+  /** Takes the task in `record`, which is copied, or says why not. `owner`: see PushedTask. */
+  push(pusher: number, record: PushRecord, owner: string): void {
     const { limits } = this.tasks;
     const { sessionLow, sessionHigh, sequence, bytes } = record;
     const timeoutMs = record.timeoutMs || limits.attemptTimeoutMs;
     const pushed: PushedTask = {
+      owner,
       sessionLow,
       sessionHigh,
       sequence,
@@ -188,33 +186,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     const fault = record.read(reader, this.#names);
     if (fault !== undefined) return this.#host.malformed(fault);
     if (!this.#isOwn(peer, record)) return;
-    const { action, count, queue } = record;
-    const id = { ...idOf(peer), sequence: record.sequence, slot: 0, generation: 0 };
-    const { writer } = peer.outbox;
-    const denial = peer.access?.denial("administer", queue);
-    if (denial !== undefined) {
-      const answer = { count: 0, total: 0, reason: denial, entries: [] };
-      writeDeadLetters(writer, id, Status.PERMISSION_DENIED, answer);
-    } else if (action === DeadAction.RETRY) {
-      const retried = this.tasks.retryDead(queue, count || Infinity, this.#host.delivery.nowMs);
-      const total = this.tasks.queues.get(queue)?.dead.size ?? 0;
-      const answer = { count: retried, total, reason: "", entries: [] };
-      writeDeadLetters(writer, id, Status.OK, answer);
-      this.#settleSoon();
-    } else {
-      const listed = this.tasks.deadLetters(queue, Math.min(count || Infinity, DEAD_LIST_MAX));
-      const total = this.tasks.queues.get(queue)?.dead.size ?? 0;
-      const entries = listed.map((task) => this.#entryOf(task));
-      writeDeadLetters(writer, id, Status.OK, { count: listed.length, total, reason: "", entries });
-    }
-    peer.port?.due(peer.outbox, peer.routingId);
-  }
-
-  #entryOf({ pushed, failedCount, status, reason, dueMs }: Task) {
-    const { sessionLow, sessionHigh, sequence, priority, bytes } = pushed;
-    const deadForMs = this.#host.delivery.nowMs - dueMs;
-    const id = { sessionLow, sessionHigh, sequence };
-    return { ...id, attempts: failedCount, status, priority, bytes, deadForMs, reason };
+    if (this.#deadLetters.answer(peer, record)) this.#settleSoon();
   }
 
   // --- to peers: TaskOutlet ---
@@ -231,6 +203,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     if (peer === undefined || peer.role !== "client") return;
     const id = { ...idOf(peer), sequence, slot: 0, generation: 0 };
     writePushed(peer.outbox.writer, id, status, reason, retryAfterMs);
+    peer.outbox.closeLargeBatch();
     peer.port?.due(peer.outbox, peer.routingId);
   }
 
@@ -329,6 +302,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
 
   close(): void {
     this.#isClosed = true;
+    this.#deadLetters.close();
   }
 
   /** For those who watch. */

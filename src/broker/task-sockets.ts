@@ -22,6 +22,8 @@ const SEND_AHEAD = 1;
 const FULL_MS = 10;
 /** A task that no PULL took for so long goes to whom it can. */
 const SEND_TIMEOUT_MS = 1000;
+/** What they push is theirs alone, whatever ids clients choose. No key, which has 40 characters. */
+const OWNER = "plain";
 const NO_BYTES = new Uint8Array(0);
 
 /** Where plain PUSH and PULL sockets join. */
@@ -127,7 +129,7 @@ export class TaskSockets implements Pattern {
     const held = heldIn(writer, frames);
     this.#host.begin();
     const rest = { priority: PRIORITY_DEFAULT, attempts: 0, timeoutMs: 0, bytes: bytesOf(held) };
-    this.#pattern.push(-1, { ...id, ...rest, service: DEFAULT_QUEUE, held });
+    this.#pattern.push(-1, { ...id, ...rest, service: DEFAULT_QUEUE, held }, OWNER);
   }
 
   onRecord(): void {}
@@ -156,7 +158,9 @@ class Outlet implements PlainWorker {
   readonly #host: Host;
   readonly #pattern: TaskPattern;
   #peer: Peer | undefined;
-  #connectionCount = 0;
+  /** Connections, and those of them that are of PULL sockets: at least so many of them as there are. */
+  #openCount = 0;
+  #pullCount = 0;
   #isSending = false;
   #isClosed = false;
 
@@ -168,9 +172,13 @@ class Outlet implements PlainWorker {
   async watch(): Promise<void> {
     try {
       for await (const event of this.socket.events) {
-        if (event.type === "handshake") this.#connectionCount++;
-        else if (event.type === "disconnect" && this.#connectionCount > 0) this.#connectionCount--;
+        // A disconnect does not say whose: of those that never said what they are, as port scans, there is one too.
+        // So as many are PULL sockets as said so, or as are left.
+        if (event.type === "accept") this.#openCount++;
+        else if (event.type === "handshake") this.#pullCount++;
+        else if (event.type === "disconnect") this.#openCount--;
         else continue;
+        this.#pullCount = Math.min(this.#pullCount, this.#openCount);
         this.#enterOrLeave();
       }
     } catch {
@@ -179,7 +187,7 @@ class Outlet implements PlainWorker {
   }
 
   #enterOrLeave(): void {
-    const isThere = this.#connectionCount > 0 && !this.#isClosed;
+    const isThere = this.#pullCount > 0 && !this.#isClosed;
     if (isThere === (this.#peer !== undefined)) return;
     // What is being sent may still go to one that comes: it is waited for.
     if (!isThere && this.#isSending) return;

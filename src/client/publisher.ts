@@ -171,10 +171,17 @@ export class Publisher {
   async settle(timeoutMs: number): Promise<void> {
     if (this.#waiting.count === 0 && !this.#isUnsettled) return;
     const { sessionLow: publisherLow, sessionHigh: publisherHigh } = this.#session;
-    const deadlineMs = performance.now() + Math.min(timeoutMs, this.#timeoutMs);
+    const settleMs = Math.min(timeoutMs, this.#timeoutMs);
+    const deadlineMs = performance.now() + settleMs;
     const fields = { flags: 0, publisherLow, publisherHigh, sequence: 0, isConfirmed: true };
     await new Promise<void>((done) => {
-      const [resolve, reject] = [() => done(), () => done()];
+      // Its own timer: it may stand behind others whose deadlines are later.
+      const timer = setTimeout(done, settleMs);
+      const resolve = () => {
+        clearTimeout(timer);
+        done();
+      };
+      const reject = resolve;
       const bytes = { topic: NO_BYTES, body: NO_BYTES };
       this.#waiting.push({ ...fields, ...bytes, deadlineMs, resolve, reject });
       this.#waitingBytes += EVENT_SIZE;

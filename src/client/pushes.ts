@@ -67,6 +67,7 @@ export class Pushes implements ClientPattern {
   readonly #pushed = new PushedRecord();
   readonly #dead = new DeadLettersRecord();
   readonly #answers = new Map<number, (answer: DeadLettersRecord) => void>();
+  #listing: Promise<unknown> = Promise.resolve();
   readonly #resolves = new Map<number, () => void>();
 
   constructor(
@@ -159,11 +160,30 @@ export class Pushes implements ClientPattern {
     return this.codec.sealSoon(body, { ...context, dictionary: null });
   }
 
-  async deadLetters(queue: string): Promise<DeadLetter[]> {
-    const answers = await this.#askAll(queue, DeadAction.LIST, LIST_COUNT);
-    return answers.flatMap(({ entries, endpoint }) =>
-      entries.map((entry) => letterOf(entry, endpoint)),
-    );
+  /** One list after the other: a broker tells each client one at a time. */
+  deadLetters(queue: string): Promise<DeadLetter[]> {
+    const list = () => this.#listAll(queue);
+    const listed = this.#listing.then(list, list);
+    this.#listing = listed.catch(() => {});
+    return listed;
+  }
+
+  async #listAll(queue: string): Promise<DeadLetter[]> {
+    const { welcome } = this.brokers;
+    if (welcome.length === 0) throw new RequestError("UNAVAILABLE", "no broker is connected", 100);
+    return (await Promise.all(welcome.map((broker) => this.#list(broker, queue)))).flat();
+  }
+
+  /** A broker tells no more at once than fits one answer: it is asked on from there. */
+  async #list(broker: Broker, queue: string): Promise<DeadLetter[]> {
+    const list: DeadLetter[] = [];
+    for (let isMore = true; isMore; ) {
+      const left = LIST_COUNT - list.length;
+      const { entries, total } = await this.#ask(broker, queue, DeadAction.LIST, left, list.length);
+      for (const entry of entries) list.push(letterOf(entry, broker.link.endpoint));
+      isMore = entries.length > 0 && list.length < Math.min(total, LIST_COUNT);
+    }
+    return list;
   }
 
   async retryDeadLetters(queue: string, countMax: number): Promise<number> {
@@ -177,31 +197,28 @@ export class Pushes implements ClientPattern {
     return count;
   }
 
-  #askAll(queue: string, action: DeadAction, count: number) {
-    const { welcome } = this.brokers;
-    if (welcome.length === 0) throw new RequestError("UNAVAILABLE", "no broker is connected", 100);
-    return Promise.all(welcome.map((broker) => this.#ask(broker, queue, action, count)));
-  }
-
   #ask(
     broker: Broker,
     queue: string,
     action: DeadAction,
     count: number,
-  ): Promise<{ count: number; entries: DeadLetterEntry[]; endpoint: string }> {
+    skip = 0,
+  ): Promise<{ count: number; total: number; entries: DeadLetterEntry[] }> {
     const queueBytes = queueBytesOf(queue);
     this.#asks.requireRoom();
     return new Promise((resolve, reject) => {
       const sequence = this.#asks.nextSequence();
       const id = { ...this.session, sequence, slot: 0, generation: 0 };
-      this.#answers.set(sequence, ({ status, reason, count, entries }) => {
-        if (status === Status.OK) resolve({ count, entries, endpoint: broker.link.endpoint });
-        else reject(new RequestError(statusName(status), reason));
+      this.#answers.set(sequence, (answer) => {
+        const { status, reason, retryAfterMs, count, total, entries } = answer;
+        if (status === Status.OK) resolve({ count, total, entries });
+        else reject(new RequestError(statusName(status), reason, retryAfterMs));
       });
       this.#asks.start({
         sequence,
         bytes: DEAD_LETTERS_SIZE + queueBytes.length,
-        write: ({ link }) => writeDeadLettersAsked(link.writer, id, action, count, queueBytes),
+        write: ({ link }) =>
+          writeDeadLettersAsked(link.writer, id, action, count, queueBytes, skip),
         reject: (error) => {
           this.#answers.delete(sequence);
           reject(error);

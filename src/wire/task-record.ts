@@ -109,27 +109,35 @@ export interface DeadLetterEntry {
 
 // PROTOCOL 7.5.
 //
-//   | 45 | flags | action or status u8 | 0 | size u32 | id.. | count u32 | total u32 | textSize u16 | 0 u16 | 0 u32 | text | entries |
+//   | 45 | flags | action or status u8 | 0 | size u32 | id.. | count u32 | total or skip u32 | textSize u16 | entryCount u16 | retryAfterMs u32 | text | entries |
 
-/** Asks for the dead letters of a queue, or for `count` of them to be tried anew. */
+/** Asks for `count` dead letters of a queue behind the `skip` oldest, or to try `count` of them anew. */
 export function writeDeadLettersAsked(
   writer: BatchWriter,
   id: ExchangeId,
   action: DeadAction,
   count: number,
   queue: Uint8Array,
+  skip = 0,
 ): void {
-  writeDead(writer, id, action, count, 0, queue, []);
+  writeDead(writer, id, action, count, skip, queue, [], 0);
 }
 
 export function writeDeadLetters(
   writer: BatchWriter,
   id: ExchangeId,
   status: StatusCode,
-  answer: { count: number; total: number; reason: string; entries: readonly DeadLetterEntry[] },
+  answer: {
+    count: number;
+    total: number;
+    reason: string;
+    retryAfterMs: number;
+    entries: readonly DeadLetterEntry[];
+  },
 ): void {
+  const { count, total, reason, retryAfterMs } = answer;
   const entries = answer.entries.map(entryBytes);
-  writeDead(writer, id, status, answer.count, answer.total, reasonOf(answer.reason), entries);
+  writeDead(writer, id, status, count, total, reasonOf(reason), entries, retryAfterMs);
 }
 
 function writeDead(
@@ -140,6 +148,7 @@ function writeDead(
   total: number,
   text: Uint8Array,
   entries: readonly Uint8Array[],
+  retryAfterMs: number,
 ): void {
   const fixed = at.DEAD_LETTERS_SIZE + text.length;
   const size = entries.reduce((sum, { length }) => sum + length, fixed);
@@ -149,7 +158,7 @@ function writeDead(
   bytes[start + at.AT_A] = a;
   view.setUint16(start + 32, text.length, true);
   view.setUint16(start + 34, entries.length, true);
-  view.setUint32(start + 36, 0, true);
+  view.setUint32(start + 36, retryAfterMs, true);
   bytes.set(text, start + at.DEAD_LETTERS_SIZE);
   let next = start + fixed;
   for (const entry of entries) {
@@ -180,6 +189,8 @@ function entryBytes(entry: DeadLetterEntry): Uint8Array {
 export class DeadLettersAskedRecord extends ExchangeRecord {
   action: DeadAction = DeadAction.LIST;
   count = 0;
+  /** How many of the oldest to leave out. */
+  skip = 0;
   queue = "";
 
   read(reader: BatchReader, names: NameCache): string | undefined {
@@ -193,6 +204,7 @@ export class DeadLettersAskedRecord extends ExchangeRecord {
     }
     this.action = action;
     this.count = this.slot;
+    this.skip = this.generation;
     const size = reader.view.getUint16(start + 32, true);
     if (at.DEAD_LETTERS_SIZE + size > reader.size) return "queue longer than the record";
     const queue = names.read(reader.bytes, start + at.DEAD_LETTERS_SIZE, size);
@@ -210,6 +222,7 @@ export class DeadLettersRecord extends ExchangeRecord {
   count = 0;
   /** How many there are. */
   total = 0;
+  retryAfterMs = 0;
   entries: DeadLetterEntry[] = [];
 
   read(reader: BatchReader): string | undefined {
@@ -223,6 +236,7 @@ export class DeadLettersRecord extends ExchangeRecord {
     this.status = status;
     this.count = this.slot;
     this.total = this.generation;
+    this.retryAfterMs = view.getUint32(start + 36, true);
     const textSize = view.getUint16(start + 32, true);
     let next = start + at.DEAD_LETTERS_SIZE + textSize;
     if (next > end) return "reason longer than the record";

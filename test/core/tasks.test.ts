@@ -83,6 +83,7 @@ function pushedOf(sequence: number, more: Partial<PushedTask> = {}): PushedTask 
   const held = new Uint8Array(8);
   const record = { bytes: held, view: new DataView(held.buffer), at: 0, size: 8, frames: [] };
   return {
+    owner: "",
     sessionLow: 1,
     sessionHigh: 2,
     sequence,
@@ -148,18 +149,49 @@ describe("tasks", () => {
     }
   });
 
-  test("that no worker began on have not failed, and are not given at once again", () => {
+  test("that no worker began on have not failed, and wait alone, longer each time", () => {
     const desk = new Desk();
     desk.room = 1;
     desk.push(1, { attemptsMax: 1 });
-    desk.fail(1, { attempts: 0, retryAfterMs: 50 });
-    expect(desk.at).toEqual([]);
-    expect(desk.tasks.needsTick).toBe(true);
-    desk.wait(49);
+    // Whatever the worker says of when.
+    const retryAfterMs = 0xffffffff;
+    for (const waitMs of [20, 40, 80, 160, 320, 640, 1000, 1000]) {
+      desk.fail(1, { attempts: 0, retryAfterMs });
+      expect(desk.at).toEqual([]);
+      expect(desk.tasks.needsTick).toBe(true);
+      desk.wait(waitMs - 1);
+      expect(desk.at).toEqual([]);
+      desk.wait(1);
+      expect(desk.at).toEqual([1]);
+    }
+    desk.push(2);
+    desk.fail(1, { attempts: 0, retryAfterMs });
+    expect(desk.at).toEqual([2]);
+    expect(desk.tasks.counts).toMatchObject({ failed: 0, dead: 0 });
+  });
+
+  test("that the core refuses as they are given rest their queue, for a second at most", () => {
+    const desk = new Desk();
+    desk.onGive = (sequence) => {
+      desk.given.delete(sequence);
+      desk.tasks.noteFailed(sequence, Status.RESOURCE_EXHAUSTED, "full", 0xffffffff, 0);
+    };
+    desk.room = 10;
+    for (let i = 1; i <= 2; i++) desk.push(i);
+    desk.onGive = () => {};
+    desk.wait(999);
     expect(desk.at).toEqual([]);
     desk.wait(1);
-    expect(desk.at).toEqual([1]);
-    expect(desk.tasks.counts).toMatchObject({ failed: 0, dead: 0 });
+    expect(desk.at).toEqual([1, 2]);
+  });
+
+  test("are the same by id, queue and owner", () => {
+    const desk = new Desk();
+    desk.push(1);
+    desk.push(1);
+    desk.push(1, { queue: "r" });
+    desk.push(1, { owner: "another" });
+    expect(desk.tasks.counts).toMatchObject({ pushed: 3, repeated: 1 });
   });
 
   test("that the core refuses as they are given do not go round and round", () => {
@@ -270,6 +302,9 @@ describe("dead letters", () => {
     desk.push(10);
     expect(desk.tasks.retryDead("q", 10, desk.nowMs)).toBe(1);
     expect(desk.tasks.deadLetters("q")).toHaveLength(2);
+    const behind = (skip: number) => desk.tasks.deadLetters("q", 9, skip);
+    expect(behind(1).map((each) => each.pushed.sequence)).toEqual([4]);
+    expect(behind(2)).toEqual([]);
     desk.room = 9;
     desk.wait(1);
     expect(desk.at).toEqual([1, 9, 10, 2]);
@@ -316,7 +351,7 @@ describe("a store that takes its time", () => {
   test("gives back after a restart what it kept", () => {
     const desk = new Desk();
     const make = (sequence: number, state: Task["state"], dueMs: number) => {
-      const task = new Task(taskKey(1, 2, sequence), pushedOf(sequence));
+      const task = new Task(taskKey(pushedOf(sequence)), pushedOf(sequence));
       Object.assign(task, { state, dueMs, failedCount: 1 });
       desk.tasks.restore(task);
     };

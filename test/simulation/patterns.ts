@@ -120,6 +120,7 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
     const attemptsMax = this.#known.get(sequence)?.attemptsMax ?? 1 + random.below(3);
     const record = { bytes: new Uint8Array(0), view: EMPTY, at: 0, size: 0, frames: [] };
     const pushed: PushedTask = {
+      owner: "",
       sessionLow: 1,
       sessionHigh: 1,
       sequence,
@@ -150,7 +151,9 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
       return;
     }
     const untouched = how === "untouched";
-    const rest = { status: Status.ABORTED, reason: how, retryAfterMs: 0, untouched };
+    // What a worker says of when holds up no task that it did not begin on.
+    const retryAfterMs = untouched ? 0xffffffff : 0;
+    const rest = { status: Status.ABORTED, reason: how, retryAfterMs, untouched };
     this.#model.step({ kind: "failure", peer, slot, generation, ...rest }, this.#nowMs);
   }
 
@@ -255,6 +258,11 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
   give({ pushed }: Task, sequence: number): void {
     const known = this.#known.get(pushed.sequence);
     must(known !== undefined && known.doneCount === 0, `task ${pushed.sequence}: not done before`);
+    if (this.#random.chance(5)) {
+      // As the core does when it has too much of others.
+      this.#tasks.noteFailed(sequence, Status.RESOURCE_EXHAUSTED, "full", 30, 0);
+      return;
+    }
     const { queue, priority, attemptTimeoutMs: timeoutMs, bytes } = pushed;
     const request = { service: SERVICE_OF(queue), timeoutMs, attempts: 1, priority, bytes };
     this.#model.step({ kind: "request", peer: TASK_CLIENT, sequence, ...request }, this.#nowMs);

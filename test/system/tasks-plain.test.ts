@@ -1,4 +1,6 @@
 // Plain PUSH and PULL sockets beside native clients and workers.
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { Pull, Push } from "zeromq";
 import { Broker, type BrokerOptions, Client, Worker } from "../../build/index.js";
@@ -143,6 +145,39 @@ test("PULL sockets that come and go leave tasks to the next", async () => {
   const got = puller(broker);
   await eventually("the next has it", () => got.length === 1);
   expect(got).toEqual(["b"]);
+});
+
+test("connections that never say what they are take no PULL socket away", async () => {
+  const broker = await start();
+  const push = pusher(broker);
+  const pull = new Pull({ linger: 0 });
+  closers.push(() => pull.close());
+  pull.connect(broker.pull ?? "");
+  await push.send("before");
+  expect(String(await pull.receive())).toBe("before");
+  const port = Number(broker.pull?.split(":")[2]);
+  const greeting = Buffer.alloc(64);
+  greeting.set([0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3]);
+  greeting.write("NULL", 12);
+  // A frame as large as none is: libzmq tells nothing but that it was cut off.
+  const huge = Buffer.alloc(9);
+  huge.set([6, 0x40]);
+  for (const said of ["", "GET / HTTP/1.1\r\n\r\n", greeting, Buffer.concat([greeting, huge])]) {
+    const socket: Socket = connect(port, "127.0.0.1");
+    socket.on("error", () => {});
+    await once(socket, "connect");
+    if (said.length > 0) socket.write(said);
+    // The last is cut off by the broker; of the others there is no sign when it has noticed.
+    if (said.length > 64) await once(socket.resume(), "close");
+    socket.destroy();
+  }
+  for (let i = 0; i < 20; i++) {
+    await push.send(`after ${i}`);
+    expect(String(await pull.receive())).toBe(`after ${i}`);
+  }
+  expect(broker.stats.workers).toBe(1);
+  pull.close();
+  await eventually("it is gone", () => broker.stats.workers === 0);
 });
 
 test("neither is there unless asked for, or under CURVE", async () => {

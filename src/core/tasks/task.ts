@@ -19,6 +19,11 @@ export interface TaskRecord {
 
 /** What was pushed, in memory of its own. */
 export interface PushedTask {
+  /**
+   * Within what its id is told from others: the key of its client, "" where clients show none. What comes of no
+   * client has a word of its own here, which is no key.
+   */
+  readonly owner: string;
   readonly sessionLow: number;
   readonly sessionHigh: number;
   readonly sequence: number;
@@ -39,6 +44,8 @@ export class Task {
   state: TaskState = "storing";
   /** Attempts that failed, since it was pushed or last retried from the dead letters. */
   failedCount = 0;
+  /** How often in a row it was given and no worker began on it. */
+  untouchedCount = 0;
   /** When it may be tried, in the time of the caller; of a dead one, when it died. */
   dueMs = 0;
   /** Of the last attempt that failed. */
@@ -59,7 +66,10 @@ export class Task {
   ) {}
 }
 
-/** One text for each id of a task. */
-export function taskKey(sessionLow: number, sessionHigh: number, sequence: number): string {
-  return `${sessionHigh}:${sessionLow}:${sequence}`;
+/** What a task is known by: who knows only the id cannot push another in its place. */
+export function taskKey(
+  pushed: Pick<PushedTask, "owner" | "sessionLow" | "sessionHigh" | "sequence" | "queue">,
+): string {
+  const { owner, sessionLow, sessionHigh, sequence, queue } = pushed;
+  return `${owner} ${sessionHigh}:${sessionLow}:${sequence} ${queue}`;
 }

@@ -52,10 +52,16 @@ interface Outcome {
   reason: string;
   retryAfterMs: number;
   attempts: number;
+  /** Whether the core said so as it was given: no worker had a word in it. */
+  isRefused: boolean;
 }
 
-/** After the core refused a task, its queue rests for so long at least. */
+/**
+ * After the core refused a task, its queue rests for so long. One that no worker began on rests alone, for longer each
+ * time: what a worker says of a task holds up no other.
+ */
 const REST_MS_MIN = 20;
+const REST_MS_MAX = 1000;
 /** Dead letters told of at once. */
 export const DEAD_LIST_MAX = 256;
 
@@ -98,6 +104,7 @@ export class Tasks {
   readonly #deadlines: Deadlines;
   #outcomes: Outcome[] = [];
   #readyCount = 0;
+  #isGiving = false;
   /** Whether tasks wait for room that may come unheard of. */
   #waitsForRoom = false;
   #sequence = 0;
@@ -138,8 +145,8 @@ export class Tasks {
   /** A task is pushed: `pusher` is told, now or once the store has it. */
   push(pusher: number, pushed: PushedTask, delayMs: number, nowMs: number): void {
     this.#nowMs = nowMs;
-    const { sessionLow, sessionHigh, sequence } = pushed;
-    const key = taskKey(sessionLow, sessionHigh, sequence);
+    const { sequence } = pushed;
+    const key = taskKey(pushed);
     const known = this.#byKey.get(key);
     if (known !== undefined || this.#recent.has(key, nowMs)) {
       this.counts.repeated++;
@@ -241,7 +248,8 @@ export class Tasks {
   // --- what the core says ---
 
   noteDone(sequence: number): void {
-    this.#outcomes.push({ sequence, status: Status.OK, reason: "", retryAfterMs: 0, attempts: 1 });
+    const rest = { reason: "", retryAfterMs: 0, attempts: 1, isRefused: false };
+    this.#outcomes.push({ sequence, status: Status.OK, ...rest });
   }
 
   /** `attempts`: 0 where no worker began on it. */
@@ -252,7 +260,8 @@ export class Tasks {
     retryAfterMs: number,
     attempts: number,
   ): void {
-    this.#outcomes.push({ sequence, status, reason, retryAfterMs, attempts });
+    const isRefused = this.#isGiving && attempts === 0;
+    this.#outcomes.push({ sequence, status, reason, retryAfterMs, attempts, isRefused });
   }
 
   /** Draws the consequences of what was noted, and gives the core what it has room for. */
@@ -287,24 +296,23 @@ export class Tasks {
       queue.givenCount++;
       task.givenAs = ++this.#sequence;
       this.#given.set(task.givenAs, task);
+      this.#isGiving = true;
       this.#outlet.give(task, task.givenAs);
+      this.#isGiving = false;
     }
   }
 
-  #onOutcome({ sequence, status, reason, retryAfterMs, attempts }: Outcome): void {
+  #onOutcome(outcome: Outcome): void {
+    const { sequence, status, reason, retryAfterMs, attempts } = outcome;
     const task = this.#given.get(sequence);
     if (task === undefined) return;
     const queue = this.#queueOf(task);
     this.#given.delete(sequence);
     queue.givenCount--;
     if (status === Status.OK) return this.#onDone(queue, task);
-    if (attempts === 0) {
-      // It was never begun: nothing is held against it.
-      queue.restUntilMs = this.#nowMs + Math.max(retryAfterMs, REST_MS_MIN);
-      queue.putBack(task);
-      this.#readyCount++;
-      return;
-    }
+    // It was never begun: nothing is held against it.
+    if (attempts === 0) return this.#onUntouched(queue, task, outcome);
+    task.untouchedCount = 0;
     this.counts.failed++;
     queue.counts.failed++;
     task.status = status;
@@ -315,6 +323,18 @@ export class Tasks {
     task.dueMs = this.#nowMs + Math.max(waitMs, retryAfterMs);
     this.#delay(queue, task);
     this.#store.note(task);
+  }
+
+  #onUntouched(queue: TaskQueue, task: Task, { isRefused, retryAfterMs }: Outcome): void {
+    if (isRefused) {
+      const restMs = Math.min(Math.max(retryAfterMs, REST_MS_MIN), REST_MS_MAX);
+      queue.restUntilMs = this.#nowMs + restMs;
+      queue.putBack(task);
+      this.#readyCount++;
+      return;
+    }
+    task.dueMs = this.#nowMs + Math.min(REST_MS_MIN * 2 ** task.untouchedCount++, REST_MS_MAX);
+    this.#delay(queue, task);
   }
 
   #onDone(queue: TaskQueue, task: Task): void {
@@ -390,13 +410,14 @@ export class Tasks {
     this.deadBytes -= task.pushed.bytes;
   }
 
-  /** The dead letters of a queue, oldest first, at most `countMax`. */
-  deadLetters(queueName: string, countMax = DEAD_LIST_MAX): Task[] {
+  /** The dead letters of a queue, oldest first, at most `countMax`, without the `skip` oldest. */
+  deadLetters(queueName: string, countMax = DEAD_LIST_MAX, skip = 0): Task[] {
     const dead = this.queues.get(queueName)?.dead ?? [];
     const list: Task[] = [];
+    let at = 0;
     for (const task of dead) {
       if (list.length >= countMax) break;
-      list.push(task);
+      if (at++ >= skip) list.push(task);
     }
     return list;
   }
