@@ -1,4 +1,5 @@
 import { Router } from "zeromq";
+import { addBallast } from "../link/ballast.js";
 import { Port, type PortEvents } from "./port.js";
 
 /** ZMQ_ROUTER_NOTIFY, a draft option of libzmq, and its value for disconnections alone. */
@@ -103,6 +104,7 @@ export class RouterPort extends Port {
         throw error;
       }
       if (this.isClosed) return;
+      addBallast(frames);
       this.#events.onMessage(frames);
       messageCount++;
       if (messageCount % MESSAGES_PER_TURN === 0) {

@@ -1,9 +1,12 @@
 import { Dealer } from "zeromq";
 import { BatchWriter } from "../wire/batch.js";
+import { addBallast } from "./ballast.js";
 import { type CurveKeys, curveOptions, handshakeFailure } from "./curve.js";
 
 /** A batch of this many bytes is sent at once, whatever else the turn may bring. */
-export const BATCH_BYTES_MAX = 32 * 1024;
+const BATCH_BYTES_MAX = 32 * 1024;
+/** The same with the frames of large bodies, which are not copied: fewer messages are better then. */
+const MESSAGE_BYTES_MAX = 64 * 1024;
 
 export interface LinkOptions {
   /** `tcp://host:port` or `ipc://path` of a broker. */
@@ -92,7 +95,8 @@ export class Link {
 
   /** Sends what is written, at the latest when the present turn of the event loop ends. */
   flushSoon(isUrgent: boolean): void {
-    if (this.writer.size + this.writer.frameBytes >= BATCH_BYTES_MAX) return this.flush();
+    const { size, frameBytes } = this.writer;
+    if (size >= BATCH_BYTES_MAX || size + frameBytes >= MESSAGE_BYTES_MAX) return this.flush();
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
     // With little under way nothing is gained by waiting for more to send along.
@@ -249,6 +253,7 @@ export class Link {
       while (this.#socket === socket) {
         const frames = await socket.receive();
         if (this.#socket !== socket) return;
+        addBallast(frames);
         this.#events.onMessage(frames);
         if (this.#isEnding && !socket.readable) return this.#lost(socket, "disconnect");
         if (++messageCount % MESSAGES_PER_TURN === 0) {
