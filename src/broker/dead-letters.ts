@@ -95,8 +95,7 @@ export class DeadLetters {
     const total = isDenied ? 0 : (this.#tasks.queues.get(queue)?.dead.size ?? 0);
     const { status, ...answer } = { ...NOTHING_SAID, ...said };
     writeDeadLetters(outbox.writer, id, status, { ...answer, total });
-    outbox.closeLargeBatch();
-    peer.port?.due(outbox, peer.routingId);
+    peer.wrote();
   }
 
   close(): void {

@@ -75,7 +75,7 @@ export class Delivery implements Effects {
       timeoutMs,
     );
     bodies.hold(slot, record);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   /** To a worker that knows no records. */
@@ -86,7 +86,7 @@ export class Delivery implements Effects {
     this.bodies.hold(slot, record);
     if (peer.role === "mdp-worker") {
       peer.outbox.push(this.majordomo.requestTo(peer, slot, generation, parts));
-      this.#wrote(peer);
+      peer.wrote();
       return;
     }
     peer.slot = slot;
@@ -118,7 +118,7 @@ export class Delivery implements Effects {
         this.requests.sequence[slot],
       );
     }
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   /** To a client that knows no records. */
@@ -136,7 +136,7 @@ export class Delivery implements Effects {
     const message = this.majordomo.partTo(peer, worker, this.#serviceOf(slot));
     if (message === undefined) return;
     peer.outbox.push(message);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   /** The name that the request in `slot` was sent to, in memory of its own. */
@@ -157,7 +157,7 @@ export class Delivery implements Effects {
     const client = this.#peers.at(requests.client[slot]) as Peer;
     const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
     writeStreamCredit(peer.outbox.writer, id, partsMax, bytesMax);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   fail(
@@ -182,7 +182,7 @@ export class Delivery implements Effects {
       const flags = attempts === 0 ? Flag.UNTOUCHED : 0;
       writeFailure(peer.outbox.writer, id, flags, status, reason, retryAfterMs, attempts);
     }
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   abort(worker: number, slot: number, status: StatusCode): void {
@@ -196,7 +196,7 @@ export class Delivery implements Effects {
     const asked = client.inner === undefined ? undefined : client.inner.idOf(sequence);
     const id = this.#exchangeId(client, sequence, slot, requests.generation[slot]);
     writeCancel(peer.outbox.writer, { ...id, ...asked }, status);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   credit(client: number, inFlightMax: number): void {
@@ -205,14 +205,14 @@ export class Delivery implements Effects {
     if (peer.role === "plain-client" || peer.inner !== undefined) return;
     if (peer.role === "mdp-client") return this.majordomo.onCredit(peer, inFlightMax);
     writeCredit(peer.outbox.writer, inFlightMax);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   drained(worker: number): void {
     const peer = this.#peers.at(worker) as Peer;
     if (peer.role !== "worker") return;
     writeBye(peer.outbox.writer);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   refuse(_peer: number, status: StatusCode, reason: string): void {
@@ -227,13 +227,6 @@ export class Delivery implements Effects {
     id.slot = slot;
     id.generation = generation;
     return id;
-  }
-
-  #wrote(peer: Peer): void {
-    const { port, outbox } = peer;
-    const isLarge = outbox.closeLargeBatch();
-    port?.due(outbox, peer.routingId);
-    if (isLarge) port?.flush();
   }
 }
 

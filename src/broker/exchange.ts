@@ -78,7 +78,7 @@ export class Exchange implements Host {
   readonly majordomo: Majordomo;
   readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
-  readonly #patternOf: (Pattern | undefined)[] = [];
+  readonly #patternOf: ({ pattern: Pattern; from: Peer["role"] } | undefined)[] = [];
   /** Where workers of the backend are better off than behind the acceptor. */
   #direct: { from: Port; port: number } | undefined;
   readonly brokerId: { brokerLow: number; brokerHigh: number };
@@ -119,7 +119,7 @@ export class Exchange implements Host {
   /** Takes its kinds of records to `pattern`. */
   addPattern(pattern: Pattern): void {
     this.#patterns.push(pattern);
-    for (const kind of pattern.kinds) this.#patternOf[kind] = pattern;
+    for (const [kind, from] of pattern.kinds) this.#patternOf[kind] = { pattern, from };
   }
 
   addPort(port: Port): void {
@@ -148,7 +148,7 @@ export class Exchange implements Host {
     for (const peer of this.peers) {
       if (peer.role !== "client" && peer.role !== "worker") continue;
       writeDrain(peer.outbox.writer);
-      peer.port?.due(peer.outbox, peer.routingId);
+      peer.due();
     }
     this.onTurn();
     const isEmpty = () => this.core.requests.count === 0;
@@ -269,12 +269,12 @@ export class Exchange implements Host {
   }
 
   malformed(reason: string): void {
-    this.#countMalformed();
+    this.countMalformed();
     this.refuse(Status.INVALID_ARGUMENT, reason);
   }
 
   /** Frames that are not there are the fault of the message, which counts when it ends. */
-  #countMalformed(): void {
+  countMalformed(): void {
     if (this.#reader.fault === undefined) this.faults.malformed++;
   }
 
@@ -358,7 +358,7 @@ export class Exchange implements Host {
     // To a client that is known already, what it was told last.
     const credit = this.core.client(peer.index)?.credit;
     writeWelcome(peer.outbox.writer, this.#welcomeOf(0, credit));
-    peer.port?.due(peer.outbox, peer.routingId);
+    peer.due();
   }
 
   #onRecord(peer: Peer): void {
@@ -388,8 +388,12 @@ export class Exchange implements Host {
   }
 
   #onOther(peer: Peer, kind: number): void {
-    const pattern = this.#patternOf[kind];
-    if (pattern !== undefined) return pattern.onRecord(peer, this.#reader);
+    const taker = this.#patternOf[kind];
+    if (taker !== undefined) {
+      return peer.role === taker.from
+        ? taker.pattern.onRecord(peer, this.#reader)
+        : this.#onForbidden();
+    }
     this.faults.unknown++;
     this.#reader.skip();
     this.refuse(Status.INVALID_ARGUMENT, `kind ${kind} is not known here`);
@@ -405,12 +409,9 @@ export class Exchange implements Host {
     const record = this.#request;
     const fault = record.read(this.#reader, this.#names);
     if (!record.hasId) return this.malformed(fault as string);
-    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
-      this.faults.role++;
-      return this.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
-    }
+    if (!this.isOwn(peer, record)) return;
     if (fault !== undefined) {
-      this.#countMalformed();
+      this.countMalformed();
       this.delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
       return;
     }
@@ -430,10 +431,7 @@ export class Exchange implements Host {
     const record = this.#cancel;
     const fault = record.read(this.#reader);
     if (fault !== undefined) return this.malformed(fault);
-    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
-      this.faults.role++;
-      return this.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
-    }
+    if (!this.isOwn(peer, record)) return;
     record.peer = peer.index;
     this.step(record);
   }
@@ -458,21 +456,31 @@ export class Exchange implements Host {
     this.step(record);
   }
 
-  /** An answer that cannot be passed on ends its attempt, or its credit would never come back. */
-  #onBadAnswer(peer: Peer, { hasId, slot, generation }: ReplyRecord | FailureRecord, why: string) {
-    if (hasId) {
-      this.step({
-        kind: "failure",
-        peer: peer.index,
-        slot,
-        generation,
-        status: Status.INTERNAL,
-        reason: `the worker's answer cannot be passed on: ${why}`,
-        retryAfterMs: 0,
-        untouched: false,
-      });
-    }
+  #onBadAnswer(peer: Peer, record: ReplyRecord | FailureRecord, why: string) {
+    const reason = `the worker's answer cannot be passed on: ${why}`;
+    if (record.hasId) this.failAttempt(peer, record, Status.INTERNAL, reason);
     this.malformed(why);
+  }
+
+  failAttempt(
+    { index: peer }: Peer,
+    { slot, generation }: { readonly slot: number; readonly generation: number },
+    status: StatusCode,
+    reason: string,
+  ): void {
+    const rest = { status, reason, retryAfterMs: 0, untouched: false };
+    this.step({ kind: "failure", peer, slot, generation, ...rest });
+  }
+
+  isOwn(
+    peer: Peer,
+    record: { readonly sessionLow: number; readonly sessionHigh: number },
+  ): boolean {
+    if (record.sessionLow === peer.sessionLow && record.sessionHigh === peer.sessionHigh)
+      return true;
+    this.faults.role++;
+    this.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
+    return false;
   }
 
   #onCredit(peer: Peer): void {

@@ -36,14 +36,26 @@ export interface Host {
   refuse(status: StatusCode, reason: string): void;
   /** The same, as INVALID_ARGUMENT, and counted. */
   malformed(reason: string): void;
+  /** Counts a record as malformed whose sender is told otherwise. */
+  countMalformed(): void;
+  /** Whether a record that says so is of the session of `peer`; refused where it is not. */
+  isOwn(peer: Peer, record: { readonly sessionLow: number; readonly sessionHigh: number }): boolean;
+  /** Ends an attempt that has no answer of its worker's that could be passed on, or its credit would never come back. */
+  failAttempt(
+    peer: Peer,
+    attempt: { readonly slot: number; readonly generation: number },
+    status: StatusCode,
+    reason: string,
+  ): void;
   /** Tells whoever is at `routingId`, whether it is known or not. */
   tell(port: Port, routingId: Buffer, peer: Peer | undefined, fault: Fault): void;
 }
 
 /** A pattern beside request and reply: the kinds of records that it takes from peers that said HELLO. */
 export interface Pattern {
-  readonly kinds: readonly number[];
-  /** A record of one of these kinds. It reads it, or skips it and refuses. */
+  /** Each with the role of those who may send it. */
+  readonly kinds: ReadonlyMap<number, "client" | "worker">;
+  /** A record of one of these kinds, of one that may send it. */
   onRecord(peer: Peer, reader: BatchReader): void;
   /** `peer` has joined as a worker. */
   onWorker?(peer: Peer): void;

@@ -139,7 +139,7 @@ export class MajordomoClients {
       code = isSeen ? "200" : "404";
     }
     peer.outbox.push(replyToClient(dialect, serviceBytes, [Buffer.from(code)]));
-    peer.port?.due(peer.outbox, peer.routingId);
+    peer.due();
   }
 
   #room({ peer, credit }: MajordomoClient): number {

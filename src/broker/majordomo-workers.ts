@@ -197,9 +197,7 @@ export class MajordomoWorkers {
 
   #fail({ peer }: MajordomoWorker, slot: number, generation: number, fault: PartFault): void {
     if (fault === REPLY_TOO_LARGE) this.host.faults.malformed++;
-    const { status, reason } = fault;
-    const rest = { status, reason, retryAfterMs: 0, untouched: false };
-    this.host.step({ kind: "failure", peer: peer.index, slot, generation, ...rest });
+    this.host.failAttempt(peer, { slot, generation }, fault.status, fault.reason);
   }
 
   #rest(worker: MajordomoWorker): void {
@@ -264,7 +262,7 @@ export class MajordomoWorkers {
         this.host.leave(peer);
       } else if (peer.outbox.isEmpty) {
         peer.outbox.push(heartbeatToWorker(dialect));
-        peer.port?.due(peer.outbox, peer.routingId);
+        peer.due();
       }
     }
     if (this.#workers.size > 0) this.#beat();
@@ -292,7 +290,7 @@ export class MajordomoWorkers {
   dismiss(): void {
     for (const { peer, dialect } of this.#workers.values()) {
       peer.outbox.push(disconnectToWorker(dialect));
-      peer.port?.due(peer.outbox, peer.routingId);
+      peer.due();
     }
   }
 

@@ -16,7 +16,7 @@ export const majordomoTimes: MajordomoTimes = { heartbeatMs: 2500, liveness: 3, 
  * messages that are no batch: native peers pass it by. A peer is what its first message says.
  */
 export class Majordomo implements Pattern {
-  readonly kinds: readonly number[] = [];
+  readonly kinds = new Map();
   readonly #host: Host;
   readonly #clients: MajordomoClients;
   readonly #workers: MajordomoWorkers;

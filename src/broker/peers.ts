@@ -56,6 +56,18 @@ export class Peer {
   ) {
     this.outbox = new Outbox(index);
   }
+
+  /** Its outbox has something that is to be sent. */
+  due(): void {
+    this.port?.due(this.outbox, this.routingId);
+  }
+
+  /** The same, of what was written; a batch that is large goes at once. */
+  wrote(): void {
+    const isLarge = this.outbox.closeLargeBatch();
+    this.due();
+    if (isLarge) this.port?.flush();
+  }
 }
 
 const NO_ROUTING_ID = Buffer.alloc(0);

@@ -98,16 +98,8 @@ export class PlainPeers {
     const { index, slot, generation } = peer;
     if (bodyFault(body, this.#host.limits) !== undefined) {
       this.#host.faults.malformed++;
-      this.#host.step({
-        kind: "failure",
-        peer: index,
-        slot,
-        generation,
-        status: Status.INTERNAL,
-        reason: "the worker's reply is larger than the broker takes",
-        retryAfterMs: 0,
-        untouched: false,
-      });
+      const reason = "the worker's reply is larger than the broker takes";
+      this.#host.failAttempt(peer, peer, Status.INTERNAL, reason);
     } else {
       this.#host.delivery.current = rawReply(body);
       this.#host.step({ kind: "reply", peer: index, slot, generation });

@@ -71,7 +71,12 @@ const TAKEN = { status: Status.OK, reason: "" };
  * of its peer; a large body is a frame that all of them share.
  */
 export class PubSub implements Pattern, TopicEffects<HeldEvent> {
-  readonly kinds = [Kind.PUBLISH, Kind.SUBSCRIBE, Kind.UNSUBSCRIBE, Kind.EVENT];
+  readonly kinds = new Map([
+    [Kind.PUBLISH, "client"],
+    [Kind.SUBSCRIBE, "client"],
+    [Kind.UNSUBSCRIBE, "client"],
+    [Kind.EVENT, "client"],
+  ] as const);
   readonly needsTick = false;
   readonly topics: Topics<HeldEvent>;
   /** The plain sockets, where the broker has them. */
@@ -127,12 +132,6 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   }
 
   onRecord(peer: Peer, reader: BatchReader): void {
-    if (peer.role !== "client") {
-      this.#host.faults.role++;
-      reader.skip();
-      this.#host.refuse(Status.PERMISSION_DENIED, `kind ${reader.kind} is not for this role`);
-      return;
-    }
     switch (reader.kind) {
       case Kind.PUBLISH:
         return this.#onPublish(peer, reader);
@@ -192,7 +191,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     const taken = this.#untold[peer.index] ?? 0;
     this.#untold[peer.index] = 0;
     writePublished(peer.outbox.writer, { status, taken, confirm, heard, reason });
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   #publish(peer: Peer, bytes: number): Refusal | undefined {
@@ -266,7 +265,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     forwardEvent(peer.outbox.writer, event.record, subscription, isRetained, dropped);
     // It may be owed these beside what it is owed else.
     peer.outbox.eventBytes += event.bytes;
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   keep({ topic, bytes, record }: HeldEvent): HeldEvent {
@@ -290,13 +289,6 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     reason: string,
   ): void {
     writeSubscribed(peer.outbox.writer, kind, { subscription, status, reason });
-    this.#wrote(peer);
-  }
-
-  #wrote(peer: Peer): void {
-    const { port, outbox } = peer;
-    const isLarge = outbox.closeLargeBatch();
-    port?.due(outbox, peer.routingId);
-    if (isLarge) port?.flush();
+    peer.wrote();
   }
 }

@@ -1,4 +1,3 @@
-import { Status } from "../base/status.js";
 import type { BatchReader } from "../wire/batch.js";
 import { Kind } from "../wire/layout.js";
 import { PartRecord, StreamCreditRecord } from "../wire/stream-record.js";
@@ -7,7 +6,11 @@ import type { Peer } from "./peers.js";
 
 /** The records of streams (PROTOCOL 3.6): a worker's parts and their end, a client's grants. */
 export class StreamRecords implements Pattern {
-  readonly kinds = [Kind.STREAM_PART, Kind.STREAM_CREDIT, Kind.STREAM_END];
+  readonly kinds = new Map([
+    [Kind.STREAM_PART, "worker"],
+    [Kind.STREAM_CREDIT, "client"],
+    [Kind.STREAM_END, "worker"],
+  ] as const);
   readonly needsTick = false;
   readonly #host: Host;
   readonly #part = new PartRecord();
@@ -18,14 +21,7 @@ export class StreamRecords implements Pattern {
   }
 
   onRecord(peer: Peer, reader: BatchReader): void {
-    const isCredit = reader.kind === Kind.STREAM_CREDIT;
-    if (peer.role !== (isCredit ? "client" : "worker")) {
-      this.#host.faults.role++;
-      reader.skip();
-      const reason = `kind ${reader.kind} is not for this role`;
-      return this.#host.refuse(Status.PERMISSION_DENIED, reason);
-    }
-    if (isCredit) this.#onCredit(peer, reader);
+    if (reader.kind === Kind.STREAM_CREDIT) this.#onCredit(peer, reader);
     else this.#onPart(peer, reader);
   }
 
@@ -45,11 +41,7 @@ export class StreamRecords implements Pattern {
     const record = this.#credit;
     const fault = record.read(reader);
     if (fault !== undefined) return this.#host.malformed(fault);
-    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
-      this.#host.faults.role++;
-      const reason = "the session is not that of its HELLO";
-      return this.#host.refuse(Status.PERMISSION_DENIED, reason);
-    }
+    if (!this.#host.isOwn(peer, record)) return;
     record.peer = peer.index;
     this.#host.step(record);
   }

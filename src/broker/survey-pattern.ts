@@ -15,7 +15,10 @@ import type { Peer } from "./peers.js";
 
 /** SURVEY goes to every worker of a service at once, and what they answer to who asked. */
 export class SurveyPattern implements Pattern, SurveyOutlet {
-  readonly kinds = [Kind.SURVEY, Kind.SURVEY_REPLY];
+  readonly kinds = new Map([
+    [Kind.SURVEY, "client"],
+    [Kind.SURVEY_REPLY, "worker"],
+  ] as const);
   readonly surveys: Surveys;
   readonly #host: Host;
   readonly #names = new NameCache();
@@ -31,31 +34,20 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
   }
 
   onRecord(peer: Peer, reader: BatchReader): void {
-    const isSurvey = reader.kind === Kind.SURVEY;
-    if (peer.role !== (isSurvey ? "client" : "worker")) {
-      this.#host.faults.role++;
-      reader.skip();
-      this.#host.refuse(Status.PERMISSION_DENIED, `kind ${reader.kind} is not for this role`);
-    } else if (isSurvey) {
-      this.#onSurvey(peer, reader);
-    } else {
-      this.#onReply(peer, reader);
-    }
+    if (reader.kind === Kind.SURVEY) this.#onSurvey(peer, reader);
+    else this.#onReply(peer, reader);
   }
 
   #onSurvey(peer: Peer, reader: BatchReader): void {
     const record = this.#survey;
     const fault = record.read(reader, this.#names);
     if (!record.hasId) return this.#host.malformed(fault as string);
-    if (record.sessionLow !== peer.sessionLow || record.sessionHigh !== peer.sessionHigh) {
-      this.#host.faults.role++;
-      return this.#host.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
-    }
+    if (!this.#host.isOwn(peer, record)) return;
     const refuse = (status: StatusCode, reason: string, retryAfterMs = 0) =>
       this.#tellEnd(peer, record.sequence, 0, 0, status, reason, retryAfterMs);
     const { limits, isShuttingDown, delivery, core } = this.#host;
     if (fault !== undefined) {
-      if (reader.fault === undefined) this.#host.faults.malformed++;
+      this.#host.countMalformed();
       return refuse(Status.INVALID_ARGUMENT, fault);
     }
     if (record.bytes > limits.recordBytesMax) {
@@ -115,7 +107,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     const client = this.#host.peers.at(survey.client) as Peer;
     const { writer } = client.outbox;
     forwardSurveyReply(writer, record.held, client, survey.sequence, peer);
-    this.#wrote(client);
+    client.wrote();
     this.surveys.onAnswered(peer.index, survey);
   }
 
@@ -126,7 +118,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     const held = this.#held as HeldRecord;
     const timeoutMs = Math.min(Math.max(1, Math.ceil(this.#timeoutMs)), 0xffffffff);
     forwardRequest(peer.outbox.writer, held, slot, generation, 1, timeoutMs);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   cancel(worker: number, survey: Survey): void {
@@ -137,7 +129,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     const { sequence, slot, generation } = survey;
     const id = { sessionLow, sessionHigh, sequence, slot, generation };
     writeCancel(peer.outbox.writer, id, Status.DEADLINE_EXCEEDED);
-    this.#wrote(peer);
+    peer.wrote();
   }
 
   end({ client, sequence, asked }: Survey, missing: number): void {
@@ -157,12 +149,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     const { sessionLow, sessionHigh } = peer;
     const id = { sessionLow, sessionHigh, sequence, slot: asked, generation: missing };
     writeSurveyEnd(peer.outbox.writer, id, status, reason, retryAfterMs);
-    this.#wrote(peer);
-  }
-
-  #wrote(peer: Peer): void {
-    peer.outbox.closeLargeBatch();
-    peer.port?.due(peer.outbox, peer.routingId);
+    peer.wrote();
   }
 
   // --- Pattern ---

@@ -38,7 +38,12 @@ const WINDOW = 16;
  * answers. To the core it is a client like others, to the tasks the way out.
  */
 export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
-  readonly kinds = [Kind.PUSH, Kind.TASK_DONE, Kind.TASK_FAILED, Kind.DEAD_LETTERS];
+  readonly kinds = new Map([
+    [Kind.PUSH, "client"],
+    [Kind.TASK_DONE, "worker"],
+    [Kind.TASK_FAILED, "worker"],
+    [Kind.DEAD_LETTERS, "client"],
+  ] as const);
   readonly tasks: Tasks;
   readonly #host: Host;
   readonly #deadLetters: DeadLetters;
@@ -64,16 +69,6 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   // --- from peers ---
 
   onRecord(peer: Peer, reader: BatchReader): void {
-    const isForRole =
-      reader.kind === Kind.TASK_DONE || reader.kind === Kind.TASK_FAILED
-        ? peer.role === "worker"
-        : peer.role === "client";
-    if (!isForRole) {
-      this.#host.faults.role++;
-      reader.skip();
-      this.#host.refuse(Status.PERMISSION_DENIED, `kind ${reader.kind} is not for this role`);
-      return;
-    }
     switch (reader.kind) {
       case Kind.PUSH:
         return this.#onPush(peer, reader);
@@ -90,12 +85,11 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     const record = this.#push;
     const fault = record.read(reader, this.#names);
     if (!record.hasId) return this.#host.malformed(fault as string);
-    if (!this.#isOwn(peer, record)) return;
+    if (!this.#host.isOwn(peer, record)) return;
     const refuse = (status: StatusCode, reason: string, retryAfterMs = 0) =>
       this.pushed(peer.index, record.sequence, status, reason, retryAfterMs);
     if (fault !== undefined) {
-      // Frames that are not there are the fault of the message, which counts when it ends.
-      if (reader.fault === undefined) this.#host.faults.malformed++;
+      this.#host.countMalformed();
       return refuse(Status.INVALID_ARGUMENT, fault);
     }
     if (record.bytes > this.#host.limits.recordBytesMax) {
@@ -131,13 +125,6 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     this.#settleSoon();
   }
 
-  #isOwn(peer: Peer, id: { sessionLow: number; sessionHigh: number }): boolean {
-    if (id.sessionLow === peer.sessionLow && id.sessionHigh === peer.sessionHigh) return true;
-    this.#host.faults.role++;
-    this.#host.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
-    return false;
-  }
-
   #onDone(peer: Peer, reader: BatchReader): void {
     const record = this.#done;
     const fault = record.read(reader);
@@ -159,11 +146,8 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   /** As a bad answer to a request: its attempt ends, or its credit would never come back. */
   #onBadAnswer(peer: Peer, answer: TaskDoneRecord | FailureRecord, why: string): void {
     if (answer.hasId && this.#isTask(answer.slot)) {
-      const { slot, generation } = answer;
       const reason = `the worker's answer cannot be read: ${why}`;
-      const status = Status.INTERNAL;
-      const rest = { status, reason, retryAfterMs: 0, untouched: false };
-      this.#host.step({ kind: "failure", peer: peer.index, slot, generation, ...rest });
+      this.#host.failAttempt(peer, answer, Status.INTERNAL, reason);
     }
     this.#host.malformed(why);
   }
@@ -185,7 +169,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     const record = this.#asked;
     const fault = record.read(reader, this.#names);
     if (fault !== undefined) return this.#host.malformed(fault);
-    if (!this.#isOwn(peer, record)) return;
+    if (!this.#host.isOwn(peer, record)) return;
     if (this.#deadLetters.answer(peer, record)) this.#settleSoon();
   }
 
@@ -203,8 +187,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     if (peer === undefined || peer.role !== "client") return;
     const id = { ...idOf(peer), sequence, slot: 0, generation: 0 };
     writePushed(peer.outbox.writer, id, status, reason, retryAfterMs);
-    peer.outbox.closeLargeBatch();
-    peer.port?.due(peer.outbox, peer.routingId);
+    peer.wrote();
   }
 
   isServed(queue: string): boolean {

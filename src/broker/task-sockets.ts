@@ -37,7 +37,7 @@ export interface TaskEndpoints {
  * the others, all together, a worker of that queue that has one task at a time until ZeroMQ has taken it.
  */
 export class TaskSockets implements Pattern {
-  readonly kinds = [];
+  readonly kinds = new Map();
   readonly needsTick = false;
   /** Where they listen, with the real ports. */
   push: string | undefined;
