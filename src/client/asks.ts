@@ -1,7 +1,7 @@
 import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import type { Broker, Brokers } from "./brokers.js";
-import { abortReason } from "./errors.js";
+import { abortReason, asRequestError, lostError } from "./errors.js";
 
 const TICK_MS = 5;
 const URGENT_MAX = 4;
@@ -75,6 +75,27 @@ export class Asks {
     throw new RequestError("RESOURCE_EXHAUSTED", "too much pending in this client", 10);
   }
 
+  /** Calls `begin` with a body, at once or when it is sealed and there is still room. */
+  whenSealed(
+    sealed: Uint8Array | Promise<Uint8Array>,
+    signal: AbortSignal | undefined,
+    begin: (bytes: Uint8Array) => void,
+    reject: (error: Error) => void,
+  ): void {
+    if (!(sealed instanceof Promise)) return begin(sealed);
+    sealed.then(
+      (bytes) => {
+        try {
+          this.requireRoom(signal);
+          begin(bytes);
+        } catch (error) {
+          reject(asRequestError(error));
+        }
+      },
+      (error) => reject(lostError(error)),
+    );
+  }
+
   start(ask: Ask): void {
     const { signal } = ask;
     if (this.#isClosed) {
@@ -96,11 +117,6 @@ export class Asks {
       signal.addEventListener("abort", held.onAbort, { once: true });
     }
     this.#send(held);
-  }
-
-  /** Whether an ask still waits; while a body is being sealed it may have ended. */
-  has(sequence: number): boolean {
-    return this.#held.has(sequence);
   }
 
   /** The ask that an answer of `broker` is for. */

@@ -10,7 +10,6 @@ import { encodeHeaders } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE, Role } from "../wire/layout.js";
 import {
   type AnswerRecord,
-  copyOf,
   type ExchangeId,
   FailureRecord,
   ReplyRecord,
@@ -18,7 +17,7 @@ import {
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
-import { isServiceName } from "../wire/text.js";
+import { nameBytes, rawBytes } from "./arguments.js";
 import { askNumbers } from "./asks.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
@@ -190,7 +189,7 @@ export class Client {
    * CANCELLED where it may have been taken none the less.
    */
   async push(queue: string, body: unknown, options?: PushOptions): Promise<string> {
-    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    this.#requireOpen();
     return this.#pushes.push(queue, body, options);
   }
 
@@ -204,13 +203,13 @@ export class Client {
     body: unknown,
     options?: SurveyOptions,
   ): Promise<SurveyResult<Reply>> {
-    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    this.#requireOpen();
     return (await this.#surveyor.survey(service, body, options)) as SurveyResult<Reply>;
   }
 
   /** The tasks of a queue that failed too often, oldest first, at most 256 of each broker. */
   async deadLetters(queue: string): Promise<DeadLetter[]> {
-    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    this.#requireOpen();
     return this.#pushes.deadLetters(queue);
   }
 
@@ -220,7 +219,7 @@ export class Client {
     { countMax = 0xffffffff }: { countMax?: number } = {},
   ): Promise<number> {
     wholeNumber("countMax", countMax, 1, 0xffffffff);
-    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    this.#requireOpen();
     return this.#pushes.retryDeadLetters(queue, countMax);
   }
 
@@ -265,7 +264,7 @@ export class Client {
   publish(topic: string, body: unknown, options?: PublishOptions): Promise<void>;
   publish(topic: string, body: unknown, options: PublishOptions = NO_OPTIONS): Promise<unknown> {
     try {
-      if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+      this.#requireOpen();
       return this.#topics.publisher.publish(topic, body, options);
     } catch (error) {
       return Promise.reject(asRequestError(error));
@@ -278,7 +277,7 @@ export class Client {
    * Throws RequestError INVALID_ARGUMENT for what is no pattern, RangeError for an option that is none.
    */
   subscribe<Body = unknown>(pattern: string, options: SubscribeOptions = {}): Subscription<Body> {
-    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    this.#requireOpen();
     return this.#topics.subscribe(pattern, options) as Subscription<Body>;
   }
 
@@ -295,6 +294,10 @@ export class Client {
     }
     this.#isShut ??= this.#shut();
     await this.#isShut;
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
   }
 
   get #isIdle(): boolean {
@@ -325,7 +328,7 @@ export class Client {
     reject: (error: Error) => void,
     stream: ReplyStream | undefined,
   ): void {
-    if (this.#isClosing) throw new RequestError("UNAVAILABLE", "client is closed");
+    this.#requireOpen();
     const { signal } = options;
     if (signal?.aborted) throw new RequestError("CANCELLED", abortReason(signal));
     if (this.#pending.count >= this.#options.pendingMax) {
@@ -757,15 +760,9 @@ export class Client {
   #requireServiceBytes(service: string): Uint8Array {
     const known = this.#serviceBytes.get(service);
     if (known !== undefined) return known;
-    if (typeof service !== "string" || !isServiceName(service)) {
-      throw new RequestError(
-        "INVALID_ARGUMENT",
-        `service must be 1..255 bytes without control characters, got ${JSON.stringify(service)}`,
-      );
-    }
+    const bytes = nameBytes("service", service);
     // Names made up by the thousand are not worth keeping.
     if (this.#serviceBytes.size >= 1024) this.#serviceBytes.clear();
-    const bytes = Buffer.from(service);
     this.#serviceBytes.set(service, bytes);
     return bytes;
   }
@@ -795,13 +792,4 @@ function requestBytes({ serviceBytes, headers, body }: Pending): number {
 
 function streamFlags({ canRestart }: ReplyStream): number {
   return canRestart ? Flag.STREAM | Flag.RESTART : Flag.STREAM;
-}
-
-function rawBytes(body: unknown): Uint8Array {
-  if (typeof body === "string") return Buffer.from(body);
-  if (body instanceof Uint8Array) return copyOf(body);
-  throw new RequestError(
-    "INVALID_ARGUMENT",
-    `a raw body must be bytes or text, got ${typeof body}`,
-  );
 }

@@ -19,6 +19,7 @@ import {
   TAKEN_BYTES,
 } from "../wire/layout.js";
 import { copyOf } from "../wire/request-record.js";
+import { rawView } from "./arguments.js";
 import type { Broker } from "./brokers.js";
 
 /** What one publication may say for itself. */
@@ -127,7 +128,7 @@ export class Publisher {
     const bytes = isDeleting
       ? NO_BYTES
       : isRaw
-        ? rawBytes(body)
+        ? rawView(body)
         : this.#codec.seal(body, {
             service: name,
             direction: "event",
@@ -355,13 +356,6 @@ function isUsable({ isWelcome, isDraining, link }: Broker): boolean {
 /** What a publication occupies on the wire, its frame included. */
 function sizeOf({ topic, body }: Publication): number {
   return EVENT_SIZE + topic.length + body.length;
-}
-
-function rawBytes(body: unknown): Uint8Array {
-  if (typeof body === "string") return Buffer.from(body);
-  if (body instanceof Uint8Array) return body;
-  const reason = `a raw body must be bytes or text, got ${typeof body}`;
-  throw new RequestError("INVALID_ARGUMENT", reason);
 }
 
 function text(value: unknown): string {

@@ -6,7 +6,7 @@ import type { Session } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { DEAD_LETTERS_SIZE, Flag, Kind, REQUEST_SIZE } from "../wire/layout.js";
-import { copyOf, requestIdBytes } from "../wire/request-record.js";
+import { requestIdBytes } from "../wire/request-record.js";
 import {
   DeadAction,
   type DeadLetterEntry,
@@ -15,10 +15,10 @@ import {
   writeDeadLettersAsked,
   writePush,
 } from "../wire/task-record.js";
-import { isServiceName } from "../wire/text.js";
+import { nameBytes, rawBytes } from "./arguments.js";
 import { type Ask, Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
-import { asRequestError, lostError } from "./errors.js";
+import { asRequestError } from "./errors.js";
 import type { ClientPattern } from "./pattern.js";
 
 /** What one push may say for itself. */
@@ -104,7 +104,7 @@ export class Pushes implements ClientPattern {
   ): void {
     const { signal } = options;
     this.#asks.requireRoom(signal);
-    const queueBytes = queueBytesOf(queue);
+    const queueBytes = nameBytes("queue", queue);
     const headers = encodeHeaders(options.headers);
     const delayMs = wholeNumber("delayMs", options.delayMs ?? 0, 0, 0xffffffff);
     const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? this.timeoutMs, 1, 86_400_000);
@@ -140,18 +140,7 @@ export class Pushes implements ClientPattern {
       this.#resolves.set(sequence, () => resolve(Buffer.from(idBytes).toString("hex")));
       this.#asks.start(ask(bytes));
     };
-    if (!(sealed instanceof Promise)) return begin(sealed);
-    sealed.then(
-      (bytes) => {
-        try {
-          this.#asks.requireRoom(signal);
-          begin(bytes);
-        } catch (error) {
-          reject(asRequestError(error));
-        }
-      },
-      (error) => reject(lostError(error)),
-    );
+    this.#asks.whenSealed(sealed, signal, begin, reject);
   }
 
   #seal(queue: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
@@ -204,7 +193,7 @@ export class Pushes implements ClientPattern {
     count: number,
     skip = 0,
   ): Promise<{ count: number; total: number; entries: DeadLetterEntry[] }> {
-    const queueBytes = queueBytesOf(queue);
+    const queueBytes = nameBytes("queue", queue);
     this.#asks.requireRoom();
     return new Promise((resolve, reject) => {
       const sequence = this.#asks.nextSequence();
@@ -284,21 +273,6 @@ function letterOf(entry: DeadLetterEntry, broker: string): DeadLetter {
   return { taskId, attempts, code: statusName(status), reason, priority, bytes, deadForMs, broker };
 }
 
-function queueBytesOf(queue: string): Uint8Array {
-  if (typeof queue === "string" && isServiceName(queue)) return Buffer.from(queue);
-  throw new RequestError(
-    "INVALID_ARGUMENT",
-    `queue must be 1..255 bytes without control characters, got ${JSON.stringify(queue)}`,
-  );
-}
-
 function attemptTimeout(value: number | undefined): number {
   return value === undefined ? 0 : wholeNumber("attemptTimeoutMs", value, 1, 86_400_000);
-}
-
-function rawBytes(body: unknown): Uint8Array {
-  if (typeof body === "string") return Buffer.from(body);
-  if (body instanceof Uint8Array) return copyOf(body);
-  const reason = `a raw body must be bytes or text, got ${typeof body}`;
-  throw new RequestError("INVALID_ARGUMENT", reason);
 }

@@ -6,17 +6,17 @@ import type { Session } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE } from "../wire/layout.js";
-import { copyOf, requestIdBytes } from "../wire/request-record.js";
+import { requestIdBytes } from "../wire/request-record.js";
 import {
   SurveyEndRecord,
   SurveyReplyRecord,
   surveyorBytes,
   writeSurvey,
 } from "../wire/survey-record.js";
-import { isServiceName } from "../wire/text.js";
+import { nameBytes, rawBytes } from "./arguments.js";
 import { Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
-import { asRequestError, lostError, replyError } from "./errors.js";
+import { asRequestError, replyError } from "./errors.js";
 import type { ClientPattern } from "./pattern.js";
 
 /** What one survey may say for itself. */
@@ -102,11 +102,7 @@ export class Surveyor implements ClientPattern {
   ): void {
     const { signal } = options;
     this.#asks.requireRoom(signal);
-    if (typeof service !== "string" || !isServiceName(service)) {
-      const got = JSON.stringify(service);
-      const reason = `service must be 1..255 bytes without control characters, got ${got}`;
-      throw new RequestError("INVALID_ARGUMENT", reason);
-    }
+    const serviceBytes = nameBytes("service", service);
     const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? this.timeoutMs, 1, 86_400_000);
     const headers = encodeHeaders(options.headers);
     const isRaw = options.raw === true;
@@ -115,7 +111,6 @@ export class Surveyor implements ClientPattern {
     const requestId = requestIdBytes(id);
     const sealed = isRaw ? rawBytes(body) : this.#seal(service, body, requestId, headers);
     const begin = (bytes: Uint8Array) => {
-      const serviceBytes = Buffer.from(service);
       const flags = isRaw ? Flag.RAW : 0;
       const fields = { priority: 4, attempts: 1, timeoutMs, flags, service: serviceBytes, headers };
       const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
@@ -135,18 +130,7 @@ export class Surveyor implements ClientPattern {
         doubt: "; workers may have been asked",
       });
     };
-    if (!(sealed instanceof Promise)) return begin(sealed);
-    sealed.then(
-      (bytes) => {
-        try {
-          this.#asks.requireRoom(signal);
-          begin(bytes);
-        } catch (error) {
-          reject(asRequestError(error));
-        }
-      },
-      (error) => reject(lostError(error)),
-    );
+    this.#asks.whenSealed(sealed, signal, begin, reject);
   }
 
   #seal(service: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
@@ -232,11 +216,4 @@ export class Surveyor implements ClientPattern {
   close(): void {
     this.#asks.close();
   }
-}
-
-function rawBytes(body: unknown): Uint8Array {
-  if (typeof body === "string") return Buffer.from(body);
-  if (body instanceof Uint8Array) return copyOf(body);
-  const reason = `a raw body must be bytes or text, got ${typeof body}`;
-  throw new RequestError("INVALID_ARGUMENT", reason);
 }
