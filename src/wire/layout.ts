@@ -73,7 +73,6 @@ export const SUBSCRIBED_SIZE = 16;
 export const UNSUBSCRIBE_SIZE = 16;
 export const TAKEN_SIZE = 16;
 export const PUBLISH_ASK_SIZE = 16;
-export const PUSHED_SIZE = 40;
 export const DEAD_LETTERS_SIZE = 40;
 export const DEAD_LETTER_SIZE = 32;
 

@@ -167,33 +167,47 @@ export class ReplyRecord extends AnswerRecord implements Reply {
   readonly kind = "reply";
 }
 
-/** PROTOCOL 3.4. */
-export class FailureRecord extends ExchangeRecord implements Failure {
-  readonly kind = "failure";
-  status: StatusCode = 13;
+/** How something ended that was asked for, with the layout of FAILURE (PROTOCOL 3.4). */
+export abstract class OutcomeRecord extends ExchangeRecord {
+  status: StatusCode = 0;
   reason = "";
   retryAfterMs = 0;
-  untouched = false;
-  /** How often the request was handed to a worker, in what the broker tells a client. */
-  attempts = 0;
+  /** What PROTOCOL calls it. */
+  protected abstract readonly name: string;
 
   read(reader: BatchReader): string | undefined {
     this.hasId = false;
-    if (reader.size < at.FAILURE_SIZE) return "FAILURE too short";
+    if (reader.size < at.FAILURE_SIZE) return `${this.name} too short`;
     if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
     const { bytes, view } = reader;
     const start = reader.at;
     const status = bytes[start + at.AT_A];
-    if (!isStatusCode(status) || status === 0) return `status ${status} is none of a failure`;
+    if (!isStatusCode(status)) return `status ${status} is unknown`;
     this.status = status;
     this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
-    this.untouched = (this.flags & Flag.UNTOUCHED) !== 0;
-    this.attempts = bytes[start + at.AT_B];
     const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
     if (at.FAILURE_SIZE + reasonSize > reader.size) return "reason longer than the record";
     const reason = readText(bytes, start + at.FAILURE_SIZE, reasonSize);
     if (reason === undefined) return "reason must be UTF-8";
     this.reason = reason;
+    return undefined;
+  }
+}
+
+/** PROTOCOL 3.4. */
+export class FailureRecord extends OutcomeRecord implements Failure {
+  readonly kind = "failure";
+  protected readonly name = "FAILURE";
+  untouched = false;
+  /** How often the request was handed to a worker, in what the broker tells a client. */
+  attempts = 0;
+
+  override read(reader: BatchReader): string | undefined {
+    const fault = super.read(reader);
+    if (fault !== undefined) return fault;
+    if (this.status === 0) return "status 0 is none of a failure";
+    this.untouched = (this.flags & Flag.UNTOUCHED) !== 0;
+    this.attempts = reader.bytes[reader.at + at.AT_B];
     return undefined;
   }
 }

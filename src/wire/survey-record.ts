@@ -5,9 +5,9 @@ import { Kind } from "./layout.js";
 import {
   type Body,
   type ExchangeId,
-  ExchangeRecord,
   forwardReply,
   type HeldRecord,
+  OutcomeRecord,
   ReplyRecord,
   reasonOf,
   type RequestFields,
@@ -111,27 +111,14 @@ export class SurveyReplyRecord extends ReplyRecord {
 }
 
 /** PROTOCOL 8.3. */
-export class SurveyEndRecord extends ExchangeRecord {
-  status: StatusCode = 0;
-  reason = "";
-  retryAfterMs = 0;
-  asked = 0;
-  missing = 0;
+export class SurveyEndRecord extends OutcomeRecord {
+  protected readonly name = "SURVEY_END";
 
-  read(reader: BatchReader): string | undefined {
-    if (reader.size < at.FAILURE_SIZE) return "SURVEY_END too short";
-    if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
-    const { bytes, view } = reader;
-    const start = reader.at;
-    const status = bytes[start + at.AT_A];
-    if (!isStatusCode(status)) return `status ${status} is unknown`;
-    this.status = status;
-    this.asked = this.slot;
-    this.missing = this.generation;
-    this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
-    const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
-    if (at.FAILURE_SIZE + reasonSize > reader.size) return "reason longer than the record";
-    this.reason = readText(bytes, start + at.FAILURE_SIZE, reasonSize) ?? "";
-    return undefined;
+  get asked(): number {
+    return this.slot;
+  }
+
+  get missing(): number {
+    return this.generation;
   }
 }

@@ -6,6 +6,7 @@ import {
   type Body,
   type ExchangeId,
   ExchangeRecord,
+  OutcomeRecord,
   reasonOf,
   type RequestFields,
   writeCancel,
@@ -58,27 +59,8 @@ export function writeTaskFailed(
 }
 
 /** PROTOCOL 7.2. */
-export class PushedRecord extends ExchangeRecord {
-  status: StatusCode = 0;
-  reason = "";
-  retryAfterMs = 0;
-
-  read(reader: BatchReader): string | undefined {
-    if (reader.size < at.PUSHED_SIZE) return "PUSHED too short";
-    if (!this.readCommon(reader)) return "sequence must be 1..2^53-1";
-    const { bytes, view } = reader;
-    const start = reader.at;
-    const status = bytes[start + at.AT_A];
-    if (!isStatusCode(status)) return `status ${status} is unknown`;
-    this.status = status;
-    this.retryAfterMs = view.getUint32(start + at.AT_RETRY_AFTER, true);
-    const reasonSize = view.getUint16(start + at.AT_REASON_SIZE, true);
-    if (at.PUSHED_SIZE + reasonSize > reader.size) return "reason longer than the record";
-    const reason = readText(bytes, start + at.PUSHED_SIZE, reasonSize);
-    if (reason === undefined) return "reason must be UTF-8";
-    this.reason = reason;
-    return undefined;
-  }
+export class PushedRecord extends OutcomeRecord {
+  protected readonly name = "PUSHED";
 }
 
 /** PROTOCOL 7.4. */
