@@ -1,5 +1,6 @@
 // One process of suite broker: imports its contender, then does what the parent asks, and leaves
 // in good order when the parent lets go of it or dies.
+import { serveParent } from "../lib/party.mjs";
 import { measure } from "./load.mjs";
 
 /**
@@ -25,8 +26,6 @@ import { measure } from "./load.mjs";
  * @property {import("./load.mjs").Payload} payload
  * @property {string} [secret]
  */
-
-const LEAVE_MS = 2_000;
 
 /** @type {Contender} */
 const contender = await import(process.argv[2]);
@@ -64,19 +63,4 @@ async function answer(what, options) {
   }
 }
 
-process.on("message", async (/** @type {any} */ { id, what, options }) => {
-  try {
-    process.send?.({ id, value: await answer(what, options) });
-  } catch (error) {
-    process.send?.({ id, error: error instanceof Error ? error.message : String(error) });
-  }
-});
-
-// Ctrl-C reaches the whole group. The parent decides, and its end is noticed here.
-process.on("SIGINT", () => {});
-process.on("SIGTERM", () => {});
-process.on("disconnect", async () => {
-  setTimeout(() => process.exit(1), LEAVE_MS).unref();
-  await Promise.all(parts.map((part) => part.stop()));
-  process.exit(0);
-});
+serveParent(answer, () => Promise.all(parts.map((part) => part.stop())));

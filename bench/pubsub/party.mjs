@@ -1,4 +1,5 @@
 // One process of suite pubsub: a broker, subscribers or the publisher of one contender, as the parent asks.
+import { serveParent } from "../lib/party.mjs";
 
 /**
  * What every contender offers, one module each.
@@ -21,7 +22,6 @@
  * @property {(topic: string, body: Uint8Array) => void} onEvent
  */
 
-const LEAVE_MS = 2_000;
 /** Publications in a row before the loop has a turn. */
 const ROW = 256;
 const BODY_SIZE = 64;
@@ -91,19 +91,4 @@ async function answer(what, options) {
   }
 }
 
-process.on("message", async (/** @type {any} */ { id, what, options }) => {
-  try {
-    process.send?.({ id, value: await answer(what, options) });
-  } catch (error) {
-    process.send?.({ id, error: error instanceof Error ? error.message : String(error) });
-  }
-});
-
-// Ctrl-C reaches the whole group. The parent decides, and its end is noticed here.
-process.on("SIGINT", () => {});
-process.on("SIGTERM", () => {});
-process.on("disconnect", async () => {
-  setTimeout(() => process.exit(1), LEAVE_MS).unref();
-  await Promise.all(parts.map((part) => part.stop()));
-  process.exit(0);
-});
+serveParent(answer, () => Promise.all(parts.map((part) => part.stop())));
