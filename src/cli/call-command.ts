@@ -1,22 +1,14 @@
 import type { Command } from "commander";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import { FRONTEND_DEFAULT } from "../broker/broker.js";
 import { Client } from "../client/client.js";
 import type { ClientOptions } from "../client/options.js";
 import { jsonText } from "./json-text.js";
+import { frontendsFrom, withCurveKeys, withFrontends } from "./client-flags.js";
 import { curveKeysFrom } from "./curve-file.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, publicKeyFrom } from "./keys-file.js";
-import {
-  collect,
-  listFromEnv,
-  messageOf,
-  newCommand,
-  oneLine,
-  UsageError,
-  wholeNumberFlag,
-} from "./program.js";
+import { collect, messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } from "./program.js";
 import { stopSignal } from "./signals.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
@@ -43,15 +35,12 @@ interface CallFlags {
 
 /** `wasmq call SERVICE JSON`. */
 export function callCommand(title: string): Command {
-  return newCommand("call", title)
-    .description("send one request and print its reply")
-    .argument("<service>", "the service to ask")
-    .argument("<json>", "the request's body; - reads it from stdin")
-    .option(
-      "--broker <url>",
-      `a broker's frontend; may be given several times (env WASMQ_FRONTEND, default ${FRONTEND_DEFAULT})`,
-      collect,
-    )
+  const asking = withFrontends(
+    newCommand("call", title)
+      .description("send one request and print its reply")
+      .argument("<service>", "the service to ask")
+      .argument("<json>", "the request's body; - reads it from stdin"),
+  )
     .option(
       "--timeout <ms>",
       `how long to wait for the reply, milliseconds (default ${TIMEOUT_MS_DEFAULT})`,
@@ -62,15 +51,8 @@ export function callCommand(title: string): Command {
       "--priority <n>",
       "0 (first) to 7 (last) (default 4)",
       wholeNumberFlag("--priority", 0, 7),
-    )
-    .option(
-      "--curve-key <file>",
-      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
-    )
-    .option(
-      "--server-key <key>",
-      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
-    )
+    );
+  return withCurveKeys(asking)
     .option("--keys <file>", "keys that seal and open, a token a line (env WASMQ_KEYS)")
     .option("--service-key <file>", "the service's public key: seals without a shared key")
     .option(
@@ -97,7 +79,7 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
   });
   try {
     client = await connect({
-      brokers: flags.broker ?? listFromEnv(process.env.WASMQ_FRONTEND) ?? [FRONTEND_DEFAULT],
+      brokers: frontendsFrom(flags.broker),
       keys,
       servicePublicKeys: publicKey === undefined ? undefined : { "*": publicKey },
       dictionaries,

@@ -1,19 +1,11 @@
 import type { Command } from "commander";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
-import { FRONTEND_DEFAULT } from "../broker/broker.js";
 import { Client } from "../client/client.js";
 import type { DeadLetter } from "../client/pushes.js";
+import { frontendsFrom, withCurveKeys, withFrontends } from "./client-flags.js";
 import { curveKeysFrom } from "./curve-file.js";
-import {
-  collect,
-  listFromEnv,
-  messageOf,
-  newCommand,
-  oneLine,
-  UsageError,
-  wholeNumberFlag,
-} from "./program.js";
+import { messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } from "./program.js";
 
 const CONNECT_MS_MAX = 5_000;
 
@@ -60,21 +52,7 @@ export function tasksCommand(title: string): Command {
 }
 
 function withBroker(command: Command): Command {
-  return command
-    .option(
-      "--broker <url>",
-      `a broker's frontend; may be given several times (env WASMQ_FRONTEND, default ${FRONTEND_DEFAULT})`,
-      collect,
-    )
-    .option(
-      "--curve-key <file>",
-      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
-    )
-    .option(
-      "--server-key <key>",
-      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
-    )
-    .addHelpText("after", HELP);
+  return withCurveKeys(withFrontends(command)).addHelpText("after", HELP);
 }
 
 function print(letter: DeadLetter): void {
@@ -86,7 +64,7 @@ async function run(
   flags: TasksFlags,
   what: (client: Client) => Promise<void>,
 ): Promise<void> {
-  const brokers = flags.broker ?? listFromEnv(process.env.WASMQ_FRONTEND) ?? [FRONTEND_DEFAULT];
+  const brokers = frontendsFrom(flags.broker);
   const curve = curveKeysFrom(flags);
   let client: Client | undefined;
   try {

@@ -5,6 +5,7 @@ import { RequestError } from "../base/errors.js";
 import { BACKEND_DEFAULT } from "../broker/broker.js";
 import type { WorkerOptions } from "../worker/options.js";
 import { Worker } from "../worker/worker.js";
+import { withCurveKeys } from "./client-flags.js";
 import { curveKeysFrom } from "./curve-file.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, serviceKeysFrom } from "./keys-file.js";
@@ -57,7 +58,7 @@ interface WorkerFlags {
 
 /** `wasmq worker MODULE`. */
 export function workerCommand(title: string): Command {
-  return newCommand("worker", title)
+  const serving = newCommand("worker", title)
     .description("serve the handlers of a module until SIGTERM")
     .argument("<module>", "path of an ES module")
     .option("--service <name>", "the service of a module that exports one handler")
@@ -68,15 +69,8 @@ export function workerCommand(title: string): Command {
     )
     .option("--concurrency <n>", "requests worked on at once, or auto (default 8)", (text) =>
       text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535)(text),
-    )
-    .option(
-      "--curve-key <file>",
-      "its own CURVE key pair, of wasmq keys new --curve (env WASMQ_CURVE_KEY)",
-    )
-    .option(
-      "--server-key <key>",
-      "the broker's public CURVE key, or the file that has it (env WASMQ_SERVER_KEY)",
-    )
+    );
+  return withCurveKeys(serving)
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")
     .option(
       "--service-key <file>",
