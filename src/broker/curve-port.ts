@@ -6,7 +6,7 @@ import { readMajordomo } from "../wire/majordomo.js";
 import { hasEnvelope, PlainDialogue } from "./plain-dialogue.js";
 import type { PlainWorker } from "./plain-worker.js";
 import { Port, type PortEvents } from "./port.js";
-import { MESSAGES_PER_TURN, type RouterPortOptions, socketLimits } from "./router-port.js";
+import { type RouterPortOptions, socketLimits } from "./router-port.js";
 
 /** What becomes of peers at the backend that turn out to be REP sockets. */
 export interface PlainWorkerEvents {
@@ -130,26 +130,9 @@ export class CurvePort extends Port {
 
   async #receive(line: Line): Promise<void> {
     const { socket } = line.channel;
-    let messageCount = 0;
-    for (;;) {
-      let frames: Buffer[];
-      try {
-        frames = await socket.receive();
-      } catch {
-        break; // Closed.
-      }
-      if (this.isClosed) return;
-      this.#onMessage(line, frames);
-      if (++messageCount % MESSAGES_PER_TURN === 0) {
-        this.#events.onTurn();
-        await new Promise<void>((resolve) => setImmediate(resolve));
-        if (this.isClosed) return;
-      } else if (!socket.closed && !socket.readable) {
-        this.#events.onTurn();
-      }
-      if (line.isEnding && (socket.closed || !socket.readable)) break;
-    }
-    this.#drop(line);
+    const isLast = () => line.isEnding && (socket.closed || !socket.readable);
+    await this.read(socket, (frames) => this.#onMessage(line, frames), isLast);
+    if (!this.isClosed) this.#drop(line);
   }
 
   #onMessage(line: Line, frames: Buffer[]): void {

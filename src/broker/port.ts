@@ -1,6 +1,10 @@
+import type { Dealer, Router } from "zeromq";
 import type { Access } from "../base/access.js";
+import { addBallast } from "../link/ballast.js";
 import type { Outbox } from "./outbox.js";
 
+/** Messages in a row from one socket before timers and other sockets get a turn. */
+const MESSAGES_PER_TURN = 16;
 /** How soon to try a peer again whose pipe was full; later and later while it stays so. */
 const RETRY_MS = 5;
 const RETRY_TURNS_MAX = 16;
@@ -40,6 +44,35 @@ export abstract class Port {
    * now, with another code when it is gone; at once in both cases.
    */
   protected abstract transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void>;
+
+  /** Hands on what `socket` receives until it or the port is closed, or until `isLast` says so behind a message. */
+  protected async read(
+    socket: Router | Dealer,
+    onMessage: (frames: Buffer[]) => void,
+    isLast?: () => boolean,
+  ): Promise<void> {
+    let messageCount = 0;
+    for (;;) {
+      let frames: Buffer[];
+      try {
+        frames = await socket.receive();
+      } catch (error) {
+        if (this.isClosed || socket.closed) return;
+        throw error;
+      }
+      if (this.isClosed) return;
+      addBallast(frames);
+      onMessage(frames);
+      if (++messageCount % MESSAGES_PER_TURN === 0) {
+        this.#events.onTurn();
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        if (this.isClosed) return;
+      } else if (!socket.closed && !socket.readable) {
+        this.#events.onTurn();
+      }
+      if (isLast?.()) return;
+    }
+  }
 
   /** What the peer may do; undefined where everything is allowed, since nobody shows a key. */
   abstract accessOf(routingId: Buffer): Access | undefined;

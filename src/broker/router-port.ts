@@ -1,13 +1,10 @@
 import { Router } from "zeromq";
-import { addBallast } from "../link/ballast.js";
 import { Port, type PortEvents } from "./port.js";
 
 /** ZMQ_ROUTER_NOTIFY, a draft option of libzmq, and its value for disconnections alone. */
 const ZMQ_ROUTER_NOTIFY = 97;
 const ZMQ_NOTIFY_DISCONNECT = 2;
 
-/** Messages in a row from one socket before timers and other sockets get a turn. */
-export const MESSAGES_PER_TURN = 16;
 const MESSAGES_QUEUED_MAX = 64;
 /**
  * What of one peer may wait to be read: more than one can have sent that keeps to its credit, each message
@@ -76,7 +73,7 @@ export class RouterPort extends Port {
 
   /** Starts reading. */
   open(): void {
-    void this.#receive();
+    void this.read(this.#socket, (frames) => this.#events.onMessage(frames));
   }
 
   override close(lingerMs: number): void {
@@ -90,30 +87,5 @@ export class RouterPort extends Port {
 
   protected transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void> {
     return this.#socket.send([routingId, ...message]);
-  }
-
-  async #receive(): Promise<void> {
-    let messageCount = 0;
-    const socket = this.#socket;
-    for (;;) {
-      let frames: Buffer[];
-      try {
-        frames = await socket.receive();
-      } catch (error) {
-        if (this.isClosed) return;
-        throw error;
-      }
-      if (this.isClosed) return;
-      addBallast(frames);
-      this.#events.onMessage(frames);
-      messageCount++;
-      if (messageCount % MESSAGES_PER_TURN === 0) {
-        this.#events.onTurn();
-        await new Promise<void>((resolve) => setImmediate(resolve));
-        if (this.isClosed) return;
-      } else if (!socket.readable) {
-        this.#events.onTurn();
-      }
-    }
   }
 }
