@@ -13,9 +13,10 @@ const rules = {
   core: [["base"], [], []],
   wire: [["base"], ["core"], []],
   codec: [[], [], [/^node:/, "lz4-wasm", "libsodium-wrappers"]],
-  link: [["base", "wire"], [], [/^node:/, "zeromq"]],
+  zmtp: [["base"], [], [/^node:/]],
+  link: [["base", "wire", "zmtp"], [], [/^node:/, "zeromq"]],
   admin: [["base"], [], [/^node:/, "prom-client"]],
-  broker: [["base", "core", "wire", "link", "admin"], [], [/^node:/, "zeromq"]],
+  broker: [["base", "core", "wire", "zmtp", "link", "admin"], [], [/^node:/, "zeromq"]],
   client: [["base", "wire", "codec", "link"], [], [/^node:/]],
   worker: [["base", "wire", "codec", "link"], [], [/^node:/]],
   cli: [

@@ -9,10 +9,10 @@
 //   REP of ZMTP 2.0 ------+                +--> a DEALER of its own: a PlainWorker
 import { rm } from "node:fs/promises";
 import type { NetConnectOpts } from "node:net";
+import { connectOptions, listenError, parseEndpoint, privateEndpoint } from "../zmtp/endpoint.js";
+import { refusePeer } from "../zmtp/handshake.js";
+import { type Connection, Listener, type ListenerRefusal, requireCount } from "../zmtp/listener.js";
 import { BytePipe } from "./byte-pipe.js";
-import { connectOptions, listenError, parseEndpoint, privateEndpoint } from "./listen-endpoint.js";
-import { type Connection, Listener, type ListenerRefusal, requireCount } from "./listener.js";
-import { refusePeer } from "./peer-handshake.js";
 import { type ConnectionFault, PlainConnection } from "./plain-connection.js";
 import { PlainDealer, type PlainWorker } from "./plain-worker.js";
 import { makePrivateFolder } from "./private-folder.js";

@@ -2,8 +2,8 @@ import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
-import type { TasksState } from "../admin/state.js";
 import type { AdminServer } from "../admin/server.js";
+import type { TasksState } from "../admin/state.js";
 import type { AccessSpec } from "../base/access.js";
 import { wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
@@ -11,6 +11,7 @@ import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
 import { resolveTaskLimits, type TaskLimits } from "../core/tasks/task-limits.js";
 import { QUEUE_PREFIX } from "../wire/layout.js";
+import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
 import { Acceptor } from "./acceptor.js";
 import {
   type BrokerCurve,
@@ -19,12 +20,11 @@ import {
   type SecurityEvent,
 } from "./curve-gate.js";
 import { Exchange, type FaultCounts } from "./exchange.js";
-import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
-import { PlainSockets } from "./plain-topics.js";
-import type { TopicStats } from "./pubsub.js";
 import { majordomoTimes } from "./majordomo.js";
 import { openEndpoint } from "./open-endpoint.js";
+import { PlainSockets } from "./plain-topics.js";
 import { makePrivateFolder } from "./private-folder.js";
+import type { TopicStats } from "./pubsub.js";
 import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { SurveyPattern } from "./survey-pattern.js";
 import { TaskPattern } from "./task-pattern.js";

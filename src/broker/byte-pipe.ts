@@ -12,7 +12,7 @@ import {
   greetingSize,
   type Mechanism,
   type ZmtpVersion,
-} from "./zmtp.js";
+} from "../zmtp/greeting.js";
 
 export interface BytePipeOptions {
   peer: Socket; // Paused, its 'data' listener taken off.

@@ -3,8 +3,8 @@
 import type { Socket as NetSocket } from "node:net";
 import type { Context, Socket } from "zeromq";
 import type { Access } from "../base/access.js";
+import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
 import { BytePipe } from "./byte-pipe.js";
-import { connectOptions, parseEndpoint } from "./listen-endpoint.js";
 import type { PlainFault } from "./plain-dialogue.js";
 import type { Zap } from "./zap.js";
 

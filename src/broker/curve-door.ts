@@ -7,11 +7,11 @@
 import { rm } from "node:fs/promises";
 import type { Socket } from "zeromq";
 import type { Access } from "../base/access.js";
+import { privateEndpoint } from "../zmtp/endpoint.js";
+import { type Connection, Listener, type ListenerRefusal } from "../zmtp/listener.js";
 import { type ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
-import { privateEndpoint } from "./listen-endpoint.js";
-import { makePrivateFolder } from "./private-folder.js";
-import { type Connection, Listener, type ListenerRefusal } from "./listener.js";
 import type { PlainFault } from "./plain-dialogue.js";
+import { makePrivateFolder } from "./private-folder.js";
 import type { Zap } from "./zap.js";
 
 /** Why a connection was refused or dropped. Stable names: counters are keyed by them. */

@@ -1,8 +1,8 @@
 import { Dealer, Router } from "zeromq";
 import type { Access } from "../base/access.js";
-import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import { MAGIC } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
+import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import { hasEnvelope, PlainDialogue } from "./plain-dialogue.js";
 import type { PlainWorker } from "./plain-worker.js";
 import { Port, type PortEvents } from "./port.js";

@@ -2,6 +2,7 @@ import type { StatusCode } from "../base/status.js";
 import { statusName } from "../base/status.js";
 import type { Effects } from "../core/command.js";
 import type { Requests } from "../core/requests.js";
+import { Flag } from "../wire/layout.js";
 import {
   type ExchangeId,
   forwardReply,
@@ -13,7 +14,6 @@ import {
   writeCancel,
   writeFailure,
 } from "../wire/request-record.js";
-import { Flag } from "../wire/layout.js";
 import { writeBye, writeCredit } from "../wire/session-record.js";
 import { writeStreamCredit } from "../wire/stream-record.js";
 import { Bodies } from "./bodies.js";

@@ -10,8 +10,8 @@ import { Kind, NO_RECORD, QUEUE_PREFIX, Role } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
 import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import {
-  readCredit,
   type ReadHello,
+  readCredit,
   readHello,
   type Welcome,
   writeDrain,
@@ -26,8 +26,8 @@ import { Majordomo, majordomoTimes } from "./majordomo.js";
 import type { Outbox } from "./outbox.js";
 import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
-import { PubSub } from "./pubsub.js";
 import type { Port } from "./port.js";
+import { PubSub } from "./pubsub.js";
 import { SessionOwners } from "./session-owners.js";
 import { StreamRecords } from "./stream-records.js";
 

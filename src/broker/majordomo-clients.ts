@@ -7,8 +7,8 @@ import { ownFrames } from "./bodies.js";
 import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainPeers } from "./plain-peers.js";
-import { bodyFault, rawRequest } from "./raw-records.js";
 import type { Port } from "./port.js";
+import { bodyFault, rawRequest } from "./raw-records.js";
 
 /** The names that the broker answers for itself (rfc.zeromq.org/spec/8). */
 export const MANAGEMENT_PREFIX = "mmi.";

@@ -12,8 +12,8 @@ import { GatheredParts, type PartFault, REPLY_TOO_LARGE } from "./gathered-parts
 import type { Host } from "./host.js";
 import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
 import type { Peer } from "./peers.js";
-import { bodyFault, rawReply } from "./raw-records.js";
 import type { Port } from "./port.js";
+import { bodyFault, rawReply } from "./raw-records.js";
 
 export interface MajordomoTimes {
   /** How often workers are sent a heartbeat, and expected to send one. */

@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { isLoopback } from "../admin/address.js";
-import { parseEndpoint } from "./listen-endpoint.js";
+import { parseEndpoint } from "../zmtp/endpoint.js";
 
 /**
  * Of these endpoints the first that other machines can reach; undefined where there is none. `name` is

@@ -2,9 +2,6 @@
 // one request and its reply at a time, is little enough of ZMTP to be said by ourselves, and with a
 // DEALER behind a pipe the broker spent twice the CPU on a request.
 import type { Socket } from "node:net";
-import { PlainDialogue, type PlainFault } from "./plain-dialogue.js";
-import type { PlainWorker } from "./plain-worker.js";
-import { greetingSize } from "./zmtp.js";
 import {
   encodeCommand,
   encodeMessage,
@@ -12,7 +9,10 @@ import {
   type FrameFault,
   FrameReader,
   readPing,
-} from "./zmtp-frames.js";
+} from "../zmtp/frames.js";
+import { greetingSize } from "../zmtp/greeting.js";
+import { PlainDialogue, type PlainFault } from "./plain-dialogue.js";
+import type { PlainWorker } from "./plain-worker.js";
 
 export type ConnectionFault = PlainFault | FrameFault | "peer-error";
 

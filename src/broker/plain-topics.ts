@@ -6,10 +6,10 @@ import { eventBody, writePublish } from "../wire/event-record.js";
 import { BATCH_HEADER_SIZE, EventFlag } from "../wire/layout.js";
 import { bytesOf, type HeldRecord } from "../wire/request-record.js";
 import { readText } from "../wire/text.js";
+import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
 import type { CurveChannel } from "./curve-channel.js";
 import type { CurveGate } from "./curve-gate.js";
 import type { Host } from "./host.js";
-import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import type { PlainTopics, PubSub } from "./pubsub.js";
 
 /** libzmq's own: what a plain SUB is owed, or a plain PUB sent, beyond that is lost as ever. */

@@ -1,7 +1,7 @@
 import { lstatSync, mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { unixPathSizeMax } from "./listen-endpoint.js";
+import { unixPathSizeMax } from "../zmtp/endpoint.js";
 
 const LONGEST = "/wq-4294967295-4294967295-XXXXXX/4294967296";
 

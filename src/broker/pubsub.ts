@@ -1,11 +1,11 @@
 import { Status, type StatusCode } from "../base/status.js";
+import type { TopicEvent, WhenFull } from "../core/topics/subscriptions.js";
 import {
   type Refusal,
   type TopicCounts,
   type TopicEffects,
   Topics,
 } from "../core/topics/topics.js";
-import type { TopicEvent, WhenFull } from "../core/topics/subscriptions.js";
 import type { BatchReader } from "../wire/batch.js";
 import {
   EventRecord,

@@ -11,10 +11,10 @@ import type { Core } from "../core/core.js";
 import { type Times as MeteredTimes, OTHER_ROW } from "../core/meters.js";
 import type { Pool } from "../core/pool.js";
 import type { Registry } from "../core/registry.js";
-import { type Requests, RequestState } from "../core/requests.js";
+import { RequestState, type Requests } from "../core/requests.js";
 import type { Service } from "../core/services.js";
-import type { Exchange } from "./exchange.js";
 import { QUEUE_PREFIX } from "../wire/layout.js";
+import type { Exchange } from "./exchange.js";
 import type { PeerRole, Peers } from "./peers.js";
 
 /** What the broker around the exchange has to say for its state. */

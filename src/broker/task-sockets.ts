@@ -1,4 +1,4 @@
-import { setImmediate, setTimeout as after } from "node:timers/promises";
+import { setTimeout as after, setImmediate } from "node:timers/promises";
 import { Pull, Push } from "zeromq";
 import { Status } from "../base/status.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
@@ -6,8 +6,8 @@ import { BatchWriter } from "../wire/batch.js";
 import { DEFAULT_QUEUE, Flag, Kind } from "../wire/layout.js";
 import { bytesOf, writeRequest } from "../wire/request-record.js";
 import { queueService } from "../wire/text.js";
+import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
 import type { Host, Pattern } from "./host.js";
-import { claimPath, listenError, parseEndpoint } from "./listen-endpoint.js";
 import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
 import { heldIn } from "./raw-records.js";

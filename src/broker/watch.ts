@@ -3,9 +3,9 @@ import type { BrokerState, TasksState } from "../admin/state.js";
 import { packageVersion } from "../admin/version.js";
 import type { Limits } from "../core/limits.js";
 import type { Exchange } from "./exchange.js";
+import { brokerState } from "./state.js";
 import type { SurveyPattern } from "./survey-pattern.js";
 import type { TaskPattern } from "./task-pattern.js";
-import { brokerState } from "./state.js";
 
 const UNREADY = { starting: "starting", ready: undefined, draining: "draining" } as const;
 

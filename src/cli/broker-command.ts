@@ -8,8 +8,8 @@ import {
   XSUB_DEFAULT,
 } from "../broker/broker.js";
 import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
-import { tuneEngine } from "./engine.js";
 import { curvePairFrom } from "./curve-file.js";
+import { tuneEngine } from "./engine.js";
 import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, type Log, logReady, openLog } from "./log.js";
 import { collect, messageOf, newCommand, packageVersion, UsageError } from "./program.js";
 import { SecurityLog } from "./security-log.js";

@@ -3,8 +3,8 @@ import type { Command } from "commander";
 import type { BrokerState } from "../admin/state.js";
 import { Status } from "../base/status.js";
 import { messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } from "./program.js";
-import { stopSignal } from "./signals.js";
 import { Screen } from "./screen.js";
+import { stopSignal } from "./signals.js";
 import { tokenFrom } from "./token-file.js";
 import { topLines } from "./top-view.js";
 

@@ -5,7 +5,7 @@ import {
   type MembershipEvents,
   notTaken,
 } from "../link/membership.js";
-import { connectionDefaults, type ConnectionOptions } from "../link/session.js";
+import { type ConnectionOptions, connectionDefaults } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { Kind } from "../wire/layout.js";
 import { type Hello, readCredit } from "../wire/session-record.js";

@@ -1,5 +1,5 @@
 import { copySecret } from "./aead.js";
-import { type SodiumExports, allocate, release } from "./sodium.js";
+import { allocate, release, type SodiumExports } from "./sodium.js";
 
 // libsodium's crypto_kx: q = X25519(own secret, other's public key), then BLAKE2b-512 over q, the
 // client's and the service's public key. Its halves are two keys, one for each direction.

@@ -4,10 +4,10 @@ import { type CodecContext, isAsked, isOpenedOnce } from "./context.js";
 import type { EngineKey, Engines } from "./engines.js";
 import {
   AGREED_FIELD_SIZE,
-  COUNTER_END,
-  type Envelope,
   agreedAtOf,
+  COUNTER_END,
   counterOf,
+  type Envelope,
   nonceOf,
   sessionOf,
 } from "./envelope.js";

@@ -1,21 +1,21 @@
 import { TAG_SIZE } from "./aead.js";
 import { newBytes } from "./assets.js";
 import type { BlockCompressor } from "./block.js";
-import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
 import type { Origin, Sealing, SealingKeys } from "./body-keys.js";
+import { type CodecContext, type ContextBinder, requestCheckOf } from "./context.js";
 import { type DictionaryShelf, type HeldDictionary, writeDictionary } from "./dictionary-shelf.js";
 import type { Engines } from "./engines.js";
 import {
   AGREED,
+  agreedAtOf,
   CHUNK_FIELD_SIZE,
   COMPRESSED,
   DICTIONARY,
   DICTIONARY_FIELD_SIZE,
-  HEADER_SIZE,
-  SEALED,
-  agreedAtOf,
   fieldsAtOf,
   fieldsSizeOf,
+  HEADER_SIZE,
+  SEALED,
   writeHeader,
 } from "./envelope.js";
 import type { LinearMemory } from "./linear-memory.js";

@@ -1,5 +1,5 @@
-import { agreeAsClient } from "./agreement.js";
 import { SESSION_SIZE } from "./aead.js";
+import { agreeAsClient } from "./agreement.js";
 import type { EngineKey, Engines } from "./engines.js";
 import { NonceSequence } from "./envelope.js";
 import { secretIdOf } from "./keys.js";

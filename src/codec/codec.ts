@@ -1,8 +1,8 @@
 import { loadCodecModule, loadNativeCrypto } from "./assets.js";
 import { type BlockCompressor, blockSizeMax } from "./block.js";
+import { BodyKeys, type Origin } from "./body-keys.js";
 import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";
-import { BodyKeys, type Origin } from "./body-keys.js";
 import { type CodecContext, ContextBinder } from "./context.js";
 import { DictionaryShelf } from "./dictionary-shelf.js";
 import { Engines } from "./engines.js";
@@ -12,19 +12,19 @@ import type { CodecKey } from "./keys.js";
 import { LinearMemory } from "./linear-memory.js";
 import { Lz4Assembly } from "./lz4-assembly.js";
 import { Lz4Wasm } from "./lz4-wasm.js";
+import { OpenedRequest, requireRequest } from "./opened-request.js";
 import {
   type CodecOptions,
   type CompleteOptions,
-  type EngineChoice,
   completeOptions,
+  type EngineChoice,
   requireBytes,
   requireInteger,
 } from "./options.js";
 import { Packer } from "./packer.js";
-import { OpenedRequest, requireRequest } from "./opened-request.js";
 import type { PublicKey, ServiceKey } from "./service-keys.js";
 import type { AgreementStats } from "./service-sessions.js";
-import { type SodiumExports, loadSodium } from "./sodium.js";
+import { loadSodium, type SodiumExports } from "./sodium.js";
 import { type CodecParts, ThreadCodec } from "./thread-codec.js";
 import { Unpacker } from "./unpacker.js";
 

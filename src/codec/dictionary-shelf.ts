@@ -1,7 +1,7 @@
+import type { CodecContext } from "./context.js";
 import { type Dictionary, dictionaryBytes, digestTextOf } from "./dictionary.js";
 import { DICTIONARY, type Envelope, readEnvelope, setU32, u32 } from "./envelope.js";
 import { CodecError } from "./errors.js";
-import type { CodecContext } from "./context.js";
 import { type LinearMemory, SLACK_SIZE } from "./linear-memory.js";
 
 /** Each takes 64 KiB and its own size of memory. */

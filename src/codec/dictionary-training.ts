@@ -1,11 +1,11 @@
 import { loadCodecModule } from "./assets.js";
-import { coverSamples } from "./dictionary-cover.js";
 import {
   DICTIONARY_SIZE_MAX,
   DICTIONARY_SIZE_MIN,
   type Dictionary,
   importDictionary,
 } from "./dictionary.js";
+import { coverSamples } from "./dictionary-cover.js";
 import { DictionaryShelf } from "./dictionary-shelf.js";
 import { LinearMemory } from "./linear-memory.js";
 import { Lz4Assembly } from "./lz4-assembly.js";

@@ -1,6 +1,6 @@
 import { CodecError } from "./errors.js";
 import { requireBytes } from "./options.js";
-import { type SodiumExports, allocate, loadSodium, release } from "./sodium.js";
+import { allocate, loadSodium, release, type SodiumExports } from "./sodium.js";
 
 /** Fewer bytes are no match. */
 export const DICTIONARY_SIZE_MIN = 8;

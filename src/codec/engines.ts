@@ -2,8 +2,8 @@ import { type Aead, TAG_SIZE } from "./aead.js";
 import { agrees, measureCrossover } from "./crossover.js";
 import { NativeAead, type NativeCrypto, type NativeKey } from "./native-aead.js";
 import type { EngineChoice } from "./options.js";
-import { type KeyOffset, SodiumAead } from "./sodium-aead.js";
 import type { SodiumExports } from "./sodium.js";
+import { type KeyOffset, SodiumAead } from "./sodium-aead.js";
 
 /** A key in both engines. */
 export interface EngineKey {

@@ -1,8 +1,8 @@
 import type { BlockCompressor } from "./block.js";
 import { CodecError } from "./errors.js";
-import { LinkedBlocks } from "./linked-blocks.js";
 import type { LinearMemory } from "./linear-memory.js";
-import { type ByteSource, PieceReader, chunksOf } from "./pieces.js";
+import { LinkedBlocks } from "./linked-blocks.js";
+import { type ByteSource, chunksOf, PieceReader } from "./pieces.js";
 import { XxHash32, xxHash32 } from "./xxhash32.js";
 
 // LZ4 frames (lz4_Frame_format.md 1.6.4), integers little-endian:

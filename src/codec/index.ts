@@ -15,15 +15,15 @@ export { CodecKey, formatKey, generateKey, importKey, parseKey } from "./keys.js
 export type { OpenedRequest } from "./opened-request.js";
 export type { CodecOptions, EngineChoice } from "./options.js";
 export {
-  PublicKey,
-  ServiceKey,
   formatPublicKey,
   formatServiceKey,
   generateServiceKey,
   importPublicKey,
   importServiceKey,
+  PublicKey,
   parsePublicKey,
   parseServiceKey,
+  ServiceKey,
 } from "./service-keys.js";
 export type { AgreementStats } from "./service-sessions.js";
 export { ExtData } from "./values.js";

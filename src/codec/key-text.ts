@@ -1,5 +1,5 @@
 import { CodecError } from "./errors.js";
-import { type SodiumExports, allocate, release } from "./sodium.js";
+import { allocate, release, type SodiumExports } from "./sodium.js";
 
 // What the three kinds of keys have in common: 32 bytes, an id that is a hash of them, and a text
 // for a file: | prefix | . | id, 8 hex digits | . | bytes, base64url without padding, 43 |

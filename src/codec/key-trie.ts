@@ -1,7 +1,7 @@
 import { compile, literalOf } from "./compile.js";
+import type { LinearMemory } from "./linear-memory.js";
 import type { Packer } from "./packer.js";
 import type { Writer } from "./writer.js";
-import type { LinearMemory } from "./linear-memory.js";
 
 /** Writes one object, of a shape that it was found to have, at an offset; returns the end. */
 export type ShapeWriter = (object: object, at: number) => number;

@@ -1,13 +1,13 @@
 import {
-  type KeyKind,
   formatText,
   idOf,
   idTextOf,
+  type KeyKind,
   keyBytes,
   parseText,
   randomBytes,
 } from "./key-text.js";
-import { type SodiumExports, loadSodium } from "./sodium.js";
+import { loadSodium, type SodiumExports } from "./sodium.js";
 
 const KIND: KeyKind = {
   name: "key",

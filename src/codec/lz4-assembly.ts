@@ -1,7 +1,7 @@
 import { type BlockCompressor, blockSizeMax, measureBlock } from "./block.js";
 import type { HeldDictionary } from "./dictionary-shelf.js";
 import { CodecError } from "./errors.js";
-import { SLACK_SIZE, type LinearMemory } from "./linear-memory.js";
+import { type LinearMemory, SLACK_SIZE } from "./linear-memory.js";
 import { errorOf } from "./status.js";
 
 /** No byte of a block stands for more plain bytes than this. */

@@ -1,4 +1,4 @@
-import { type Aead, SECRET_SIZE, SESSION_SIZE, TAG_SIZE, copySecret } from "./aead.js";
+import { type Aead, copySecret, SECRET_SIZE, SESSION_SIZE, TAG_SIZE } from "./aead.js";
 
 interface Cipher {
   setAAD(associated: Uint8Array): unknown;

@@ -1,6 +1,6 @@
 import { AGREEMENT_COUNT_MIN } from "./client-sessions.js";
-import { COUNTER_END } from "./envelope.js";
 import type { Dictionary } from "./dictionary.js";
+import { COUNTER_END } from "./envelope.js";
 import type { CodecKey } from "./keys.js";
 import type { PublicKey, ServiceKey } from "./service-keys.js";
 

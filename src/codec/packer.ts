@@ -1,6 +1,6 @@
 import { bytesOf, isOpaque, kindOf, numbersOf } from "./classify.js";
 import { CodecError } from "./errors.js";
-import { KeyTrie, isPrototypeEnumerable } from "./key-trie.js";
+import { isPrototypeEnumerable, KeyTrie } from "./key-trie.js";
 import type { LinearMemory } from "./linear-memory.js";
 import { ExtData } from "./values.js";
 import { Writer } from "./writer.js";

@@ -1,4 +1,4 @@
-import { type Aead, SECRET_SIZE, copySecret } from "./aead.js";
+import { type Aead, copySecret, SECRET_SIZE } from "./aead.js";
 import { NonceSequence } from "./envelope.js";
 import { type CodecKey, idTextOf, secretBytes } from "./keys.js";
 

@@ -1,15 +1,15 @@
+import { isWeakPublicKey, publicKeyOf } from "./agreement.js";
 import { CodecError } from "./errors.js";
 import {
-  type KeyKind,
   formatText,
   idOf,
   idTextOf,
+  type KeyKind,
   keyBytes,
   parseText,
   randomBytes,
 } from "./key-text.js";
-import { type SodiumExports, loadSodium } from "./sodium.js";
-import { publicKeyOf, isWeakPublicKey } from "./agreement.js";
+import { loadSodium, type SodiumExports } from "./sodium.js";
 
 const ID_DOMAIN = new TextEncoder().encode("wasmq-public-key-id-1");
 const PUBLIC_KIND: KeyKind = {

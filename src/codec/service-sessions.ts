@@ -1,11 +1,11 @@
-import { agreeAsService } from "./agreement.js";
 import { copySecret } from "./aead.js";
+import { agreeAsService } from "./agreement.js";
 import type { EngineKey, Engines } from "./engines.js";
 import { NonceSequence } from "./envelope.js";
-import { secretIdOf } from "./keys.js";
 import { idTextOf } from "./key-text.js";
+import { secretIdOf } from "./keys.js";
 import { ReplayWindow } from "./replay.js";
-import { type ServiceKey, publicKeyBytes, serviceSecretBytes } from "./service-keys.js";
+import { publicKeyBytes, type ServiceKey, serviceSecretBytes } from "./service-keys.js";
 import type { SodiumExports } from "./sodium.js";
 
 interface HeldKey {

@@ -1,5 +1,5 @@
 import { type Aead, NONCE_SIZE, SECRET_SIZE, TAG_SIZE } from "./aead.js";
-import { type SodiumExports, allocate, release } from "./sodium.js";
+import { allocate, release, type SodiumExports } from "./sodium.js";
 
 /** An area that had to grow past this is given back after the call. */
 const RETAINED_SIZE_MAX = 1024 * 1024;

@@ -4,9 +4,9 @@ import type { CodecContext } from "./context.js";
 import type { Engines } from "./engines.js";
 import {
   CHUNK,
-  type Envelope,
   chunkFieldOf,
   counterOf,
+  type Envelope,
   isNamedByItself,
   readEnvelope,
   sessionOf,

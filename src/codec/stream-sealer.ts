@@ -1,3 +1,4 @@
+import { SESSION_SIZE } from "./aead.js";
 import type { BlockCompressor } from "./block.js";
 import type { BodyKeys, Sealing } from "./body-keys.js";
 import type { BodySealer } from "./body-sealer.js";
@@ -5,11 +6,10 @@ import type { CodecContext } from "./context.js";
 import type { EngineKey } from "./engines.js";
 import { CHUNK, CHUNK_FIELD_SIZE, COMPRESSED, RAW, STREAM_NAME_SIZE } from "./envelope.js";
 import { CodecError } from "./errors.js";
-import { LinkedBlocks } from "./linked-blocks.js";
 import type { LinearMemory } from "./linear-memory.js";
+import { LinkedBlocks } from "./linked-blocks.js";
 import { isWorthCompressing } from "./probe.js";
 import type { SealingHold } from "./ring.js";
-import { SESSION_SIZE } from "./aead.js";
 
 /** A chunk counts as smaller when a sixteenth at least is saved. */
 const SAVED_SHIFT = 4;

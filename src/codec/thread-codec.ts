@@ -3,9 +3,9 @@ import type { Origin } from "./body-keys.js";
 import { type CodecContext, ownContext } from "./context.js";
 import { CHUNK, DICTIONARY, HEADER_SIZE, readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
+import { OpenedRequest, requireRequest } from "./opened-request.js";
 import { requireBytes } from "./options.js";
 import { StreamCodec } from "./stream-codec.js";
-import { OpenedRequest, requireRequest } from "./opened-request.js";
 import { BodyThread, type ThreadAnswer, type ThreadOptions } from "./thread.js";
 
 export type { CodecParts } from "./stream-codec.js";

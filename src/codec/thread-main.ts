@@ -1,5 +1,5 @@
-import { enterThread, loadCodecModule, loadNativeCrypto } from "./assets.js";
 import { SECRET_SIZE } from "./aead.js";
+import { enterThread, loadCodecModule, loadNativeCrypto } from "./assets.js";
 import type { OpeningKeys, Sealing, SealingKeys } from "./body-keys.js";
 import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";

@@ -1,4 +1,4 @@
-import { type Thread, startThread } from "./assets.js";
+import { startThread, type Thread } from "./assets.js";
 import type { CodecContext } from "./context.js";
 import { CodecError, type CodecErrorCode } from "./errors.js";
 import type { EngineChoice } from "./options.js";

@@ -1,10 +1,10 @@
 import {
   COPIED_SIZE_MAX,
-  type LargeBin,
-  SOUGHT_SIZE_MIN,
   copyRemaining,
   findLargeBins,
+  type LargeBin,
   remainingSize,
+  SOUGHT_SIZE_MIN,
 } from "./bins.js";
 import { CodecError } from "./errors.js";
 import {

@@ -1,3 +1,5 @@
+import { Deadlines } from "../base/deadlines.js";
+import { Status, type StatusCode } from "../base/status.js";
 import { Client } from "./clients.js";
 import type {
   Command,
@@ -13,16 +15,14 @@ import type {
   StreamPart,
 } from "./command.js";
 import { Credits } from "./credits.js";
-import { Deadlines } from "../base/deadlines.js";
 import { type Limits, PRIORITY_COUNT } from "./limits.js";
 import { beginBusy, lookAheadAfterReply } from "./look-ahead.js";
 import { bestWorker } from "./pool.js";
 import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
-import type { Service } from "./services.js";
-import { Status, type StatusCode } from "../base/status.js";
 import { ServiceRules } from "./service-rules.js";
+import type { Service } from "./services.js";
 import { Streams } from "./streams.js";
 import { Worker } from "./workers.js";
 

@@ -1,5 +1,5 @@
-import { BUCKET_COUNT, type Bucket, bucketEndMs, bucketOf } from "../base/histogram.js";
 import { grown } from "../base/columns.js";
+import { BUCKET_COUNT, type Bucket, bucketEndMs, bucketOf } from "../base/histogram.js";
 import type { StatusCode } from "../base/status.js";
 
 /** Room for every status number (base/status.ts). */

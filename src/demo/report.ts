@@ -1,5 +1,5 @@
-import type { ByteCounts, CodecMeter } from "./meter.js";
 import type { WorkerParty } from "./cast.js";
+import type { ByteCounts, CodecMeter } from "./meter.js";
 import { type Column, formatCount, formatMs, formatShare, formatTable } from "./table.js";
 import { percentile, type Tally } from "./tally.js";
 

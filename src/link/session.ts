@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { endpoints, wholeNumber } from "../base/check.js";
-import { checkCurveKeys, type CurveKeys } from "./curve.js";
+import { type CurveKeys, checkCurveKeys } from "./curve.js";
 import type { LinkOptions } from "./link.js";
 
 /** The random name of one client or worker object, kept across its connections. */

@@ -1,5 +1,5 @@
-import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { isStatusCode, type StatusCode } from "../base/status.js";
+import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
 import * as at from "./layout.js";
 import { Flag, Kind } from "./layout.js";

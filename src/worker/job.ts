@@ -1,11 +1,11 @@
 import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
-import { FRAME_BYTES_MIN, Flag } from "../wire/layout.js";
+import { Flag, FRAME_BYTES_MIN } from "../wire/layout.js";
 import {
   copyOf,
-  ownFrame,
   type ExchangeId,
+  ownFrame,
   type RequestRecord,
   requestIdBytes,
 } from "../wire/request-record.js";

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { RequestError } from "../base/errors.js";
+import type { Link } from "../link/link.js";
 import { Flag } from "../wire/layout.js";
 import { partBytes, placeBytes, type Run, writePart } from "../wire/stream-record.js";
-import type { Link } from "../link/link.js";
 import type { Job } from "./job.js";
 
 const RUN_SIZE = 8;

@@ -30,7 +30,7 @@ import { explain, type Failed } from "./failed.js";
 import { Job, type JobKind, type Service } from "./job.js";
 import { JobTable } from "./job-table.js";
 import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
-import { Outcome, OUTCOME_BITS, RecentReplies } from "./recent-replies.js";
+import { OUTCOME_BITS, Outcome, RecentReplies } from "./recent-replies.js";
 import { isAsyncIterable, type StreamRun } from "./stream-run.js";
 import { SurveyJob } from "./survey-job.js";
 import { TaskJob } from "./task-job.js";

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Dealer, Publisher, Reply, Request, Router } from "zeromq";
 import { Acceptor, type AcceptorOptions, type PlainWorker } from "../../build/broker/acceptor.js";
-import { connectTo, encodeMessage, encodeReady, handshakeBytes } from "./zmtp-peer.js";
+import { connectTo, encodeMessage, encodeReady, handshakeBytes } from "../zmtp/zmtp-peer.js";
 
 const anyPort = "tcp://127.0.0.1:0";
 const bytes = (text: string) => Buffer.from(text);

@@ -1,7 +1,7 @@
 // Keys for tests under CURVE, and a broker that knows some of them.
 import { curveKeyPair } from "zeromq";
-import { Broker, type BrokerOptions, type SecurityEvent } from "../../build/index.js";
 import type { AccessSpec, Grant } from "../../build/base/access.js";
+import { Broker, type BrokerOptions, type SecurityEvent } from "../../build/index.js";
 
 export const keyOf = {
   broker: curveKeyPair(),

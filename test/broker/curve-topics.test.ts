@@ -1,6 +1,7 @@
 // Plain PUB and SUB sockets under CURVE: each has a socket of its own at the broker, so that its key counts.
-import { Publisher, Subscriber } from "zeromq";
+
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { Publisher, Subscriber } from "zeromq";
 import { type Broker, Client, type SecurityEvent } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
 import { accessOf, curveOf, type KeyName, keyOf, socketKeys, startBroker } from "./curve-keys.js";

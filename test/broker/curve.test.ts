@@ -1,10 +1,9 @@
-import { Dealer, Reply, Request } from "zeromq";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Dealer, Reply, Request } from "zeromq";
 import { RouterPort } from "../../build/broker/router-port.js";
 import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
-import { message, workerHello } from "./fake-port.js";
 import {
   accessOf,
   curveOf,
@@ -14,6 +13,7 @@ import {
   startBroker,
   usual,
 } from "./curve-keys.js";
+import { message, workerHello } from "./fake-port.js";
 
 let broker: Broker;
 let events: SecurityEvent[];

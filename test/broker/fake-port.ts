@@ -1,10 +1,10 @@
 // An exchange without sockets: messages go in and out by hand.
 import type { Access } from "../../build/base/access.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
-import { ServiceRules } from "../../build/core/service-rules.js";
 import type { Outbox } from "../../build/broker/outbox.js";
 import type { RouterPort } from "../../build/broker/router-port.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
+import { ServiceRules } from "../../build/core/service-rules.js";
 import { BatchWriter } from "../../build/wire/batch.js";
 import { readMessage, type Shown, writeRecord } from "../wire/support.js";
 

@@ -5,9 +5,9 @@ import { Dealer, Request } from "zeromq";
 import { Client } from "../../build/client/client.js";
 import { Worker } from "../../build/worker/worker.js";
 import { type Shown, unhex, vectors } from "../wire/support.js";
+import { encodeMessage, handshakeBytes } from "../zmtp/zmtp-peer.js";
 import { clientHello, message, reply, request, session, workerHello } from "./fake-port.js";
 import { BrokerProcess, RawPeer, random, seedOfRun } from "./processes.js";
-import { encodeMessage, handshakeBytes } from "./zmtp-peer.js";
 
 const MiB = 1024 * 1024;
 const limits = { recordBytesMax: MiB, absentWaitMs: 200 };

@@ -3,9 +3,9 @@
 // (stream_engine_base.cpp:310)".
 import { once } from "node:events";
 import { expect, it } from "vitest";
+import { connectTo, encodeMessage, handshakeBytes } from "../zmtp/zmtp-peer.js";
 import { clientHello, message } from "./fake-port.js";
 import { BrokerProcess } from "./processes.js";
-import { connectTo, encodeMessage, handshakeBytes } from "./zmtp-peer.js";
 
 const PEERS = 20;
 /** What a client has in flight at most is 32768; 64 unread were enough to end the broker. */

@@ -1,10 +1,11 @@
 // What plain PUB and SUB sockets may cost the broker, and what is not lost at its marks.
-import { Publisher, Subscriber, XPublisher } from "zeromq";
+
 import { afterEach, expect, it } from "vitest";
+import { Publisher, Subscriber, XPublisher } from "zeromq";
 import { Broker, type BrokerOptions, Client } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
+import { connectTo, encodeMessage, handshakeBytes } from "../zmtp/zmtp-peer.js";
 import { accessOf, socketKeys, startBroker } from "./curve-keys.js";
-import { connectTo, encodeMessage, handshakeBytes } from "./zmtp-peer.js";
 
 const ANY = "tcp://127.0.0.1:0";
 const loopback: BrokerOptions = { frontend: ANY, backend: ANY, xsub: ANY, xpub: ANY };

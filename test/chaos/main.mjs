@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatTable } from "../../bench/lib/table.mjs";
+import { Random } from "../random.mjs";
 import { account } from "./account.mjs";
 import { makeCast } from "./cast.mjs";
 import { trouble } from "./faults.mjs";
 import { readOptions, USAGE } from "./options.mjs";
-import { Random } from "../random.mjs";
 
 /** How soon after the last fault new requests must work. */
 const HEAL_MS_MAX = 10_000;

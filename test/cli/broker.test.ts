@@ -3,8 +3,8 @@ import { statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Client, Worker } from "../../build/index.js";
 import { settleBrokerConfig } from "../../build/cli/broker-config.js";
+import { Client, Worker } from "../../build/index.js";
 import { type Ended, Stage } from "./processes.js";
 
 const ANY = "tcp://127.0.0.1:0";

@@ -4,10 +4,10 @@ import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import type { RequestError } from "../../build/base/errors.js";
 import type { Broker } from "../../build/client/brokers.js";
+import type { StreamOptions } from "../../build/client/options.js";
 import type { Pending } from "../../build/client/pending.js";
 import { ReplyStream } from "../../build/client/reply-stream.js";
 import { type StreamHost, Streams } from "../../build/client/streams.js";
-import type { StreamOptions } from "../../build/client/options.js";
 import {
   type Codec,
   createCodec,

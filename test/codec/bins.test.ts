@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { copyRemaining, findLargeBins, remainingSize } from "../../build/codec/bins.js";
-import { ExtData, createCodec, generateKey } from "../../build/codec/index.js";
+import { createCodec, ExtData, generateKey } from "../../build/codec/index.js";
 import { damaged, expectCode, isAccepted } from "./support.js";
 
 const codec = await createCodec();

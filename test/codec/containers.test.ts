@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { ExtData, createCodec } from "../../build/codec/index.js";
+import { createCodec, ExtData } from "../../build/codec/index.js";
 import { expectCode, hex, toHex } from "./support.js";
 
 const codec = await createCodec();

@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { makeOrders } from "../../bench/codec/orders.mjs";
 import { loadCodecModule } from "../../build/codec/assets.js";
 import { blockSizeMax } from "../../build/codec/block.js";
 import {
-  type Dictionary,
   createCodec,
+  type Dictionary,
   exportDictionary,
   generateKey,
   importDictionary,
@@ -15,7 +16,6 @@ import {
   trainDictionary,
 } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
-import { makeOrders } from "../../bench/codec/orders.mjs";
 import { damaged, expectCode, hex, order, referenceLz4, toHex } from "./support.js";
 
 interface Case {

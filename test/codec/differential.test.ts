@@ -1,4 +1,4 @@
-import { ExtensionCodec, decode, encode } from "@msgpack/msgpack";
+import { decode, ExtensionCodec, encode } from "@msgpack/msgpack";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { createCodec } from "../../build/codec/index.js";

@@ -8,13 +8,13 @@ import { measureCrossover } from "../../build/codec/crossover.js";
 import { Engines } from "../../build/codec/engines.js";
 import { createCodec, generateKey } from "../../build/codec/index.js";
 import {
+  hchacha20,
   NativeAead,
   type NativeCrypto,
   SESSIONS_COUNT_MAX,
-  hchacha20,
 } from "../../build/codec/native-aead.js";
+import { loadSodium, type SodiumExports } from "../../build/codec/sodium.js";
 import { SodiumAead } from "../../build/codec/sodium-aead.js";
-import { type SodiumExports, loadSodium } from "../../build/codec/sodium.js";
 import { damaged, expectCode, hex, order, toHex } from "./support.js";
 
 const crypto = nodeCrypto as unknown as NativeCrypto;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createCodec, generateKey } from "../../build/codec/index.js";
 import { loadCodecModule } from "../../build/codec/assets.js";
+import { createCodec, generateKey } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
 import { Unpacker } from "../../build/codec/unpacker.js";
 import { damaged, expectCode, hex, isAccepted, samples } from "./support.js";

@@ -4,9 +4,9 @@ import { loadCodecModule } from "../../build/codec/assets.js";
 import { type BlockCompressor, blockSizeMax } from "../../build/codec/block.js";
 import { CodecError, createCodec } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
-import { isWorthCompressing } from "../../build/codec/probe.js";
 import { Lz4Assembly } from "../../build/codec/lz4-assembly.js";
 import { Lz4Wasm } from "../../build/codec/lz4-wasm.js";
+import { isWorthCompressing } from "../../build/codec/probe.js";
 import { damaged, expectCode, hex, order, referenceLz4 } from "./support.js";
 
 const memory = new LinearMemory(await loadCodecModule());

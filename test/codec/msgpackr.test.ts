@@ -1,7 +1,7 @@
 import fc from "fast-check";
-import { Packr, Unpackr, addExtension, isNativeAccelerationEnabled } from "msgpackr";
+import { addExtension, isNativeAccelerationEnabled, Packr, Unpackr } from "msgpackr";
 import { describe, expect, test } from "vitest";
-import { ExtData, createCodec } from "../../build/codec/index.js";
+import { createCodec, ExtData } from "../../build/codec/index.js";
 import { value } from "./arbitrary.js";
 import { expectAlike, families, mapLeaves } from "./families.js";
 

@@ -12,7 +12,7 @@ import {
   parseKey,
 } from "../../build/codec/index.js";
 import { families } from "./families.js";
-import { contextOf, type ContextVector, hex, toHex } from "./support.js";
+import { type ContextVector, contextOf, hex, toHex } from "./support.js";
 
 // examples/python opens what we seal and seals what we open, where Python and its packages are
 // there. WASMQ_REQUIRE_PYTHON=1 makes their absence a failure; WASMQ_PYTHON names an interpreter.

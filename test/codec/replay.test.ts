@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { COUNTER_END, NonceSequence, counterOf } from "../../build/codec/envelope.js";
+import { COUNTER_END, counterOf, NonceSequence } from "../../build/codec/envelope.js";
 import { ReplayGuard } from "../../build/codec/replay.js";
 import { toHex } from "./support.js";
 

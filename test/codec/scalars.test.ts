@@ -1,7 +1,7 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { ExtData, createCodec } from "../../build/codec/index.js";
-import { WebText, textBytes } from "../../build/codec/text.js";
+import { createCodec, ExtData } from "../../build/codec/index.js";
+import { textBytes, WebText } from "../../build/codec/text.js";
 import { expectCode, hex, toHex } from "./support.js";
 
 const codec = await createCodec();

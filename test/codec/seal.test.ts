@@ -1,6 +1,7 @@
 import { decode } from "@msgpack/msgpack";
 import sodium from "libsodium-wrappers";
 import { describe, expect, test } from "vitest";
+import { crc32 } from "../../build/codec/context.js";
 import {
   type CodecContext,
   type CodecKey,
@@ -9,7 +10,6 @@ import {
   generateKey,
   readEnvelope,
 } from "../../build/codec/index.js";
-import { crc32 } from "../../build/codec/context.js";
 import { expectCode, hex, order, referenceLz4, toHex } from "./support.js";
 
 await sodium.ready;

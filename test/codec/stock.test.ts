@@ -10,7 +10,7 @@ import {
 } from "../../build/codec/index.js";
 import { value } from "./arbitrary.js";
 import { expectAlike, families, mapLeaves } from "./families.js";
-import { StockParty, compressBlock, decompressBlock } from "./stock.js";
+import { compressBlock, decompressBlock, StockParty } from "./stock.js";
 import { expectCode } from "./support.js";
 
 // The bytes are standard: other people's libraries open what we seal, and we what they seal.

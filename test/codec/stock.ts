@@ -1,5 +1,5 @@
 import { crc32 } from "node:zlib";
-import { uncompressSync, compressSync } from "lz4-napi";
+import { compressSync, uncompressSync } from "lz4-napi";
 import { Packr } from "msgpackr";
 import sodium from "sodium-native";
 import type { CodecContext } from "../../build/codec/index.js";

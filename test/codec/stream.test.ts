@@ -2,8 +2,8 @@ import { xchacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { describe, expect, test } from "vitest";
 import {
   type CodecContext,
-  type CodecErrorCode,
   CodecError,
+  type CodecErrorCode,
   createCodec,
   formatKey,
   generateKey,

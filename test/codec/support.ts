@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { CodecError, type CodecErrorCode, type CodecContext } from "../../build/codec/index.js";
+import { type CodecContext, CodecError, type CodecErrorCode } from "../../build/codec/index.js";
 
 /** Runs it and expects a CodecError of this code; returns its message. */
 export function expectCode(code: CodecErrorCode, run: () => unknown): string {

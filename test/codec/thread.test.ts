@@ -4,8 +4,8 @@ import { afterEach, describe, expect, test } from "vitest";
 import {
   type Codec,
   type CodecContext,
-  type CodecErrorCode,
   CodecError,
+  type CodecErrorCode,
   type CodecOptions,
   createCodec,
   generateKey,

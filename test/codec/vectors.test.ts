@@ -2,15 +2,15 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import {
   type CodecErrorCode,
-  ExtData,
   createCodec,
+  ExtData,
   importDictionary,
   importKey,
   parseKey,
   parsePublicKey,
   parseServiceKey,
 } from "../../build/codec/index.js";
-import { contextOf, type ContextVector, expectCode, hex, toHex } from "./support.js";
+import { type ContextVector, contextOf, expectCode, hex, toHex } from "./support.js";
 
 // Made by test/vectors/make-codec.mjs from the specification, without the codec.
 const vectors = JSON.parse(readFileSync(new URL("../vectors/codec.json", import.meta.url), "utf8"));

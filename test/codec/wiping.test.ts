@@ -9,7 +9,7 @@ import {
   generateServiceKey,
   importKey,
 } from "../../build/codec/index.js";
-import { type NativeCrypto, hchacha20 } from "../../build/codec/native-aead.js";
+import { hchacha20, type NativeCrypto } from "../../build/codec/native-aead.js";
 import { loadSodium } from "../../build/codec/sodium.js";
 
 // The memories that the codecs of a test make.

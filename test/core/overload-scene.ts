@@ -1,9 +1,10 @@
 // The production core under load, in virtual time: clients that ask at a given pace, workers that take
 // a given time, and nothing else that moves. The same scene gives the same figures on any machine.
+
+import { Status, type StatusCode } from "../../build/base/status.js";
 import type { Effects } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import { type Limits, PRIORITY_DEFAULT, resolveLimits } from "../../build/core/limits.js";
-import { Status, type StatusCode } from "../../build/base/status.js";
 import { Random } from "../random.mjs";
 
 /** The clock moves by so much; whatever happens within it happens in order. */

@@ -8,7 +8,7 @@ import {
   type ServiceLimits,
 } from "../../build/core/limits.js";
 import { Queue } from "../../build/core/queue.js";
-import { NONE, Requests, RequestState } from "../../build/core/requests.js";
+import { NONE, RequestState, Requests } from "../../build/core/requests.js";
 
 class Line {
   readonly requests = new Requests(1 << 14);

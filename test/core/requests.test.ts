@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { NONE, Requests, RequestState } from "../../build/core/requests.js";
+import { NONE, RequestState, Requests } from "../../build/core/requests.js";
 
 const { FREE, QUEUED, DISPATCHED, ABANDONED } = RequestState;
 const states = [FREE, QUEUED, DISPATCHED, ABANDONED];

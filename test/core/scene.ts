@@ -1,10 +1,11 @@
 // A stage for the core: a recording Effects sink, and commands in one line each.
 // An effect reads like `dispatch w10 c1#7`: peer 10 is handed request 7 of client 1.
+
+import { type StatusCode, statusName } from "../../build/base/status.js";
 import type { Command, Effects, StreamPart } from "../../build/core/command.js";
 import { Core } from "../../build/core/core.js";
 import { type Limits, PRIORITY_DEFAULT, resolveLimits } from "../../build/core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../../build/core/service-rules.js";
-import { type StatusCode, statusName } from "../../build/base/status.js";
 
 /** One attempt of one request, as the worker that has it knows it. */
 export interface Attempt {

@@ -3,10 +3,10 @@ import { ContextBinder, requestCheckOf } from "../../build/codec/context.js";
 import {
   COMPRESSED,
   COUNTER_END,
-  HEADER_SIZE,
-  SEALED,
   fieldsAtOf,
   fieldsSizeOf,
+  HEADER_SIZE,
+  SEALED,
   writeHeader,
 } from "../../build/codec/envelope.js";
 import { importKey } from "../../build/codec/keys.js";

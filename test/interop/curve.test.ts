@@ -3,8 +3,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { curveKeyPair } from "zeromq";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { curveKeyPair } from "zeromq";
 import { Broker } from "../../build/index.js";
 import { clients, workers } from "./kinds.js";
 import { eventually, Program } from "./program.js";

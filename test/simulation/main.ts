@@ -4,8 +4,8 @@ import { Core } from "../../build/core/core.js";
 import { Topics } from "../../build/core/topics/topics.js";
 import type { CoreClass } from "./model.ts";
 import { loadMutant, mutants, requireMutant } from "./mutants.ts";
-import { simulateTopics } from "./topics.ts";
 import { Failure, STEPS_DEFAULT, shrink, simulate } from "./simulate.ts";
+import { simulateTopics } from "./topics.ts";
 
 const USAGE = `usage: npm run simulate -- [options]
 

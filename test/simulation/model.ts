@@ -2,7 +2,7 @@
 // compared with the core's after each step. What it expects of refusals and of order stands apart, in
 // refusals.ts and order.ts.
 import { Status, type StatusCode, statusName } from "../../build/base/status.js";
-import type { Command, Effects, Request as Ask } from "../../build/core/command.js";
+import type { Request as Ask, Command, Effects } from "../../build/core/command.js";
 import type { Core } from "../../build/core/core.js";
 import type { Limits } from "../../build/core/limits.js";
 import { Books, type ModelRequest } from "./books.ts";

@@ -2,11 +2,11 @@
 // Tasks as one of its clients and Surveys beside it, under pushes, repeats, failures, deaths, drains and
 // time, all out of one seed. Their promises are checked after each step.
 import { Status, type StatusCode } from "../../build/base/status.js";
-import { Core } from "../../build/core/core.js";
 import type { Effects } from "../../build/core/command.js";
+import { Core } from "../../build/core/core.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import { bestWorker } from "../../build/core/pool.js";
-import type { Survey, Surveys, SurveyOutlet } from "../../build/core/surveys.js";
+import type { Survey, SurveyOutlet, Surveys } from "../../build/core/surveys.js";
 import { defaultSurveyLimits } from "../../build/core/surveys.js";
 import { MemoryTaskStore } from "../../build/core/tasks/store.js";
 import type { PushedTask, Task } from "../../build/core/tasks/task.js";

@@ -1,8 +1,9 @@
 // What the model expects of refusals: which requests may be taken, and which that wait may be given up.
 // A new rule of admission or of waiting is a change here.
-import { PRIORITY_DEFAULT } from "../../build/core/limits.js";
+
 import { Status, type StatusCode } from "../../build/base/status.js";
 import type { Request as Ask } from "../../build/core/command.js";
+import { PRIORITY_DEFAULT } from "../../build/core/limits.js";
 import { type Books, type ModelRequest, sum } from "./books.ts";
 
 /** Why a request must not be taken, from the model's own count; undefined when it must be. */

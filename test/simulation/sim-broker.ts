@@ -1,8 +1,9 @@
 // The edge of a broker, modelled: connections become peers, messages become commands, effects become
 // messages. In its middle runs the production core, under the eyes of its model.
+
+import type { StatusCode } from "../../build/base/status.js";
 import type { Effects } from "../../build/core/command.js";
 import type { Limits } from "../../build/core/limits.js";
-import type { StatusCode } from "../../build/base/status.js";
 import { type Log, must } from "./log.ts";
 import { type CoreClass, Model } from "./model.ts";
 import type { Connection, Place, Question, Upward } from "./network.ts";

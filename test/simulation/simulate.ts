@@ -1,9 +1,9 @@
 // One run of one seed: the world, its weather, its healing; and the report when something does not hold.
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
+import { Random } from "../random.mjs";
 import { heal } from "./heal.ts";
 import type { Log } from "./log.ts";
 import type { CoreClass } from "./model.ts";
-import { Random } from "../random.mjs";
 import { Weather } from "./weather.ts";
 import { World } from "./world.ts";
 

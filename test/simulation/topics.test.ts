@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Topics } from "../../build/core/topics/topics.js";
-import { loadTopicsMutant, topicsMutants } from "./topics-mutants.ts";
 import { simulateTopics } from "./topics.ts";
+import { loadTopicsMutant, topicsMutants } from "./topics-mutants.ts";
 
 // As in simulation.test.ts: WASMQ_SEED=42 replays one run; WASMQ_SEEDS=5000 runs as many.
 const { WASMQ_SEED, WASMQ_SEEDS = "300" } = process.env;

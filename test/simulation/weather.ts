@@ -1,8 +1,8 @@
 // What happens, and how often, as the seed says. Each seed has its own mixture, some without one thing or
 // another: what an average mixture never reaches, one of them does.
 import { Status } from "../../build/base/status.js";
-import { forge, strangers } from "./hostile.ts";
 import type { Random } from "../random.mjs";
+import { forge, strangers } from "./hostile.ts";
 import { SERVICES, type World } from "./world.ts";
 
 export class Weather {

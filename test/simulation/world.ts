@@ -1,10 +1,10 @@
 // Brokers, clients, workers and the connections between them: who is up, who is stopped, what is on its way.
 import type { Limits } from "../../build/core/limits.js";
+import type { Random } from "../random.mjs";
 import { Ledger } from "./ledger.ts";
 import { Log, must } from "./log.ts";
 import type { CoreClass } from "./model.ts";
 import { Connection } from "./network.ts";
-import type { Random } from "../random.mjs";
 import { SimBroker } from "./sim-broker.ts";
 import { type ClientLink, SimClient } from "./sim-client.ts";
 import { SimWorker, type WorkerLink } from "./sim-worker.ts";

@@ -1,5 +1,5 @@
-import { Request } from "zeromq";
 import { afterEach, expect, test } from "vitest";
+import { Request } from "zeromq";
 import { Broker, Client, Worker } from "../../build/index.js";
 import { endAll, eventually, Party } from "./processes.js";
 

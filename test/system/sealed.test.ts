@@ -1,5 +1,5 @@
-import { Router } from "zeromq";
 import { expect, test } from "vitest";
+import { Router } from "zeromq";
 import {
   type CodecKey,
   createCodec,

@@ -1,8 +1,8 @@
 // Surveys with a real broker, workers and clients.
 import { afterEach, expect, test } from "vitest";
 import { Reply } from "zeromq";
-import { Broker, Client, RequestError, Worker, type WorkerOptions } from "../../build/index.js";
 import { generateKey, generateServiceKey } from "../../build/codec/index.js";
+import { Broker, Client, RequestError, Worker, type WorkerOptions } from "../../build/index.js";
 import { endAll, eventually, Party } from "./processes.js";
 
 const any = { frontend: "tcp://127.0.0.1:0", backend: "tcp://127.0.0.1:0" };

@@ -1,5 +1,6 @@
 // Push-pull with a real broker, workers and clients.
 import { afterEach, expect, test } from "vitest";
+import { createCodec, generateKey } from "../../build/codec/index.js";
 import {
   Broker,
   type BrokerOptions,
@@ -9,7 +10,6 @@ import {
   Worker,
   type WorkerOptions,
 } from "../../build/index.js";
-import { createCodec, generateKey } from "../../build/codec/index.js";
 import { endAll, eventually } from "./processes.js";
 
 afterEach(endAll);

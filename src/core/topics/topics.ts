@@ -1,11 +1,11 @@
 import { assert } from "../../base/assert.js";
+import { Fifo } from "../../base/fifo.js";
 import type { StatusCode } from "../../base/status.js";
 import { Status } from "../../base/status.js";
-import { Fifo } from "../../base/fifo.js";
+import { isPattern, isTopic } from "../../base/topic.js";
 import { PatternTrie } from "./pattern-trie.js";
 import { RetainedStore } from "./retained.js";
 import { Subscriber, Subscription, type TopicEvent, type WhenFull } from "./subscriptions.js";
-import { isPattern, isTopic } from "../../base/topic.js";
 
 /** What bounds publish and subscribe; see Limits, of which it is a part. Bytes and counts. */
 export interface TopicLimits {

@@ -1,9 +1,9 @@
 // A port that peers connect to: node:net accepts, each handshake is read as far as it goes in clear,
 // and what has shown to speak ZMTP is handed on. Neither silence nor a flood takes more than its bounds.
 import { createServer, type Server, type Socket } from "node:net";
-import { listenError, listenOn, parseEndpoint } from "./listen-endpoint.js";
-import { PeerHandshake } from "./peer-handshake.js";
-import type { HandshakeFault, Mechanism, ZmtpVersion } from "./zmtp.js";
+import { listenError, listenOn, parseEndpoint } from "./endpoint.js";
+import type { HandshakeFault, Mechanism, ZmtpVersion } from "./greeting.js";
+import { PeerHandshake } from "./handshake.js";
 
 /** Why a connection did not come to be served. Stable names: counters are keyed by them. */
 export type ListenerRefusal =

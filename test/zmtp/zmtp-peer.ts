@@ -1,6 +1,6 @@
 // ZMTP by hand, for peers that behave as no ZeroMQ socket would.
 import { connect, type Socket } from "node:net";
-import { encodeGreeting } from "../../build/broker/zmtp.js";
+import { encodeGreeting } from "../../build/zmtp/greeting.js";
 
 export function encodeReady(socketType: string, { long = false }: { long?: boolean }): Buffer {
   const body = Buffer.concat([

@@ -11,7 +11,7 @@ import {
   readHandshake,
   speaksZmtp3,
   type ZmtpVersion,
-} from "./zmtp.js";
+} from "./greeting.js";
 
 export interface PeerHandshakeOptions {
   peer: Socket;

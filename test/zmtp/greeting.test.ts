@@ -9,7 +9,7 @@ import {
   readHandshake,
   readySizeMax,
   speaksZmtp3,
-} from "../../build/broker/zmtp.js";
+} from "../../build/zmtp/greeting.js";
 import { encodeReady, handshakeBytes } from "./zmtp-peer.js";
 
 const faultOf = (handshake: Handshake) =>

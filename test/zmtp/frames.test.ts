@@ -2,14 +2,14 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { Dealer } from "zeromq";
-import { encodeGreeting } from "../../build/broker/zmtp.js";
 import {
   encodeCommand,
   encodeMessage,
   encodeReady,
   FrameReader,
   readPing,
-} from "../../build/broker/zmtp-frames.js";
+} from "../../build/zmtp/frames.js";
+import { encodeGreeting } from "../../build/zmtp/greeting.js";
 
 type Item = { message: string[] } | { command: string; data: string };
 
