@@ -8,7 +8,7 @@ import { rm } from "node:fs/promises";
 import type { Socket } from "zeromq";
 import type { Access } from "../base/access.js";
 import { privateEndpoint } from "../zmtp/endpoint.js";
-import { type Connection, Listener, type ListenerRefusal } from "../zmtp/listener.js";
+import { type Accepted, Listener, type ListenerRefusal } from "../zmtp/listener.js";
 import { type ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import type { PlainFault } from "./plain-dialogue.js";
 import { makePrivateFolder } from "./private-folder.js";
@@ -66,7 +66,7 @@ export class CurveDoor<S extends Socket> {
       door.#listener = await Listener.listen(
         { ...options, mechanism: "CURVE" },
         {
-          onReady: (_, connection) => door.#onHello(connection),
+          onReady: (_, accepted) => door.#onHello(accepted),
           onRefused: (reason, remote) => door.#refuse(reason, remote),
           readyCount: () => door.#channels.size,
         },
@@ -133,7 +133,7 @@ export class CurveDoor<S extends Socket> {
     });
   }
 
-  #onHello({ peer, remote, bytes }: Connection): void {
+  #onHello({ peer, remote, bytes }: Accepted): void {
     const { handshakeTimeoutMs, stallTimeoutMs, secretKey, zap, makeSocket } = this.#options;
     if (this.#unproven.size >= (this.#options.unprovenMax ?? UNPROVEN_MAX)) {
       // As with the listener's: the oldest gives way.

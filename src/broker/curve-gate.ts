@@ -6,7 +6,7 @@ import { Status } from "../base/status.js";
 import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
 import { CurvePort } from "./curve-port.js";
 import type { Exchange, Side } from "./exchange.js";
-import type { RouterPortOptions } from "./router-port.js";
+import type { PortOptions } from "./zmq-port.js";
 import { Zap } from "./zap.js";
 
 /** The broker's key pair, in Z85, and who may come in. */
@@ -39,7 +39,7 @@ export interface ReloadResult {
   cutCount: number;
 }
 
-export interface CurveGateOptions extends RouterPortOptions {
+export interface CurveGateOptions extends PortOptions {
   connectionsMax: number;
   onSecurity?: (event: SecurityEvent) => void;
 }

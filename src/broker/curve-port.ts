@@ -5,8 +5,8 @@ import { readMajordomo } from "../wire/majordomo.js";
 import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import { hasEnvelope, PlainDialogue } from "./plain-dialogue.js";
 import type { PlainWorker } from "./plain-worker.js";
-import { Port, type PortEvents } from "./port.js";
-import { type RouterPortOptions, socketLimits } from "./router-port.js";
+import type { PortEvents } from "./port.js";
+import { type PortOptions, socketLimits, ZmqPort } from "./zmq-port.js";
 
 /** What becomes of peers at the backend that turn out to be REP sockets. */
 export interface PlainWorkerEvents {
@@ -59,15 +59,15 @@ class Line {
  * A port whose peers have each a socket of their own, a ROUTER at the frontend, so that REQ and DEALER
  * can come, and a DEALER at the backend, for REP and DEALER.
  */
-export class CurvePort extends Port {
-  readonly #options: RouterPortOptions;
+export class CurvePort extends ZmqPort {
+  readonly #options: PortOptions;
   readonly #events: PortEvents;
   /** Only at the backend. */
   readonly #plain: PlainWorkerEvents | undefined;
   readonly #lines = new Map<number, Line>();
   #lastId = 0;
 
-  constructor(options: RouterPortOptions, events: PortEvents, plain?: PlainWorkerEvents) {
+  constructor(options: PortOptions, events: PortEvents, plain?: PlainWorkerEvents) {
     super(events);
     this.#options = options;
     this.#events = events;
@@ -118,14 +118,14 @@ export class CurvePort extends Port {
     for (const { routingId, channel } of this.#lines.values()) yield [routingId, channel];
   }
 
-  protected transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void> {
+  protected transmit(
+    routingId: Buffer,
+    message: readonly Uint8Array[],
+  ): Promise<boolean | undefined> | undefined {
     const line = this.#lines.get(routingId.readUInt32LE());
-    if (line === undefined || line.channel.socket.closed) {
-      return Promise.reject(Object.assign(new Error("the peer is gone"), { code: "EHOSTUNREACH" }));
-    }
+    if (line === undefined || line.channel.socket.closed) return undefined;
     const { channel, peerId } = line;
-    const frames = peerId === undefined ? message : [peerId, ...message];
-    return channel.socket.send(frames as Buffer[]);
+    return this.sendBy(channel.socket, peerId === undefined ? message : [peerId, ...message]);
   }
 
   async #receive(line: Line): Promise<void> {

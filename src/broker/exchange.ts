@@ -13,7 +13,6 @@ import {
   type ReadHello,
   readCredit,
   readHello,
-  type Welcome,
   writeDrain,
   writeError,
   writePing,
@@ -79,8 +78,6 @@ export class Exchange implements Host {
   readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
   readonly #patternOf: ({ pattern: Pattern; from: Peer["role"] } | undefined)[] = [];
-  /** Where workers of the backend are better off than behind the acceptor. */
-  #direct: { from: Port; port: number } | undefined;
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
@@ -124,11 +121,6 @@ export class Exchange implements Host {
 
   addPort(port: Port): void {
     this.#ports.push(port);
-  }
-
-  /** Workers that say HELLO at port `from` are told to come to TCP port `port` of the same host. */
-  offerDirect(from: Port, port: number): void {
-    this.#direct = { from, port };
   }
 
   /** Bytes of memory taken for requests that wait. */
@@ -312,13 +304,7 @@ export class Exchange implements Host {
         return undefined;
       }
     }
-    if (hello.canMove && this.#direct?.from === port) {
-      // Nothing is kept of it here: it says HELLO again there, or here without that flag.
-      const writer = new BatchWriter();
-      writeWelcome(writer, this.#welcomeOf(this.#direct.port));
-      port.sendOnce(routingId, writer.finish());
-      return undefined;
-    }
+    if (hello.isOneThread) port.onOneThread(routingId);
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
     this.#welcome(peer);
     const { index } = peer;
@@ -345,19 +331,11 @@ export class Exchange implements Host {
     return "this session is that of another key";
   }
 
-  #welcomeOf(directPort: number, inFlightMax = this.limits.clientInFlightMax): Welcome {
-    return {
-      ...this.brokerId,
-      inFlightMax,
-      recordMax: this.limits.recordBytesMax,
-      directPort,
-    };
-  }
-
   #welcome(peer: Peer): void {
     // To a client that is known already, what it was told last.
-    const credit = this.core.client(peer.index)?.credit;
-    writeWelcome(peer.outbox.writer, this.#welcomeOf(0, credit));
+    const inFlightMax = this.core.client(peer.index)?.credit ?? this.limits.clientInFlightMax;
+    const recordMax = this.limits.recordBytesMax;
+    writeWelcome(peer.outbox.writer, { ...this.brokerId, inFlightMax, recordMax });
     peer.due();
   }
 

@@ -1,12 +1,5 @@
 import { BatchWriter } from "../wire/batch.js";
 
-/**
- * A batch of this many bytes is closed and the next begun. With 64 KiB all that is in flight moves as one or two
- * batches, and who is not at it waits: at depth 2048 a fifth fewer requests a second.
- */
-const BATCH_BYTES_MAX = 32 * 1024;
-/** The same with the frames of large bodies, which are not copied: fewer messages are better then. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
 /** What a peer that does not read may be owed behind its next message before it is given up. */
 const OWED_BYTES_MAX = 8 * 1024 * 1024;
 /** What it may be owed before records are held back that no credit of its own bounds. */
@@ -67,8 +60,7 @@ export class Outbox {
 
   /** Closes the batch being written if it is large enough to go; true when it did. */
   closeLargeBatch(): boolean {
-    const { size, frameBytes } = this.writer;
-    if (size < BATCH_BYTES_MAX && size + frameBytes < MESSAGE_BYTES_MAX) return false;
+    if (!this.writer.isFull) return false;
     this.#closeBatch();
     return true;
   }

@@ -97,7 +97,7 @@ export class Client {
     this.#topics = this.#patterns.add(new Subscriptions(codec, this.#options.timeoutMs));
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
     this.#brokers = new Brokers(options.brokers, options, {
-      hello: () => ({ ...hello, canMove: false }),
+      hello: () => hello,
       onWelcome: (broker) => {
         this.#patterns.onWelcome(broker);
         this.#waiters.notify();

@@ -14,8 +14,8 @@ export interface Hello {
   services: string[];
   /** Queues that a worker takes tasks of; none if left out. */
   queues?: string[];
-  /** Whether it will move to the direct port that WELCOME may name. */
-  canMove: boolean;
+  /** Whether the thread that runs its handlers also answers ZMTP's PING, and may be busy for long. */
+  isOneThread: boolean;
 }
 
 /** PROTOCOL 2.2. */
@@ -24,8 +24,6 @@ export interface Welcome {
   brokerHigh: number;
   inFlightMax: number;
   recordMax: number;
-  /** Where to say HELLO again, at the same host; 0: here is right. */
-  directPort: number;
 }
 
 /** PROTOCOL 2.3. */
@@ -69,8 +67,8 @@ export function readHello(reader: BatchReader): ReadHello | string {
   }
   if (next !== end) return "bytes behind the services";
   const concurrency = view.getUint32(start + 16, true);
-  const canMove = (bytes[start + at.AT_FLAGS] & at.HELLO_MOVES) !== 0;
-  return { role, sessionLow, sessionHigh, concurrency, services, queues, canMove };
+  const isOneThread = (bytes[start + at.AT_FLAGS] & at.HELLO_ONE_THREAD) !== 0;
+  return { role, sessionLow, sessionHigh, concurrency, services, queues, isOneThread };
 }
 
 export function writeHello(writer: BatchWriter, hello: Hello): void {
@@ -79,7 +77,7 @@ export function writeHello(writer: BatchWriter, hello: Hello): void {
   const size = names.reduce((sum, name) => sum + 1 + name.length, at.HELLO_SIZE);
   const start = begin(writer, Kind.HELLO, size, hello.role, VERSION);
   const { bytes, view } = writer;
-  if (hello.canMove) bytes[start + at.AT_FLAGS] = at.HELLO_MOVES;
+  if (hello.isOneThread) bytes[start + at.AT_FLAGS] = at.HELLO_ONE_THREAD;
   view.setUint32(start + 8, hello.sessionLow, true);
   view.setUint32(start + 12, hello.sessionHigh, true);
   view.setUint32(start + 16, hello.concurrency, true);
@@ -103,7 +101,6 @@ export function readWelcome(reader: BatchReader): Welcome | string {
     brokerHigh: view.getUint32(start + 12, true),
     inFlightMax: view.getUint32(start + 16, true),
     recordMax: view.getUint32(start + 20, true),
-    directPort: view.getUint16(start + 24, true),
   };
 }
 
@@ -114,7 +111,7 @@ export function writeWelcome(writer: BatchWriter, welcome: Welcome): void {
   view.setUint32(start + 12, welcome.brokerHigh, true);
   view.setUint32(start + 16, welcome.inFlightMax, true);
   view.setUint32(start + 20, welcome.recordMax, true);
-  view.setUint32(start + 24, welcome.directPort, true);
+  view.setUint32(start + 24, 0, true);
   view.setUint32(start + 28, 0, true);
 }
 

@@ -3,7 +3,7 @@ import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
-import { Membership, notTaken } from "../link/membership.js";
+import { type Greeting, Membership, notTaken } from "../link/membership.js";
 import {
   connectEndpoints,
   connectionDefaults,
@@ -20,7 +20,7 @@ import {
   writeFailure,
   writeReply,
 } from "../wire/request-record.js";
-import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
+import { writeCredit, writeDrain } from "../wire/session-record.js";
 import { StreamCreditRecord, writePart } from "../wire/stream-record.js";
 import { writeSurveyFailed, writeSurveyReply } from "../wire/survey-record.js";
 import { writeTaskDone, writeTaskFailed } from "../wire/task-record.js";
@@ -198,13 +198,13 @@ export class Worker {
     return broker;
   }
 
-  #hello(): Hello | undefined {
+  #hello(): Greeting | undefined {
     // A worker that leaves does not come back.
     if (this.#draining !== undefined) return undefined;
     const services = [...this.#services.keys()];
     const queues = [...this.#queues.keys()];
     const concurrency = this.#concurrency;
-    return { role: Role.WORKER, ...this.#session, concurrency, services, queues, canMove: true };
+    return { role: Role.WORKER, ...this.#session, concurrency, services, queues };
   }
 
   #onDown(broker: Broker): void {

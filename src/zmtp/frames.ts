@@ -1,12 +1,18 @@
 // ZMTP behind the handshake, NULL mechanism: frames to messages and commands, and back. Pure: bytes
-// in, values out, never throws, and no memory for what was only announced.
+// in, values out, never throws, and no memory for what was only announced. ZMTP 2.0 has the same frames,
+// but no commands.
 // RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
 
+import { socketTypes2 } from "./greeting.js";
+
 /** Why bytes are no traffic that can be served. Stable names: counters are keyed by them. */
-export type FrameFault = "frame-malformed" | "reply-too-large";
+export type FrameFault = "frame-malformed" | "message-too-large";
 
 export interface FrameSink {
-  /** The parts of a whole message, most of them views of what was read. */
+  /**
+   * The parts of a whole message, behind those of `head`. The first of them may lie where the next read is
+   * written to: it is good until this returns. The others have memory of their own.
+   */
   onMessage(parts: Buffer[]): void;
   /** A command's name and what stands behind it. */
   onCommand(name: string, body: Buffer): void;
@@ -16,7 +22,7 @@ const flagMore = 0x01;
 const flagLong = 0x02;
 const flagCommand = 0x04;
 
-/** Parts of one message. A record has 255; a message of a few more is told so instead of cut off. */
+/** Parts of one message: a batch is closed long before (wire/batch.ts). */
 const partsMax = 1024;
 /** READY is the largest command, and is refused above this size by the handshake. */
 const commandSizeMax = 8192;
@@ -27,6 +33,12 @@ const headerSizeMax = 9;
 /** Memory for a body that comes in pieces: so much at first, then this multiple of what has come. */
 const bodySizeFirst = 4096;
 const bodyGrowth = 4;
+
+/** First parts that came in pieces were put together here; used again, since nobody keeps them. */
+const spares: Buffer[] = [];
+const spareSize = 128 * 1024;
+const spareCountMax = 16;
+const noBytes = Buffer.alloc(0);
 
 /**
  * Reads frames from a stream that may be cut anywhere:
@@ -46,25 +58,42 @@ export class FrameReader {
   #bodySize = 0;
   /** A body that did not come at once; undefined between frames and within a header. */
   #body: Buffer | undefined;
-  #parts: Buffer[] = [];
+  /** The memory of the first part, if it is one of the spares. */
+  #spare: Buffer | undefined;
+  /** The message at hand is not whole yet, and its first part lies in what was read. */
+  #isFirstView = false;
+  readonly #head: readonly Buffer[];
+  #parts: Buffer[];
   #messageSize = 0;
   #isStopped = false;
 
-  /** `messageSizeMax`: bytes of all parts of a message together; -1 for no limit of one's own. */
-  constructor(messageSizeMax: number, sink: FrameSink) {
+  /**
+   * `messageSizeMax`: bytes of all parts of a message together; -1 for no limit of one's own.
+   * `head`: what each message is handed on behind.
+   */
+  constructor(messageSizeMax: number, sink: FrameSink, head: readonly Buffer[] = []) {
     this.#messageSizeMax = messageSizeMax === -1 ? messageSizeCeiling : messageSizeMax;
     this.#sink = sink;
+    this.#head = head;
+    this.#parts = [...head];
   }
 
   /** Nothing more is told: for a sink that has seen enough. */
   stop(): void {
     this.#isStopped = true;
     this.#body = undefined;
+    this.#dropSpare();
     this.#parts = [];
   }
 
-  /** Takes what comes next. After a fault it has stopped. */
+  /** Takes what comes next, which may be written over afterwards. After a fault it has stopped. */
   read(chunk: Buffer): FrameFault | undefined {
+    const fault = this.#read(chunk);
+    if (this.#isFirstView) this.#keepFirst();
+    return fault;
+  }
+
+  #read(chunk: Buffer): FrameFault | undefined {
     let at = 0;
     while (!this.#isStopped) {
       if (this.#body === undefined) {
@@ -81,9 +110,8 @@ export class FrameReader {
         this.#keep(chunk, at);
         return undefined;
       }
-      const isWhole = this.#body === undefined;
-      if (!isWhole) this.#keep(chunk, at, end);
-      const body = isWhole ? chunk.subarray(at, end) : (this.#body as Buffer);
+      if (this.#body !== undefined) this.#keep(chunk, at, end);
+      const body = this.#body ?? this.#view(chunk, at, end);
       at = end;
       const fault = this.#endFrame(body);
       if (fault !== undefined) {
@@ -129,25 +157,74 @@ export class FrameReader {
       const isMalformed = (flags & flagMore) !== 0 || this.#size > commandSizeMax;
       return isMalformed ? "frame-malformed" : undefined;
     }
-    if (this.#parts.length === partsMax) return "reply-too-large";
+    if (this.#parts.length === partsMax) return "message-too-large";
     this.#messageSize += this.#size;
-    return this.#messageSize > this.#messageSizeMax ? "reply-too-large" : undefined;
+    return this.#messageSize > this.#messageSizeMax ? "message-too-large" : undefined;
+  }
+
+  /** Whether the frame at hand is a message's first. */
+  get #isFirst(): boolean {
+    return this.#parts.length === this.#head.length && (this.#flags & flagCommand) === 0;
+  }
+
+  /** A body that came at once: a view where nobody keeps it, else a copy. */
+  #view(chunk: Buffer, start: number, end: number): Buffer {
+    if (start === end) return noBytes;
+    if ((this.#flags & flagCommand) !== 0) return chunk.subarray(start, end);
+    if (this.#isFirst) {
+      this.#isFirstView = (this.#flags & flagMore) !== 0;
+      return chunk.subarray(start, end);
+    }
+    const body = Buffer.allocUnsafeSlow(end - start);
+    chunk.copy(body, 0, start, end);
+    return body;
   }
 
   /** Copies what has come of a body that is not whole in one chunk. */
   #keep(chunk: Buffer, start: number, end = chunk.length): void {
     const bodySize = this.#bodySize + end - start;
-    const isFirst = this.#body === undefined;
-    if (isFirst || bodySize > (this.#body as Buffer).length) {
-      // At the fourth of a body all of it: so it is moved once or twice, and memory is not had for the
-      // asking.
-      const room = Math.min(this.#size, Math.max(bodySizeFirst, bodyGrowth * bodySize));
-      const body = Buffer.allocUnsafeSlow(room);
-      if (!isFirst) (this.#body as Buffer).copy(body, 0, 0, this.#bodySize);
-      this.#body = body;
+    const old = this.#body;
+    if (old === undefined || bodySize > old.length) {
+      this.#body = this.#memoryFor(bodySize);
+      old?.copy(this.#body, 0, 0, this.#bodySize);
     }
     chunk.copy(this.#body as Buffer, this.#bodySize, start, end);
     this.#bodySize = bodySize;
+  }
+
+  /**
+   * For a body of which `bodySize` bytes have come: at the fourth of it all of it, so that it is moved once
+   * or twice, and memory is not had for the asking.
+   */
+  #memoryFor(bodySize: number): Buffer {
+    if (bodySize >= bodySizeFirst && this.#size <= spareSize && this.#isFirst) {
+      this.#spare = spares.pop() ?? Buffer.allocUnsafeSlow(spareSize);
+      return this.#spare.subarray(0, this.#size);
+    }
+    const room = Math.max(bodySizeFirst, bodyGrowth * bodySize);
+    return Buffer.allocUnsafeSlow(Math.min(this.#size, room));
+  }
+
+  /** The rest of its message comes with a later read, which would write over it. */
+  #keepFirst(): void {
+    this.#isFirstView = false;
+    const index = this.#head.length;
+    const first = this.#parts[index];
+    if (first === undefined) return;
+    if (first.length < bodySizeFirst || first.length > spareSize) {
+      this.#parts[index] = Buffer.from(first);
+      return;
+    }
+    this.#spare = spares.pop() ?? Buffer.allocUnsafeSlow(spareSize);
+    first.copy(this.#spare);
+    this.#parts[index] = this.#spare.subarray(0, first.length);
+  }
+
+  /** Nobody looks at the first part any more. */
+  #dropSpare(): void {
+    if (this.#spare === undefined) return;
+    if (spares.length < spareCountMax) spares.push(this.#spare);
+    this.#spare = undefined;
   }
 
   #endFrame(body: Buffer): FrameFault | undefined {
@@ -163,9 +240,11 @@ export class FrameReader {
     this.#parts.push(body);
     if ((this.#flags & flagMore) !== 0) return undefined;
     const parts = this.#parts;
-    this.#parts = [];
+    this.#parts = [...this.#head];
     this.#messageSize = 0;
+    this.#isFirstView = false;
     this.#sink.onMessage(parts);
+    this.#dropSpare();
     return undefined;
   }
 }
@@ -224,6 +303,11 @@ export function encodeCommand(name: string, data: Uint8Array): Buffer {
   command.write(name, 3, "latin1");
   command.set(data, 3 + name.length);
   return command;
+}
+
+/** What a peer of ZMTP 2.0 is sent behind the greeting's head: our socket type, and an identity of no bytes. */
+export function encodeReady2(socketType: string): Buffer {
+  return Buffer.from([socketTypes2.indexOf(socketType), 0, 0]);
 }
 
 /** READY's properties, each | name size u8 | name | value size u32 | value |. */

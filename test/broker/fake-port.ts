@@ -105,11 +105,11 @@ export function message(...records: Shown[]): Uint8Array[] {
 export const session = "1122334455667788";
 
 export function clientHello(of = session): Shown {
-  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], canMove: false };
+  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], isOneThread: false };
 }
 
 export function workerHello(services = ["echo"], concurrency = 4, of = session): Shown {
-  return { kind: "HELLO", role: 2, session: of, concurrency, services, canMove: false };
+  return { kind: "HELLO", role: 2, session: of, concurrency, services, isOneThread: false };
 }
 
 /** A REQUEST to "echo" with `change` laid over it. */

@@ -61,7 +61,7 @@ function shown(record: Record<string, unknown>): Record<string, unknown> {
   const out: Record<string, unknown> = { flags: 0 };
   for (const [name, value] of Object.entries(record)) {
     const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    if (name === "canMove") out.flags = value === true ? 1 : 0;
+    if (name === "isOneThread") out.flags = value === true ? 2 : 0;
     else if (name === "headers") out.headers = headerBytes(value as [string, string][]);
     else if (name === "services") out.services = (value as string[]).map(hexOf);
     else if (name === "body") out.body = (value as string[]).map(whole);

@@ -38,9 +38,9 @@ const plain = { slot: 0, generation: 0, flags: 0 };
 
 // --- PROTOCOL 2 ---
 
-function hello({ role, version = 1, session, concurrency = 0, services = [], canMove = false, serviceCount, tail = "" }) {
+function hello({ role, version = 1, session, concurrency = 0, services = [], isOneThread = false, serviceCount, tail = "" }) {
   const names = services.map((name) => Buffer.concat([u8(bytesOf(name).length), bytesOf(name)]));
-  return record(1, canMove ? 1 : 0, role, version, [
+  return record(1, isOneThread ? 2 : 0, role, version, [
     u64(session), u32(concurrency), u16(serviceCount ?? names.length), u16(0), ...names, bytesOf(tail),
   ]);
 }
@@ -167,13 +167,13 @@ const listening = { subscription: 1, pattern: "orders.>", whenFull: 0, queueMax:
 const unicode = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["кто", "Ποιος 誰 🦉"], ["empty", ""]];
 
 const records = [
-  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }]]),
+  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: false }]]),
   valid("HELLO of a worker", "worker -> broker", [
-    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)], canMove: false }]]),
-  valid("HELLO of a worker that can move", "worker -> broker", [
-    ["HELLO", { role: 2, version: 1, session, concurrency: 8, services: ["orders.price"], canMove: true }]]),
+    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)], isOneThread: false }]]),
+  valid("HELLO of a worker of one thread", "worker -> broker", [
+    ["HELLO", { role: 2, version: 1, session, concurrency: 8, services: ["orders.price"], isOneThread: true }]]),
   valid("WELCOME elsewhere", "broker -> peer", [["WELCOME", { version: 1, broker: 1n, inFlightMax: 1, recordMax: 1024, directPort: 40961 }]]),
-  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [], canMove: false }]], false),
+  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [], isOneThread: false }]], false),
   valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216, directPort: 0 }]]),
   valid("ERROR about a record", "broker -> peer", [["ERROR", { status: 3, record: 2, reason: "kind 99 is not known here" }]]),
   valid("ERROR about the connection", "broker -> peer", [["ERROR", { status: 16, record: 0xffffffff, reason: "" }]]),
@@ -213,7 +213,7 @@ const records = [
   valid("STREAM_PART with its body as a frame, RAW", "broker -> client", [["STREAM_PART", { ...piece, flags: 1, index: 2n ** 53n - 1n, body: [large] }]]),
   valid("STREAM_END", "broker -> client", [["STREAM_END", { ...piece, isLast: true, index: 3n, body: [Buffer.alloc(0)] }]]),
   valid("several records, two of them with frames", "client -> broker", [
-    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }],
+    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: false }],
     ["REQUEST", { ...basic, sequence: 1n, body: [large] }],
     ["REQUEST", { ...basic, sequence: 2n }],
     ["CANCEL", { ...plain, session, sequence: 2n, status: 1 }],

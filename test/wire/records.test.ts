@@ -44,7 +44,7 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
     session,
     concurrency: u32,
     services: fc.array(serviceName, { maxLength: 5 }),
-    canMove: fc.boolean(),
+    isOneThread: fc.boolean(),
   }),
   fc.record({
     kind: fc.constant("WELCOME"),

@@ -199,9 +199,9 @@ export function readRecord(reader: BatchReader): Shown | string {
     case Kind.HELLO: {
       const hello = readHello(reader);
       if (typeof hello === "string") return hello;
-      const { role, sessionLow, sessionHigh, concurrency, services, canMove } = hello;
+      const { role, sessionLow, sessionHigh, concurrency, services, isOneThread } = hello;
       const session = u64Text(sessionLow, sessionHigh);
-      return { kind, role, version: b, session, concurrency, services, canMove };
+      return { kind, role, version: b, session, concurrency, services, isOneThread };
     }
     case Kind.WELCOME: {
       const welcome = readWelcome(reader);
