@@ -278,6 +278,7 @@ export class Exchange implements Host {
       this.malformed(hello);
       return known;
     }
+    if (hello.role === Role.PULSE) return this.#onPulse(port, routingId, known, hello);
     const role = hello.role === Role.WORKER ? "worker" : "client";
     if ((role === "worker") !== (side === "backend")) {
       this.faults.role++;
@@ -304,7 +305,8 @@ export class Exchange implements Host {
         return undefined;
       }
     }
-    if (hello.isOneThread) port.onOneThread(routingId);
+    // A worker has a pulse, or is heard from in time as others are.
+    if (hello.isOneThread && role === "client") port.onOneThread(routingId);
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
     this.#welcome(peer);
     const { index } = peer;
@@ -321,6 +323,21 @@ export class Exchange implements Host {
     }
     if (role === "worker") for (const pattern of this.#patterns) pattern.onWorker?.(peer);
     return peer;
+  }
+
+  /** Its connection stands for that of a worker; nothing else is known of it. */
+  #onPulse(
+    port: Port,
+    routingId: Buffer,
+    known: Peer | undefined,
+    { sessionLow, sessionHigh }: ReadHello,
+  ): Peer | undefined {
+    const worker = this.peers.workerOf(port, sessionLow, sessionHigh);
+    if (known !== undefined || worker === undefined || !port.onPulse(routingId, worker.routingId)) {
+      this.faults.role++;
+      this.refuse(Status.PERMISSION_DENIED, "no worker of this session is here to be the pulse of");
+    }
+    return known;
   }
 
   /** Takes the session of `hello` for the key of `access`; why not, where it is another's. */

@@ -51,6 +51,9 @@ class Line {
   readonly connection: Connection;
   /** What is to be sent once it takes something again. */
   blocked: Outbox | undefined;
+  /** The connection whose heartbeats stand for this one's, or the one that its own stand for. */
+  pulse: Line | undefined;
+  pulseOf: Line | undefined;
 
   constructor(id: number, connect: (routingId: Buffer) => Connection) {
     this.routingId = Buffer.alloc(4);
@@ -116,6 +119,28 @@ export class NetPort extends Port {
   override onOneThread(routingId: Buffer): void {
     const line = this.#lines.get(routingId.readUInt32LE());
     if (line !== undefined) line.connection.patience = ONE_THREAD_PATIENCE;
+  }
+
+  override onPulse(pulseId: Buffer, workerId: Buffer): boolean {
+    const pulse = this.#lines.get(pulseId.readUInt32LE());
+    const worker = this.#lines.get(workerId.readUInt32LE());
+    if (pulse === undefined || worker === undefined || pulse === worker) return false;
+    // One that libzmq makes anew finds the old one not ended yet.
+    worker.pulse?.connection.close();
+    pulse.pulseOf = worker;
+    worker.pulse = pulse;
+    worker.connection.patience = Infinity;
+    return true;
+  }
+
+  /** A connection that others stand for, or that stands for another, has ended. */
+  #onPulseEnd(line: Line, why: ConnectionEnd): void {
+    const { pulse, pulseOf } = line;
+    pulse?.connection.close();
+    if (pulseOf?.pulse !== line) return;
+    pulseOf.pulse = undefined;
+    if (why === "silent") pulseOf.connection.endAs(why);
+    else pulseOf.connection.patience = 1;
   }
 
   override close(): void {
@@ -190,9 +215,10 @@ export class NetPort extends Port {
           line.blocked = undefined;
           if (blocked !== undefined) this.unblock(blocked);
         },
-        onGone: () => {
+        onGone: (why) => {
           this.#lines.delete(id);
           onGone();
+          this.#onPulseEnd(line, why);
           // As a ROUTER tells of a disconnection.
           if (!this.isClosed) this.#events.onMessage([line.routingId, NO_BYTES]);
         },
@@ -235,7 +261,7 @@ export class NetPort extends Port {
   #connect(
     { bytes, version }: Greeted,
     head: readonly Buffer[],
-    on: { onMessage(parts: Buffer[]): void; onDrained?(): void; onGone(): void },
+    on: { onMessage(parts: Buffer[]): void; onDrained?(): void; onGone(why: ConnectionEnd): void },
   ): Connection {
     // Of ZMTP 2.0 the identity comes first, and looks like a message.
     let isIdentity = version === 2;
@@ -256,7 +282,7 @@ export class NetPort extends Port {
         onDrained: on.onDrained,
         onEnd: (why) => {
           if (why !== "closed" && !this.isClosed) this.#refuse(why);
-          on.onGone();
+          on.onGone(why);
           this.#onRead();
           this.#tellEmpty();
         },

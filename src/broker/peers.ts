@@ -114,6 +114,15 @@ export class Peers {
     return peer;
   }
 
+  /** The worker of this session that came by `port`. */
+  workerOf(port: Port, sessionLow: number, sessionHigh: number): Peer | undefined {
+    for (const peer of this.#byRoute.get(port)?.values() ?? []) {
+      const isIts = peer.sessionLow === sessionLow && peer.sessionHigh === sessionHigh;
+      if (isIts && peer.role === "worker") return peer;
+    }
+    return undefined;
+  }
+
   addPlainWorker(plainWorker: PlainWorker): Peer {
     const index = this.#takeIndex();
     const { access } = plainWorker;

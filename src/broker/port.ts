@@ -51,6 +51,11 @@ export abstract class Port {
   /** The peer says that the thread which runs its application also answers heartbeats. */
   onOneThread(_routingId: Buffer): void {}
 
+  /** The peer at `pulseId` answers heartbeats for the one at `workerId`. Returns whether this port knows that. */
+  onPulse(_pulseId: Buffer, _workerId: Buffer): boolean {
+    return false;
+  }
+
   /** Ends the connection of this peer, which hears what was sent to it before. Not all ports can. */
   cut(_routingId: Buffer): void {}
 

@@ -47,7 +47,8 @@ export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1, ANSWE
 /** PROTOCOL 2.1; 1 was MOVES. */
 export const HELLO_ONE_THREAD = 2;
 
-export const Role = { CLIENT: 1, WORKER: 2 } as const;
+/** PROTOCOL 2.1, 2.5. */
+export const Role = { CLIENT: 1, WORKER: 2, PULSE: 3 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Sizes of the fixed parts. */

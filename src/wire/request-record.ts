@@ -1,3 +1,4 @@
+import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { isStatusCode, type StatusCode } from "../base/status.js";
 import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
@@ -498,12 +499,9 @@ function copyRecord(writer: BatchWriter, record: HeldRecord): number {
   return start;
 }
 
-/**
- * The bytes of a frame that came in, for one caller to keep. ZeroMQ cuts small frames out of what it read;
- * larger ones have memory of their own already.
- */
+/** The bytes of a frame that came in, for one caller to keep: large ones have memory of their own already. */
 export function ownFrame(frame: Uint8Array): Uint8Array {
-  if (frame.length < at.FRAME_BYTES_MIN) return copyOf(frame);
+  if (frame.length < OWN_FRAME_BYTES_MIN) return copyOf(frame);
   return new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
 }
 

@@ -42,7 +42,9 @@ export function readHello(reader: BatchReader): ReadHello | string {
   const { bytes, view } = reader;
   const start = reader.at;
   const role = bytes[start + at.AT_A];
-  if (role !== Role.CLIENT && role !== Role.WORKER) return `role must be 1 or 2, got ${role}`;
+  if (role !== Role.CLIENT && role !== Role.WORKER && role !== Role.PULSE) {
+    return `role must be 1, 2 or 3, got ${role}`;
+  }
   const version = bytes[start + at.AT_B];
   if (version < VERSION) return `version ${version} is not spoken here; ${VERSION} is`;
   const sessionLow = view.getUint32(start + 8, true);

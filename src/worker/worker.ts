@@ -3,6 +3,7 @@ import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
+import { Pulse } from "../link/pulse.js";
 import { type Greeting, Membership, notTaken } from "../link/membership.js";
 import {
   connectEndpoints,
@@ -38,6 +39,8 @@ import { TaskJob } from "./task-job.js";
 class Broker extends Membership {
   /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
   isDraining = false;
+  /** What answers its heartbeats, where this thread does not do it in time. */
+  pulse: Pulse | undefined;
 }
 
 const URGENT_JOBS_MAX = 4;
@@ -149,7 +152,10 @@ export class Worker {
   /** Leaves at once; what it has goes to other workers. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const broker of this.#brokers) await broker.leave();
+    for (const broker of this.#brokers) {
+      broker.pulse?.close();
+      await broker.leave();
+    }
     for (const job of this.#jobs) job.abort("worker closed");
     this.#closeCodec();
     this.#waiters.notify();
@@ -186,6 +192,7 @@ export class Worker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
       onWelcome: () => {
+        if (broker.link.isOneThread) broker.pulse = new Pulse(options, this.#session);
         // It may have changed since HELLO.
         if (this.#auto !== undefined) this.#tellCredit(broker);
         this.#waiters.notify();
@@ -209,6 +216,8 @@ export class Worker {
 
   #onDown(broker: Broker): void {
     broker.isDraining = false;
+    broker.pulse?.close();
+    broker.pulse = undefined;
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
     // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
     // has not begun is dropped: nobody waits for it here.
@@ -300,8 +309,9 @@ export class Worker {
         ? new Job(link, service, record, nowMs)
         : this.#otherJob(kind, link, service, record, nowMs);
     this.#jobs.add(job);
-    if (this.#runningCount < this.#concurrency) this.#run(job);
-    else this.#waiting.push(job);
+    if (this.#runningCount < this.#concurrency) return this.#run(job);
+    job.keep();
+    this.#waiting.push(job);
   }
 
   #otherJob(

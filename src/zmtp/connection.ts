@@ -2,6 +2,7 @@
 // messages out, PING and PONG. The socket is node:net's: where libzmq would be, two threads and two
 // switches between them stand for every message that comes in or goes out.
 import type { Socket } from "node:net";
+import { outgoing } from "../base/blocks.js";
 import { encodeCommand, encodeMessage, type FrameFault, FrameReader, readPing } from "./frames.js";
 import type { ZmtpVersion } from "./greeting.js";
 import type { Beating, Heartbeat } from "./heartbeat.js";
@@ -22,7 +23,7 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionEvents {
-  /** The first part is good until this returns, see FrameReader. */
+  /** Most parts are good until this returns, see FrameReader. */
   onMessage(parts: Buffer[]): void;
   /** All that was read is handed on. */
   onRead?(): void;
@@ -60,6 +61,8 @@ export class Connection implements Beating {
   #isAsked = false;
   #mustAnswer: boolean;
   #wasBlocked = false;
+  /** Parts that the system had not taken at once. */
+  readonly #unsent: Uint8Array[] = [];
   #end: ConnectionEnd = "closed";
   #isEnded = false;
 
@@ -119,7 +122,10 @@ export class Connection implements Beating {
     return (this.#socket as Handled)._handle?.writeQueueSize ?? this.#socket.writableLength;
   }
 
-  /** Sends a message, whose larger parts are not copied and must not be changed afterwards. */
+  /**
+   * Sends a message. Parts in `outgoing` are given back when that is done; others, unless small, are not
+   * copied and must not be changed afterwards.
+   */
   send(parts: readonly Uint8Array[]): void {
     const socket = this.#socket;
     if (socket.destroyed) return;
@@ -131,7 +137,12 @@ export class Connection implements Beating {
     }
     socket.write(pieces[last], this.#onWritten);
     if (last > 0) socket.uncork();
-    if (socket.writableLength > 0) this.#wasBlocked = true;
+    if (socket.writableLength === 0) {
+      for (const part of parts) outgoing.giveBack(part);
+      return;
+    }
+    this.#wasBlocked = true;
+    this.#unsent.push(...parts);
   }
 
   /** Ends at once. */
@@ -147,6 +158,11 @@ export class Connection implements Beating {
     const timer = setTimeout(() => this.close(), lingerMs);
     this.#socket.once("close", () => clearTimeout(timer));
     this.#socket.end();
+  }
+
+  /** The same, for a reason that is known elsewhere. */
+  endAs(why: ConnectionEnd): void {
+    this.#fail(why);
   }
 
   beat(): void {
@@ -205,6 +221,8 @@ export class Connection implements Beating {
   #onWritten = (error: Error | null | undefined): void => {
     if (!this.#wasBlocked || error || this.#socket.writableLength > 0) return;
     this.#wasBlocked = false;
+    for (const part of this.#unsent) outgoing.giveBack(part);
+    this.#unsent.length = 0;
     this.#events.onDrained?.();
   };
 

@@ -3,6 +3,13 @@
 // but no commands.
 // RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
 
+import {
+  BLOCK_BYTES_MAX,
+  Blocks,
+  FRAME_HEAD_BYTES,
+  outgoing,
+  OWN_FRAME_BYTES_MIN,
+} from "../base/blocks.js";
 import { socketTypes2 } from "./greeting.js";
 
 /** Why bytes are no traffic that can be served. Stable names: counters are keyed by them. */
@@ -10,8 +17,8 @@ export type FrameFault = "frame-malformed" | "message-too-large";
 
 export interface FrameSink {
   /**
-   * The parts of a whole message, behind those of `head`. The first of them may lie where the next read is
-   * written to: it is good until this returns. The others have memory of their own.
+   * The parts of a whole message, behind those of `head`. Those of less than OWN_FRAME_BYTES_MIN are good until
+   * this returns.
    */
   onMessage(parts: Buffer[]): void;
   /** A command's name and what stands behind it. */
@@ -34,10 +41,8 @@ const headerSizeMax = 9;
 const bodySizeFirst = 4096;
 const bodyGrowth = 4;
 
-/** First parts that came in pieces were put together here; used again, since nobody keeps them. */
-const spares: Buffer[] = [];
-const spareSize = 128 * 1024;
-const spareCountMax = 16;
+/** Parts that came in pieces are put together here. */
+const blocks = new Blocks();
 const noBytes = Buffer.alloc(0);
 
 /**
@@ -58,10 +63,10 @@ export class FrameReader {
   #bodySize = 0;
   /** A body that did not come at once; undefined between frames and within a header. */
   #body: Buffer | undefined;
-  /** The memory of the first part, if it is one of the spares. */
-  #spare: Buffer | undefined;
-  /** The message at hand is not whole yet, and its first part lies in what was read. */
-  #isFirstView = false;
+  /** Those that parts of the message at hand lie in. */
+  #blocks: Buffer[] = [];
+  /** Parts of the message at hand lie in what was read. */
+  #hasViews = false;
   readonly #head: readonly Buffer[];
   #parts: Buffer[];
   #messageSize = 0;
@@ -82,14 +87,15 @@ export class FrameReader {
   stop(): void {
     this.#isStopped = true;
     this.#body = undefined;
-    this.#dropSpare();
+    this.#dropBlocks();
     this.#parts = [];
   }
 
   /** Takes what comes next, which may be written over afterwards. After a fault it has stopped. */
   read(chunk: Buffer): FrameFault | undefined {
     const fault = this.#read(chunk);
-    if (this.#isFirstView) this.#keepFirst();
+    // The rest of their message comes with a later read, which would write over them.
+    if (this.#hasViews) this.#keepViews(chunk);
     return fault;
   }
 
@@ -162,17 +168,12 @@ export class FrameReader {
     return this.#messageSize > this.#messageSizeMax ? "message-too-large" : undefined;
   }
 
-  /** Whether the frame at hand is a message's first. */
-  get #isFirst(): boolean {
-    return this.#parts.length === this.#head.length && (this.#flags & flagCommand) === 0;
-  }
-
-  /** A body that came at once: a view where nobody keeps it, else a copy. */
+  /** A body that came at once: a view, but where it is large enough to be kept by others. */
   #view(chunk: Buffer, start: number, end: number): Buffer {
     if (start === end) return noBytes;
-    if ((this.#flags & flagCommand) !== 0) return chunk.subarray(start, end);
-    if (this.#isFirst) {
-      this.#isFirstView = (this.#flags & flagMore) !== 0;
+    const isCommand = (this.#flags & flagCommand) !== 0;
+    if (isCommand || end - start < OWN_FRAME_BYTES_MIN) {
+      if (!isCommand) this.#hasViews = true;
       return chunk.subarray(start, end);
     }
     const body = Buffer.allocUnsafeSlow(end - start);
@@ -197,34 +198,41 @@ export class FrameReader {
    * or twice, and memory is not had for the asking.
    */
   #memoryFor(bodySize: number): Buffer {
-    if (bodySize >= bodySizeFirst && this.#size <= spareSize && this.#isFirst) {
-      this.#spare = spares.pop() ?? Buffer.allocUnsafeSlow(spareSize);
-      return this.#spare.subarray(0, this.#size);
+    if (bodySize >= bodySizeFirst && this.#size < OWN_FRAME_BYTES_MIN) {
+      return this.#block(this.#size).subarray(0, this.#size);
     }
     const room = Math.max(bodySizeFirst, bodyGrowth * bodySize);
     return Buffer.allocUnsafeSlow(Math.min(this.#size, room));
   }
 
-  /** The rest of its message comes with a later read, which would write over it. */
-  #keepFirst(): void {
-    this.#isFirstView = false;
-    const index = this.#head.length;
-    const first = this.#parts[index];
-    if (first === undefined) return;
-    if (first.length < bodySizeFirst || first.length > spareSize) {
-      this.#parts[index] = Buffer.from(first);
-      return;
+  #keepViews(chunk: Buffer): void {
+    this.#hasViews = false;
+    const parts = this.#parts;
+    let size = 0;
+    for (const part of parts) if (part.buffer === chunk.buffer) size += part.length;
+    const isSmall = size < bodySizeFirst || size > BLOCK_BYTES_MAX;
+    const memory = isSmall ? Buffer.allocUnsafeSlow(size) : this.#block(size);
+    let at = 0;
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i];
+      if (part.buffer !== chunk.buffer) continue;
+      part.copy(memory, at);
+      parts[i] = memory.subarray(at, at + part.length);
+      at += part.length;
     }
-    this.#spare = spares.pop() ?? Buffer.allocUnsafeSlow(spareSize);
-    first.copy(this.#spare);
-    this.#parts[index] = this.#spare.subarray(0, first.length);
   }
 
-  /** Nobody looks at the first part any more. */
-  #dropSpare(): void {
-    if (this.#spare === undefined) return;
-    if (spares.length < spareCountMax) spares.push(this.#spare);
-    this.#spare = undefined;
+  #block(size: number): Buffer {
+    const block = blocks.take(size);
+    this.#blocks.push(block);
+    return block;
+  }
+
+  /** Nobody looks at the message any more. */
+  #dropBlocks(): void {
+    if (this.#blocks.length === 0) return;
+    for (const block of this.#blocks) blocks.giveBack(block);
+    this.#blocks = [];
   }
 
   #endFrame(body: Buffer): FrameFault | undefined {
@@ -242,21 +250,62 @@ export class FrameReader {
     const parts = this.#parts;
     this.#parts = [...this.#head];
     this.#messageSize = 0;
-    this.#isFirstView = false;
+    this.#hasViews = false;
     this.#sink.onMessage(parts);
-    this.#dropSpare();
+    this.#dropBlocks();
     return undefined;
   }
 }
 
 /** Bytes of a message up to which it is copied into one piece: a copy costs less than a second piece. */
 const pieceSizeMax = 16_384;
+/** The same of one that stands before those that need none. */
+const copiedSizeMax = 4096;
 
 /**
- * A message as what is to be written, in order: one piece, or where it is large, its large parts as they are
- * between pieces that hold all the rest.
+ * A message as what is to be written, in order. Parts in `outgoing` get their headers where they lie; the rest
+ * is copied into one piece, or where it is large, between its large parts, which are not.
  */
 export function encodeMessage(parts: readonly Uint8Array[]): Uint8Array[] {
+  const isInPlace = outgoing.has(parts[0]) || (parts.length > 1 && outgoing.has(parts[1]));
+  return isInPlace ? encodeInPlace(parts) : encodeCopied(parts);
+}
+
+function encodeInPlace(parts: readonly Uint8Array[]): Uint8Array[] {
+  const pieces: Uint8Array[] = [];
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i];
+    const more = i < parts.length - 1 ? flagMore : 0;
+    if (!outgoing.has(part)) {
+      const isCopied = part.length <= copiedSizeMax;
+      const piece = Buffer.allocUnsafe(FRAME_HEAD_BYTES + (isCopied ? part.length : 0));
+      writeLongHead(piece, 0, more, part.length);
+      pieces.push(piece);
+      if (isCopied) piece.set(part, FRAME_HEAD_BYTES);
+      else pieces.push(part);
+      continue;
+    }
+    const { buffer, byteOffset, length } = part;
+    const start = byteOffset - FRAME_HEAD_BYTES;
+    const last = pieces[pieces.length - 1];
+    const isBehind = last?.buffer === buffer && last.byteOffset + last.length === start;
+    const piece = isBehind
+      ? Buffer.from(buffer, last.byteOffset, last.length + FRAME_HEAD_BYTES + length)
+      : Buffer.from(buffer, start, FRAME_HEAD_BYTES + length);
+    writeLongHead(piece, piece.length - length - FRAME_HEAD_BYTES, more, length);
+    if (isBehind) pieces[pieces.length - 1] = piece;
+    else pieces.push(piece);
+  }
+  return pieces;
+}
+
+function writeLongHead(piece: Buffer, at: number, more: number, size: number): void {
+  piece[at] = more | flagLong;
+  piece.writeUInt32BE(Math.floor(size / 2 ** 32), at + 1);
+  piece.writeUInt32BE(size % 2 ** 32, at + 5);
+}
+
+function encodeCopied(parts: readonly Uint8Array[]): Uint8Array[] {
   let size = 0;
   let copiedSize = 0;
   for (const { length } of parts) {
@@ -273,9 +322,7 @@ export function encodeMessage(parts: readonly Uint8Array[]): Uint8Array[] {
     const part = parts[i];
     const more = i < parts.length - 1 ? flagMore : 0;
     if (part.length > 255) {
-      piece[at] = more | flagLong;
-      piece.writeUInt32BE(Math.floor(part.length / 2 ** 32), at + 1);
-      piece.writeUInt32BE(part.length % 2 ** 32, at + 5);
+      writeLongHead(piece, at, more, part.length);
       at += headerSizeMax;
     } else {
       piece[at] = more;

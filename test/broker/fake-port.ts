@@ -2,13 +2,13 @@
 import type { Access } from "../../build/base/access.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
 import type { Outbox } from "../../build/broker/outbox.js";
-import type { RouterPort } from "../../build/broker/router-port.js";
+import type { Port } from "../../build/broker/port.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import { ServiceRules } from "../../build/core/service-rules.js";
 import { BatchWriter } from "../../build/wire/batch.js";
 import { readMessage, type Shown, writeRecord } from "../wire/support.js";
 
-/** Stands in for a RouterPort whose peers take everything at once. */
+/** Stands in for a port whose peers take everything at once. */
 class FakePort {
   readonly sent: { to: string; message: Uint8Array[] }[] = [];
   /** What its peers may do from now on; everything unless set. */
@@ -25,6 +25,12 @@ class FakePort {
 
   sendOnce(routingId: Buffer, message: Uint8Array[]): void {
     this.sent.push({ to: routingId.toString("latin1"), message });
+  }
+
+  onOneThread(): void {}
+
+  onPulse(): boolean {
+    return false;
   }
 
   drop(outbox: Outbox): void {
@@ -55,8 +61,8 @@ export class Stage {
     for (const side of ["frontend", "backend"] as const) this.exchange.addPort(this.port(side));
   }
 
-  port(side: Side): RouterPort {
-    return this.ports[side] as unknown as RouterPort;
+  port(side: Side): Port {
+    return this.ports[side] as unknown as Port;
   }
 
   /** `frames` come from `peer`; the turn is not ended. */
