@@ -44,8 +44,8 @@ function hello({ role, version = 1, session, concurrency = 0, services = [], isO
     u64(session), u32(concurrency), u16(serviceCount ?? names.length), u16(0), ...names, bytesOf(tail),
   ]);
 }
-const welcome = ({ version, broker, inFlightMax, recordMax, directPort = 0 }) =>
-  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u16(directPort), u16(0), u32(0)]);
+const welcome = ({ version, broker, inFlightMax, recordMax }, reserved = 0n) =>
+  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u64(reserved)]);
 const error = ({ status, record: index, reason }) =>
   record(3, 0, status, 0, [u32(index), u16(bytesOf(reason).length), u16(0), bytesOf(reason)]);
 const credit = ({ credit: value }) => record(4, 0, 0, 0, [u32(value), u32(0)]);
@@ -170,11 +170,10 @@ const records = [
   valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: false }]]),
   valid("HELLO of a worker", "worker -> broker", [
     ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)], isOneThread: false }]]),
-  valid("HELLO of a worker of one thread", "worker -> broker", [
-    ["HELLO", { role: 2, version: 1, session, concurrency: 8, services: ["orders.price"], isOneThread: true }]]),
-  valid("WELCOME elsewhere", "broker -> peer", [["WELCOME", { version: 1, broker: 1n, inFlightMax: 1, recordMax: 1024, directPort: 40961 }]]),
+  valid("HELLO of a client of one thread", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: true }]]),
+  valid("HELLO of a pulse", "worker -> broker", [["HELLO", { role: 3, version: 1, session, concurrency: 0, services: [], isOneThread: false }]]),
   valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [], isOneThread: false }]], false),
-  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216, directPort: 0 }]]),
+  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216 }]]),
   valid("ERROR about a record", "broker -> peer", [["ERROR", { status: 3, record: 2, reason: "kind 99 is not known here" }]]),
   valid("ERROR about the connection", "broker -> peer", [["ERROR", { status: 16, record: 0xffffffff, reason: "" }]]),
   valid("CREDIT", "worker -> broker", [["CREDIT", { credit: 12 }]]),
@@ -321,7 +320,9 @@ const malformed = [
   bad("frames of a reply claimed that are not there, behind a good record", worker, [batch([credit({ credit: 1 }), reply({ ...answer, frameCount: 1, body: [] })])], [err(3, 1)], { malformed: 1, stale: 1 }),
   bad("HELLO too short", stranger, [batch([record(1, 0, 1, 1, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
   bad("HELLO of role 0", stranger, [batch([hello({ role: 0, session })])], [err(3, 0)], { malformed: 1 }),
-  bad("HELLO of role 3", stranger, [batch([hello({ role: 3, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of role 4", stranger, [batch([hello({ role: 4, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of a pulse of nobody", "stranger worker", [batch([hello({ role: 3, session })])], [err(7, 0)], { role: 1 }),
+  bad("HELLO of a pulse at the frontend", stranger, [batch([hello({ role: 3, session })])], [err(7, 0)], { role: 1 }),
   bad("HELLO of version 0", stranger, [batch([hello({ role: 1, version: 0, session })])], [err(3, 0)], { malformed: 1 }),
   bad("HELLO of session 0", stranger, [batch([hello({ role: 1, session: 0n })])], [err(3, 0)], { malformed: 1 }),
   bad("HELLO with fewer services than counted", stranger, [batch([hello({ role: 2, session, concurrency: 1, services: ["a"], serviceCount: 2 })])], [err(3, 0)], { malformed: 1 }),

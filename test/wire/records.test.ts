@@ -39,7 +39,7 @@ const common = {
 const record: fc.Arbitrary<Shown> = fc.oneof(
   fc.record({
     kind: fc.constant("HELLO"),
-    role: fc.constantFrom(1, 2),
+    role: fc.constantFrom(1, 2, 3),
     version: fc.constant(1),
     session,
     concurrency: u32,
@@ -52,7 +52,6 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
     broker: u64,
     inFlightMax: u32,
     recordMax: u32,
-    directPort: fc.nat(65_535),
   }),
   fc.record({ kind: fc.constant("ERROR"), status, record: u32, reason: text }),
   fc.record({ kind: fc.constant("CREDIT"), credit: u32 }),

@@ -63,8 +63,7 @@ static void print_record(const wq_record *r) {
       break;
     case WQ_WELCOME:
       printf(",\"version\":%u,\"broker\":\"%016" PRIx64 "\"", r->version, r->broker);
-      printf(",\"in_flight_max\":%u,\"record_max\":%u,\"direct_port\":%u", r->in_flight_max,
-             r->record_max, r->direct_port);
+      printf(",\"in_flight_max\":%u,\"record_max\":%u", r->in_flight_max, r->record_max);
       break;
     case WQ_ERROR:
       printf(",\"status\":%u,\"record\":%u", r->status, r->record);
