@@ -133,14 +133,14 @@ describe("frames", () => {
     ["a command of no bytes", [4, 0], "frame-malformed"],
     ["a name longer than its command", [4, 2, 5, 65], "frame-malformed"],
     ["a command too long", [6, 0, 0, 0, 0, 0, 0, 32, 1], "frame-malformed"],
-    ["a part too large", [2, 0, 0, 0, 0, 0, 0, 3, 233], "reply-too-large"],
-    ["a part of 2^64 - 1", [2, 255, 255, 255, 255, 255, 255, 255, 255], "reply-too-large"],
+    ["a part too large", [2, 0, 0, 0, 0, 0, 0, 3, 233], "message-too-large"],
+    ["a part of 2^64 - 1", [2, 255, 255, 255, 255, 255, 255, 255, 255], "message-too-large"],
     [
       "parts too large together",
       [3, 0, 0, 0, 0, 0, 0, 3, 231, ...Array(999), 0, 2],
-      "reply-too-large",
+      "message-too-large",
     ],
-    ["parts without end", Array(1025).fill([1, 0]).flat(), "reply-too-large"],
+    ["parts without end", Array(1025).fill([1, 0]).flat(), "message-too-large"],
   ])("with %s are a fault", (_, frames, fault) => {
     const chunk = Buffer.from([...frames].map((byte) => byte ?? 0));
     expect(readAll([chunk], 1000)).toEqual({ items: [], fault });
