@@ -29,7 +29,7 @@ const flagMore = 0x01;
 const flagLong = 0x02;
 const flagCommand = 0x04;
 
-/** Parts of one message: a batch is closed long before (wire/batch.ts). */
+/** Parts of one message (PROTOCOL 1): a batch is closed long before (wire/batch.ts). */
 const partsMax = 1024;
 /** READY is the largest command, and is refused above this size by the handshake. */
 const commandSizeMax = 8192;
@@ -163,7 +163,7 @@ export class FrameReader {
       const isMalformed = (flags & flagMore) !== 0 || this.#size > commandSizeMax;
       return isMalformed ? "frame-malformed" : undefined;
     }
-    if (this.#parts.length === partsMax) return "message-too-large";
+    if (this.#parts.length - this.#head.length === partsMax) return "message-too-large";
     this.#messageSize += this.#size;
     return this.#messageSize > this.#messageSizeMax ? "message-too-large" : undefined;
   }
