@@ -125,6 +125,9 @@ export class NetPort extends Port {
     const pulse = this.#lines.get(pulseId.readUInt32LE());
     const worker = this.#lines.get(workerId.readUInt32LE());
     if (pulse === undefined || worker === undefined || pulse === worker) return false;
+    if (worker.pulse === pulse) return true;
+    // Of one that stood for another too, nobody would know when to ask that one again.
+    if (pulse.pulseOf !== undefined) return false;
     // One that libzmq makes anew finds the old one not ended yet.
     worker.pulse?.connection.close();
     pulse.pulseOf = worker;
