@@ -1,9 +1,4 @@
-import {
-  BLOCK_BYTES_MAX,
-  BLOCK_BYTES_MIN,
-  Blocks,
-  OWN_FRAME_BYTES_MIN,
-} from "../base/blocks.js";
+import { BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, Blocks, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { NO_BYTES, NO_VIEW } from "../wire/batch.js";
 import { copyRange, type HeldRecord } from "../wire/request-record.js";
 import { type Cell, Cells } from "./cells.js";

@@ -18,9 +18,9 @@ import {
 } from "./curve-gate.js";
 import { Exchange, type FaultCounts, type Side } from "./exchange.js";
 import { majordomoTimes } from "./majordomo.js";
+import { NetPort, type NetPortOptions } from "./net-port.js";
 import { openEndpoint } from "./open-endpoint.js";
 import { PlainSockets } from "./plain-topics.js";
-import { NetPort, type NetPortOptions } from "./net-port.js";
 import type { TopicStats } from "./pubsub.js";
 import { SurveyPattern } from "./survey-pattern.js";
 import { TaskPattern } from "./task-pattern.js";

@@ -6,8 +6,8 @@ import { Status } from "../base/status.js";
 import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
 import { CurvePort } from "./curve-port.js";
 import type { Exchange, Side } from "./exchange.js";
-import type { PortOptions } from "./zmq-port.js";
 import { Zap } from "./zap.js";
+import type { PortOptions } from "./zmq-port.js";
 
 /** The broker's key pair, in Z85, and who may come in. */
 export interface BrokerCurve {

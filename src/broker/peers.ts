@@ -1,7 +1,7 @@
 import type { Access } from "../base/access.js";
 import type { StatusCode } from "../base/status.js";
-import type { PlainWorker } from "./plain-worker.js";
 import { Outbox } from "./outbox.js";
+import type { PlainWorker } from "./plain-worker.js";
 import type { Port } from "./port.js";
 
 export type PeerRole =

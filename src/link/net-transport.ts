@@ -107,7 +107,9 @@ export class NetTransport implements Transport {
   };
 
   #onClose = (): void => {
-    this.#lost(this.#error === "" ? "the broker closed the connection in the handshake" : this.#error);
+    this.#lost(
+      this.#error === "" ? "the broker closed the connection in the handshake" : this.#error,
+    );
   };
 
   #lost(reason: string): void {

@@ -2,8 +2,8 @@ import {
   BLOCK_BYTES_MAX,
   BLOCK_BYTES_MIN,
   FRAME_HEAD_BYTES,
-  outgoing,
   OWN_FRAME_BYTES_MIN,
+  outgoing,
 } from "../base/blocks.js";
 import {
   AT_KIND,

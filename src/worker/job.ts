@@ -1,5 +1,5 @@
-import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag } from "../wire/layout.js";

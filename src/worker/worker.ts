@@ -3,8 +3,8 @@ import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
-import { Pulse } from "../link/pulse.js";
 import { type Greeting, Membership, notTaken } from "../link/membership.js";
+import { Pulse } from "../link/pulse.js";
 import {
   connectEndpoints,
   connectionDefaults,

@@ -7,8 +7,8 @@ import {
   BLOCK_BYTES_MAX,
   Blocks,
   FRAME_HEAD_BYTES,
-  outgoing,
   OWN_FRAME_BYTES_MIN,
+  outgoing,
 } from "../base/blocks.js";
 import { socketTypes2 } from "./greeting.js";
 
