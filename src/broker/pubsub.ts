@@ -89,6 +89,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   readonly #event = { topic: "", bytes: 0, holds: 0, record: this.#record.held };
   /** Bytes published by each peer that it has not been told of, by index. */
   readonly #untold: number[] = [];
+  #turn: NodeJS.Immediate | undefined;
 
   constructor(host: Host) {
     this.#host = host;
@@ -163,7 +164,20 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   onTick(): void {}
 
   close(): void {
+    clearImmediate(this.#turn);
     this.plain?.close();
+  }
+
+  /** Goes on with last values in the next turn of the event loop, if there are more than one turn looks for. */
+  #goOnSoon(): void {
+    if (!this.topics.needsTurn) return;
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#host.begin();
+      this.topics.turn();
+      this.#host.onTurn();
+      this.#goOnSoon();
+    });
   }
 
   // --- in ---
@@ -230,6 +244,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     this.#answer(peer, Kind.SUBSCRIBE, subscription, status, reason);
     // Behind the answer.
     if (wantsRetained) this.topics.pump(peer.index);
+    this.#goOnSoon();
   }
 
   #onUnsubscribe(peer: Peer, reader: BatchReader): void {
@@ -243,6 +258,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     if (typeof bytes === "string") return this.#host.malformed(bytes);
     this.topics.taken(peer.index, bytes);
     peer.outbox.eventBytes = this.topics.outstanding(peer.index);
+    this.#goOnSoon();
   }
 
   // --- what a plain publisher brings ---

@@ -8,6 +8,7 @@ import {
   type Topics,
   UNTOLD_BYTES_MAX,
 } from "../../build/core/topics/topics.js";
+import type { WalkPaceMax } from "../../build/core/topics/walk-pace.js";
 import { Random } from "../random.mjs";
 import { Log, must } from "./log.ts";
 
@@ -80,8 +81,9 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     TopicsUnderTest: TopicsClass,
     readonly limits: Limits,
     readonly log: Log,
+    pace: WalkPaceMax,
   ) {
-    this.topics = new TopicsUnderTest<SimEvent>(this, limits);
+    this.topics = new TopicsUnderTest<SimEvent>(this, limits, pace);
   }
 
   on(peer: number, message: Upward): void {
@@ -115,6 +117,12 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     this.owed.delete(peer);
     this.outstanding.delete(peer);
     this.topics.leave(peer);
+    this.check();
+  }
+
+  turn(): void {
+    this.log.meet("turn");
+    this.topics.turn();
     this.check();
   }
 
@@ -299,6 +307,8 @@ class TopicsWorld {
   readonly log = new Log();
   readonly #random: Random;
   readonly #limits: Limits;
+  /** So little that last values come over many turns. */
+  readonly #pace: WalkPaceMax;
   readonly #TopicsUnderTest: TopicsClass;
   readonly #brokers: ModelledTopics[] = [];
   readonly #clients: SimClient[] = [];
@@ -319,6 +329,7 @@ class TopicsWorld {
       retainedCountMax: 2 + random.below(5),
       retainedBytesMax: (50 + random.below(100)) * KIB,
     });
+    this.#pace = { turnMax: 1 + random.below(30), subscriberMax: 1 + random.below(10) };
     for (let i = random.pick([1, 1, 2]); i > 0; i--) this.#brokers.push(this.#newBroker());
     for (let i = 0; i < CLIENTS; i++) this.#clients.push(new SimClient(++this.#clientCount));
   }
@@ -330,7 +341,7 @@ class TopicsWorld {
   }
 
   #newBroker(): ModelledTopics {
-    const made = new ModelledTopics(this.#TopicsUnderTest, this.#limits, this.log);
+    const made = new ModelledTopics(this.#TopicsUnderTest, this.#limits, this.log, this.#pace);
     made.send = (peer, message) => {
       for (const { links } of this.#clients) {
         for (const link of links) if (link?.peer === peer) link.down.push(message);
@@ -423,6 +434,9 @@ class TopicsWorld {
   /** The next message of one pipe; false when there is none. */
   #deliver(): boolean {
     const ready: (() => void)[] = [];
+    for (const broker of this.#brokers) {
+      if (broker.topics.needsTurn) ready.push(() => broker.turn());
+    }
     for (const client of this.#clients) {
       for (const link of client.links) {
         if (link === undefined) continue;

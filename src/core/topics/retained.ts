@@ -1,4 +1,4 @@
-import { ANY_REST, ANY_TOKEN } from "../../base/topic.js";
+import { RetainedWalk } from "./retained-walk.js";
 
 /** What the store needs to know of an event. */
 export interface Retainable {
@@ -14,9 +14,13 @@ export interface Retained<E> {
   version: number;
 }
 
-interface Node<E> {
-  children: Map<string, Node<E>> | undefined;
+/** One token of one or more topics that have a last value. */
+export interface RetainedNode<E> {
+  /** By the next token, in the order in which they came. */
+  children: Map<string, RetainedNode<E>> | undefined;
   value: Retained<E> | undefined;
+  /** The version of the value that it was made for: those below are no older. */
+  readonly sinceVersion: number;
 }
 
 /** The last value of each topic that has one, bounded in count and bytes. */
@@ -25,7 +29,7 @@ export class RetainedStore<E extends Retainable> {
   bytes = 0;
   /** Of the value that was taken last. */
   version = 0;
-  readonly #root: Node<E> = { children: undefined, value: undefined };
+  readonly #root: RetainedNode<E> = makeNode(0);
 
   constructor(
     readonly countMax: number,
@@ -50,7 +54,7 @@ export class RetainedStore<E extends Retainable> {
       node.children ??= new Map();
       let child = node.children.get(token);
       if (child === undefined) {
-        child = { children: undefined, value: undefined };
+        child = makeNode(this.version + 1);
         node.children.set(token, child);
       }
       node = child;
@@ -65,7 +69,7 @@ export class RetainedStore<E extends Retainable> {
 
   delete(topic: string): void {
     const tokens = topic.split(".");
-    const path: Node<E>[] = [this.#root];
+    const path: RetainedNode<E>[] = [this.#root];
     for (const token of tokens) {
       const next = path[path.length - 1].children?.get(token);
       if (next === undefined) return;
@@ -87,39 +91,18 @@ export class RetainedStore<E extends Retainable> {
     }
   }
 
-  /** The values of all topics that `pattern` matches. Walks only where some may be. */
-  matching(pattern: string): Retained<E>[] {
-    const found: Retained<E>[] = [];
-    walk(this.#root, pattern.split("."), 0, found);
-    return found;
+  /** Finds the values of all topics that `pattern` matches, a few at a time; none newer than `sinceVersion`. */
+  walk(pattern: string, sinceVersion = this.version): RetainedWalk<E> {
+    return new RetainedWalk(this.#root, pattern, sinceVersion);
   }
 
-  #find(topic: string): Node<E> | undefined {
-    let node: Node<E> | undefined = this.#root;
+  #find(topic: string): RetainedNode<E> | undefined {
+    let node: RetainedNode<E> | undefined = this.#root;
     for (const token of topic.split(".")) node = node?.children?.get(token);
     return node;
   }
 }
 
-function walk<E>(node: Node<E>, tokens: readonly string[], at: number, found: Retained<E>[]): void {
-  if (at === tokens.length) {
-    if (node.value !== undefined) found.push(node.value);
-    return;
-  }
-  const { children } = node;
-  if (children === undefined) return;
-  const token = tokens[at];
-  if (token === ANY_REST) {
-    for (const child of children.values()) gather(child, found);
-  } else if (token === ANY_TOKEN) {
-    for (const child of children.values()) walk(child, tokens, at + 1, found);
-  } else {
-    const child = children.get(token);
-    if (child !== undefined) walk(child, tokens, at + 1, found);
-  }
-}
-
-function gather<E>({ value, children }: Node<E>, found: Retained<E>[]): void {
-  if (value !== undefined) found.push(value);
-  if (children !== undefined) for (const child of children.values()) gather(child, found);
+function makeNode<E>(sinceVersion: number): RetainedNode<E> {
+  return { children: undefined, value: undefined, sinceVersion };
 }

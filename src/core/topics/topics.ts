@@ -1,11 +1,11 @@
 import { assert } from "../../base/assert.js";
-import { Fifo } from "../../base/fifo.js";
 import type { StatusCode } from "../../base/status.js";
 import { Status } from "../../base/status.js";
 import { isPattern, isTopic } from "../../base/topic.js";
 import { PatternTrie } from "./pattern-trie.js";
-import { RetainedStore } from "./retained.js";
+import { type Retained, RetainedStore } from "./retained.js";
 import { Subscriber, Subscription, type TopicEvent, type WhenFull } from "./subscriptions.js";
+import { SEND_COST, WalkPace, walkPaceMax } from "./walk-pace.js";
 
 /** What bounds publish and subscribe; see Limits, of which it is a part. Bytes and counts. */
 export interface TopicLimits {
@@ -86,6 +86,7 @@ export class Topics<E extends TopicEvent> {
   };
   readonly trie = new PatternTrie<Subscription<E>>();
   readonly retained: RetainedStore<E>;
+  readonly pace: WalkPace<Subscriber<E>>;
   subscriptionCount = 0;
   /** Events in queues, each as often as it waits, and the bytes of these, each once. */
   queuedCount = 0;
@@ -101,7 +102,8 @@ export class Topics<E extends TopicEvent> {
   /** Grows with each subscription that comes or goes. */
   #epoch = 0;
 
-  constructor(effects: TopicEffects<E>, limits: TopicLimits) {
+  constructor(effects: TopicEffects<E>, limits: TopicLimits, pace = walkPaceMax) {
+    this.pace = new WalkPace(pace);
     this.#effects = effects;
     this.#limits = limits;
     this.retained = new RetainedStore<E>(limits.retainedCountMax, limits.retainedBytesMax);
@@ -145,7 +147,7 @@ export class Topics<E extends TopicEvent> {
 
   /**
    * `peer` listens to `pattern` from now on, under a number of its own that it does not use yet. It has
-   * last values to come: `pump` sends them.
+   * last values to come: `pump` sends them, and `turn` those that are too many for this one.
    */
   subscribe(
     peer: number,
@@ -193,7 +195,17 @@ export class Topics<E extends TopicEvent> {
     this.#pump(subscriber);
   }
 
-  /** Sends what waits for `peer`, as far as it has room. */
+  /** Whether `turn` is to be called in the next turn of the event loop. */
+  get needsTurn(): boolean {
+    return this.pace.needsTurn;
+  }
+
+  /** A new turn of the event loop: goes on with the last values of those for whom the one before was too short. */
+  turn(): void {
+    this.pace.begin((subscriber) => this.#pump(subscriber));
+  }
+
+  /** Sends what waits for `peer`, as far as it has room, and last values as far as this turn reaches. */
   pump(peer: number): void {
     const subscriber = this.#subscribers.get(peer);
     if (subscriber !== undefined) this.#pump(subscriber);
@@ -204,6 +216,7 @@ export class Topics<E extends TopicEvent> {
     const subscriber = this.#subscribers.get(peer);
     if (subscriber === undefined) return;
     for (const subscription of subscriber.subscriptions.values()) this.#remove(subscription);
+    this.pace.forget(subscriber);
     this.#subscribers.delete(peer);
   }
 
@@ -270,7 +283,8 @@ export class Topics<E extends TopicEvent> {
     const { subscriber, id, pattern, queue } = subscription;
     assert(!subscription.isOver, "a subscription ends once");
     subscription.isOver = true;
-    subscription.retained = undefined;
+    subscription.walk = undefined;
+    subscription.found = undefined;
     subscriber.subscriptions.delete(id);
     subscriber.catchingUp.delete(subscription);
     subscriber.waiting.delete(subscription);
@@ -371,25 +385,44 @@ export class Topics<E extends TopicEvent> {
     }
   }
 
-  /** Sends the next of the last values; false when there is no room for it. */
+  /** Sends the next of the last values; false when there is no room for it, or this turn has done its share. */
   #catchUp(subscription: Subscription<E>): boolean {
-    const { subscriber, pattern, sinceVersion } = subscription;
-    if (subscription.retained === undefined) {
-      subscription.retained = new Fifo();
-      for (const value of this.retained.matching(pattern)) subscription.retained.push(value);
+    const { subscriber, sinceVersion } = subscription;
+    const left = this.pace.left(subscriber);
+    if (left <= 0) {
+      this.pace.wait(subscriber);
+      return false;
     }
-    const next = subscription.retained.peek();
+    const next = subscription.found ?? this.#nextRetained(subscription, left);
     if (next === undefined) {
-      subscription.retained = undefined;
-      subscriber.catchingUp.delete(subscription);
+      if (subscription.walk?.isDone) {
+        subscription.walk = undefined;
+        subscriber.catchingUp.delete(subscription);
+      }
       return true;
     }
-    // A newer one stands in the queue as an event, or is counted as dropped.
-    const isWanted = next.event !== undefined && next.version <= sinceVersion;
-    if (isWanted && !this.#hasRoom(subscriber, (next.event as E).bytes)) return false;
-    subscription.retained.shift();
-    if (isWanted) this.#deliver(subscription, next.event as E, true);
+    const { event, version } = next;
+    // It may have been deleted since; a newer one stands in the queue as an event, or is counted as dropped.
+    const isWanted = event !== undefined && version <= sinceVersion;
+    if (isWanted && !this.#hasRoom(subscriber, event.bytes)) {
+      subscription.found = next;
+      return false;
+    }
+    subscription.found = undefined;
+    if (isWanted) {
+      this.pace.spend(subscriber, SEND_COST);
+      this.#deliver(subscription, event, true);
+    }
     return true;
+  }
+
+  #nextRetained(subscription: Subscription<E>, visitsMax: number): Retained<E> | undefined {
+    const { subscriber, pattern, sinceVersion } = subscription;
+    const before = subscription.walk?.visitedCount ?? 0;
+    subscription.walk ??= this.retained.walk(pattern, sinceVersion);
+    const found = subscription.walk.next(visitsMax);
+    this.pace.spend(subscriber, subscription.walk.visitedCount - before);
+    return found;
   }
 }
 
