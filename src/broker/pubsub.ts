@@ -47,12 +47,14 @@ export interface PlainTopics {
 /** What a broker holds of publish and subscribe now, and has counted. */
 export interface TopicStats extends TopicCounts {
   subscriptions: number;
+  /** What these take in memory, as the limits on them count it. */
+  subscriptionBytes: number;
   /** Clients with subscriptions. */
   subscribers: number;
   /** Events that wait for subscribers, each as often as it does, and their bytes, each once. */
   queued: number;
   queuedBytes: number;
-  /** Topics whose last value is kept, and the bytes of these. */
+  /** Topics whose last value is kept, and the bytes of these, their topics included. */
   retained: number;
   retainedBytes: number;
   /** Of plain PUB and SUB sockets; undefined where the broker has none. */
@@ -97,11 +99,11 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   }
 
   get stats(): TopicStats {
-    const { counts, subscriptionCount, subscriberCount, queuedCount, queuedBytes, retained } =
-      this.topics;
+    const { counts, room, subscriberCount, queuedCount, queuedBytes, retained } = this.topics;
     return {
       ...counts,
-      subscriptions: subscriptionCount,
+      subscriptions: room.count,
+      subscriptionBytes: room.bytes,
       subscribers: subscriberCount,
       queued: queuedCount,
       queuedBytes,
@@ -116,6 +118,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     const {
       plain,
       subscriptions,
+      subscriptionBytes,
       subscribers,
       queued,
       queuedBytes,
@@ -128,8 +131,9 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     for (const [name, count] of Object.entries(plainCounts)) {
       topicCounts[`plain${name[0].toUpperCase()}${name.slice(1)}`] = count;
     }
-    const now = { subscriptions, subscribers, queued, queuedBytes, retained, retainedBytes };
-    return { topics: { ...now, plainPrefixes }, topicCounts };
+    const waiting = { subscribers, queued, queuedBytes, retained, retainedBytes };
+    const now = { subscriptions, subscriptionBytes, ...waiting, plainPrefixes };
+    return { topics: now, topicCounts };
   }
 
   onRecord(peer: Peer, reader: BatchReader): void {

@@ -58,6 +58,8 @@ export const topicsMutants: readonly Mutant[] = [
     "            node = undefined;",
   ),
   mutant("kept-bytes-add-up", "retained.js", " - (value.event?.bytes ?? 0);", ";"),
+  mutant("kept-nodes-add-up", "retained.js", "            this.nodeCount--;\n", ""),
+  mutant("patterns-add-up", "subscription-room.js", "holder.subscriptionBytes += bytes", "holder"),
 ];
 
 export async function loadTopicsMutant(one: Mutant): Promise<TopicsClass> {

@@ -66,6 +66,22 @@ function matches(pattern: string, topic: string): boolean {
   return wanted.length === tokens.length;
 }
 
+/** As the page has it (docs/pubsub.md). */
+function subscriptionBytes(pattern: string): number {
+  return 512 + 320 * pattern.split(".").length + 4 * pattern.length;
+}
+
+/** Of last values, and of the nodes of their topics. */
+function retainedBytes(events: readonly SimEvent[]): number {
+  const nodes = new Set<string>();
+  for (const { topic } of events) {
+    const tokens = topic.split(".");
+    for (let count = 1; count <= tokens.length; count++)
+      nodes.add(tokens.slice(0, count).join("."));
+  }
+  return events.reduce((sum, { bytes }) => sum + bytes, 256 * nodes.size);
+}
+
 const nameOf = ({ topic, publisher, sequence }: SimEvent) => `${topic} ${publisher}#${sequence}`;
 
 /** A broker's core of topics, and what it should do. */
@@ -129,9 +145,8 @@ class ModelledTopics implements TopicEffects<SimEvent> {
   #publish(event: SimEvent, isKept: boolean): void {
     const { retainedCountMax, retainedBytesMax } = this.limits;
     const others = [...this.kept.values()].filter(({ topic }) => topic !== event.topic);
-    const bytes = others.reduce((sum, other) => sum + other.bytes, 0);
-    const isTooMuch =
-      isKept && (others.length >= retainedCountMax || bytes + event.bytes > retainedBytesMax);
+    const bytes = retainedBytes([...others, event]);
+    const isTooMuch = isKept && (others.length >= retainedCountMax || bytes > retainedBytesMax);
     if (!isTooMuch) {
       if (isKept) this.kept.set(event.topic, event);
       for (const subscriptions of this.owed.values()) {
@@ -169,7 +184,12 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     const mine = this.owed.get(peer) ?? new Map<number, Owed>();
     const { clientSubscriptionsMax, subscriptionsMax } = this.limits;
     const count = [...this.owed.values()].reduce((sum, { size }) => sum + size, 0);
-    const isTooMuch = mine.size >= clientSubscriptionsMax || count >= subscriptionsMax;
+    const bytes = subscriptionBytes(pattern);
+    const isTooMuch =
+      mine.size >= clientSubscriptionsMax ||
+      count >= subscriptionsMax ||
+      this.#bytesOf([mine]) + bytes > this.limits.clientSubscriptionBytesMax ||
+      this.#bytesOf([...this.owed.values()]) + bytes > this.limits.subscriptionBytesMax;
     const refusal = this.topics.subscribe(peer, id, pattern, options);
     must((refusal !== undefined) === isTooMuch, `subscribe ${pattern}: ${refusal?.reason}`);
     if (refusal !== undefined) {
@@ -183,6 +203,11 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     mine.set(id, { options, pattern, events: [], next: 0, delivered: 0, dropped: 0, kept });
     this.owed.set(peer, mine);
     this.topics.pump(peer);
+  }
+
+  #bytesOf(held: readonly Map<number, Owed>[]): number {
+    const patterns = held.flatMap((each) => [...each.values()].map(({ pattern }) => pattern));
+    return patterns.reduce((sum, pattern) => sum + subscriptionBytes(pattern), 0);
   }
 
   // --- effects ---
@@ -243,7 +268,11 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     must(topics.queuedBytes <= limits.eventBytesMax, `${topics.queuedBytes} bytes wait`);
     must(topics.queuedCount >= 0 && topics.queuedBytes >= 0, "less than nothing waits");
     must((topics.queuedCount === 0) === (topics.queuedBytes === 0), "bytes of no events wait");
-    const bytes = [...this.kept.values()].reduce((sum, event) => sum + event.bytes, 0);
+    must(
+      topics.room.bytes === this.#bytesOf([...this.owed.values()]),
+      `${topics.room.bytes} taken`,
+    );
+    const bytes = retainedBytes([...this.kept.values()]);
     const { retained } = topics;
     must(retained.count === this.kept.size, `${retained.count} values kept`);
     must(retained.bytes === bytes, `${retained.bytes}, not ${bytes}, bytes kept`);
@@ -322,6 +351,8 @@ class TopicsWorld {
     this.#limits = resolveLimits({
       subscriptionsMax: 8 + random.below(8),
       clientSubscriptionsMax: 2 + random.below(5),
+      subscriptionBytesMax: 9000 + random.below(12_000),
+      clientSubscriptionBytesMax: 3000 + random.below(6000),
       eventQueueCountMax: 8,
       clientEventBytesMax: (20 + random.below(200)) * KIB,
       eventBytesMax: (220 + random.below(200)) * KIB,
@@ -489,6 +520,7 @@ class TopicsWorld {
     for (const client of this.#clients) this.#cut(client);
     for (const { topics } of this.#brokers) {
       must(topics.subscriptionCount === 0 && topics.subscriberCount === 0, "somebody is left");
+      must(topics.room.bytes === 0, `${topics.room.bytes} bytes of subscriptions are left`);
       must(topics.trie.nodeCount === 1, `${topics.trie.nodeCount} nodes are left`);
       must(topics.queuedBytes === 0 && topics.queuedCount === 0, "events are left");
     }

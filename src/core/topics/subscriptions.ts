@@ -1,6 +1,7 @@
 import { Fifo } from "../../base/fifo.js";
 import type { Retained } from "./retained.js";
 import type { RetainedWalk } from "./retained-walk.js";
+import type { Holder } from "./subscription-room.js";
 import type { Walker } from "./walk-pace.js";
 
 /** What becomes of an event that finds the queue of its subscription full. */
@@ -40,8 +41,9 @@ export class Subscription<E extends TopicEvent> {
 }
 
 /** A peer that listens: its subscriptions, and how much of theirs is on its way to it. */
-export class Subscriber<E extends TopicEvent> implements Walker {
+export class Subscriber<E extends TopicEvent> implements Walker, Holder {
   readonly subscriptions = new Map<number, Subscription<E>>();
+  subscriptionBytes = 0;
   /** Those that still want last values, in the order they came: one at a time looks for them. */
   readonly catchingUp = new Set<Subscription<E>>();
   /** Those in whose queues something waits, whose turn is next first. */

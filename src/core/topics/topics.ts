@@ -4,15 +4,12 @@ import { Status } from "../../base/status.js";
 import { isPattern, isTopic } from "../../base/topic.js";
 import { PatternTrie } from "./pattern-trie.js";
 import { type Retained, RetainedStore } from "./retained.js";
+import { type SubscriptionLimits, SubscriptionRoom } from "./subscription-room.js";
 import { Subscriber, Subscription, type TopicEvent, type WhenFull } from "./subscriptions.js";
 import { SEND_COST, WalkPace, walkPaceMax } from "./walk-pace.js";
 
 /** What bounds publish and subscribe; see Limits, of which it is a part. Bytes and counts. */
-export interface TopicLimits {
-  /** Subscriptions of all peers. */
-  readonly subscriptionsMax: number;
-  /** Subscriptions of one peer. */
-  readonly clientSubscriptionsMax: number;
+export interface TopicLimits extends SubscriptionLimits {
   /** The longest queue that a subscription may ask for, in events. */
   readonly eventQueueCountMax: number;
   /** Bytes of events that may wait for one peer. */
@@ -21,7 +18,7 @@ export interface TopicLimits {
   readonly eventBytesMax: number;
   /** Bytes of events that may be on their way to a peer. */
   readonly eventWindowBytes: number;
-  /** Topics whose last value is kept, and the bytes of these. */
+  /** Topics whose last value is kept, and the bytes of these, the nodes of their topics included. */
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
 }
@@ -87,7 +84,7 @@ export class Topics<E extends TopicEvent> {
   readonly trie = new PatternTrie<Subscription<E>>();
   readonly retained: RetainedStore<E>;
   readonly pace: WalkPace<Subscriber<E>>;
-  subscriptionCount = 0;
+  readonly room: SubscriptionRoom;
   /** Events in queues, each as often as it waits, and the bytes of these, each once. */
   queuedCount = 0;
   queuedBytes = 0;
@@ -104,6 +101,7 @@ export class Topics<E extends TopicEvent> {
 
   constructor(effects: TopicEffects<E>, limits: TopicLimits, pace = walkPaceMax) {
     this.pace = new WalkPace(pace);
+    this.room = new SubscriptionRoom(limits);
     this.#effects = effects;
     this.#limits = limits;
     this.retained = new RetainedStore<E>(limits.retainedCountMax, limits.retainedBytesMax);
@@ -174,8 +172,8 @@ export class Topics<E extends TopicEvent> {
       version,
     );
     subscriber.subscriptions.set(id, subscription);
+    this.room.add(subscriber, pattern);
     this.trie.add(pattern, subscription);
-    this.subscriptionCount++;
     this.#epoch++;
     if (options.wantsRetained && this.retained.count > 0) subscriber.catchingUp.add(subscription);
     this.#effects.listen(pattern, true);
@@ -232,6 +230,10 @@ export class Topics<E extends TopicEvent> {
     yield* this.#subscribers.get(peer)?.subscriptions.values() ?? [];
   }
 
+  get subscriptionCount(): number {
+    return this.room.count;
+  }
+
   get subscriberCount(): number {
     return this.#subscribers.size;
   }
@@ -259,19 +261,11 @@ export class Topics<E extends TopicEvent> {
     id: number,
     pattern: string,
   ): Refusal | undefined {
-    const { subscriptionsMax, clientSubscriptionsMax } = this.#limits;
     if (!isPattern(pattern)) return { status: Status.INVALID_ARGUMENT, reason: "pattern is none" };
     if (known?.subscriptions.has(id)) {
       return { status: Status.INVALID_ARGUMENT, reason: `subscription ${id} is there already` };
     }
-    const status = Status.RESOURCE_EXHAUSTED;
-    if ((known?.subscriptions.size ?? 0) >= clientSubscriptionsMax) {
-      return { status, reason: `${clientSubscriptionsMax} subscriptions of one client at most` };
-    }
-    if (this.subscriptionCount >= subscriptionsMax) {
-      return { status, reason: `the broker has ${subscriptionsMax} subscriptions, its most` };
-    }
-    return undefined;
+    return this.room.refusal(known, pattern);
   }
 
   #refusePublish(status: StatusCode, reason: string): Refusal {
@@ -290,7 +284,7 @@ export class Topics<E extends TopicEvent> {
     subscriber.waiting.delete(subscription);
     while (queue.count > 0) this.#release(subscriber, queue.shift() as E);
     this.trie.delete(pattern, subscription);
-    this.subscriptionCount--;
+    this.room.delete(subscriber, pattern);
     this.#epoch++;
     this.#effects.listen(pattern, false);
     // Lists of who listens must not keep those alive who do no more.

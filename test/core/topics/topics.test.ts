@@ -238,7 +238,7 @@ describe("kept values", () => {
   });
 
   it("are refused beyond their bounds, and the event with them", () => {
-    make({ retainedCountMax: 1, retainedBytesMax: 1000 });
+    make({ retainedCountMax: 1, retainedBytesMax: 1256 });
     subscribe(1, 1, ">");
     expect(publish("a", "1", { isKept: true })).toBeUndefined();
     expect(publish("b", "2", { isKept: true })?.status).toBe(8);
@@ -343,6 +343,31 @@ describe("subscriptions", () => {
     topics.leave(1);
     expect(subscribe(2, 2, "d")).toBeUndefined();
     expect(topics.counts.subscribeRefused).toBe(4);
+  });
+
+  it("are refused beyond the bytes that they may take, of one client and of all", () => {
+    const long = (i: number) => `${"*.".repeat(31)}t${i}`;
+    const each = 512 + 32 * 320 + 4 * long(0).length;
+    make({ clientSubscriptionBytesMax: 2 * each + 1, subscriptionBytesMax: 4 * each });
+    for (let id = 0; id < 2; id++) expect(subscribe(1, id + 1, long(id))).toBeUndefined();
+    const held = 2 * each;
+    const mine = subscribe(1, 3, long(3));
+    expect(mine).toMatchObject({
+      status: 8,
+      reason: `${held + 1} bytes of subscriptions of one client at most: it has ${held}, and this one takes ${each}`,
+    });
+    for (let id = 0; id < 2; id++) expect(subscribe(2, id + 1, long(id))).toBeUndefined();
+    expect(subscribe(3, 1, "a")).toMatchObject({
+      status: 8,
+      reason: `the broker keeps ${4 * each} bytes of subscriptions at most: it has ${4 * each}, and this one takes 836`,
+    });
+    topics.unsubscribe(1, 1);
+    topics.leave(2);
+    expect(topics.room.bytes).toBe(each);
+    expect(subscribe(3, 1, "a")).toBeUndefined();
+    topics.leave(1);
+    topics.leave(3);
+    expect(topics.room).toMatchObject({ count: 0, bytes: 0 });
   });
 
   it("of 10,000, each of its own topic, cost one event the same", () => {

@@ -137,9 +137,9 @@ describe("kept values", () => {
         const left = new Set(kept.filter((topic) => !gone.includes(topic)));
         const { found } = find(store, pattern);
         expect(found).toEqual([...left].filter((topic) => matches(pattern, topic)).sort());
-        expect(store).toMatchObject({ count: left.size, bytes: left.size * 10 });
+        expect(store).toMatchObject({ count: left.size, valueBytes: left.size * 10 });
         for (const topic of left) store.delete(topic);
-        expect(store).toMatchObject({ count: 0, bytes: 0 });
+        expect(store).toMatchObject({ count: 0, bytes: 0, nodeCount: 0 });
         expect(find(store, ">").found).toEqual([]);
       }),
     );
@@ -202,13 +202,27 @@ describe("kept values", () => {
   });
 
   it("are bounded in count and bytes; one in place of another counts for the difference", () => {
-    const store = new RetainedStore<Event>(2, 100);
+    const store = new RetainedStore<Event>(2, 612);
     store.set(event("a", 60));
-    expect(store.refusal("b", 41)).toMatch(/100 bytes/);
-    expect(store.refusal("a", 100)).toBeUndefined();
+    expect(store.refusal("b", 41)).toMatch(/612 bytes/);
+    expect(store.refusal("a", 356)).toBeUndefined();
     store.set(event("b", 40));
     expect(store.refusal("c", 0)).toMatch(/2 topics/);
     store.delete("a");
     expect(store.refusal("c", 60)).toBeUndefined();
+  });
+
+  it("count with the nodes of their topics, each once", () => {
+    const store = new RetainedStore<Event>(100, 10 * 256);
+    store.set(event("a.b.c", 0));
+    store.set(event("a.b.d", 0));
+    store.set(event("a.b", 0));
+    expect(store).toMatchObject({ nodeCount: 4, bytes: 4 * 256 });
+    const six = "a.b.1.2.3.4.5.6";
+    expect(store.refusal(`${six}.7`, 0)).toMatch(/bytes of last values/);
+    expect(store.refusal(six, 1)).toMatch(/bytes of last values/);
+    expect(store.refusal(six, 0)).toBeUndefined();
+    store.delete("a.b.c");
+    expect(store.bytes).toBe(3 * 256);
   });
 });
