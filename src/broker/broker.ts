@@ -3,7 +3,7 @@ import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
 import type { AdminServer } from "../admin/server.js";
 import type { TasksState } from "../admin/state.js";
 import type { AccessSpec } from "../base/access.js";
-import { wholeNumber } from "../base/check.js";
+import { knownOptions, wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
@@ -20,6 +20,7 @@ import { Exchange, type FaultCounts, type Side } from "./exchange.js";
 import { majordomoTimes } from "./majordomo.js";
 import { NetPort, type NetPortOptions } from "./net-port.js";
 import { openEndpoint } from "./open-endpoint.js";
+import { brokerOptionNames } from "./option-names.js";
 import { PlainSockets } from "./plain-topics.js";
 import type { TopicStats } from "./pubsub.js";
 import { SurveyPattern } from "./survey-pattern.js";
@@ -183,6 +184,7 @@ export class Broker {
    * RangeError for an option out of range.
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
+    knownOptions("Broker.start", options, brokerOptionNames);
     const limits = resolveLimits(options.limits);
     for (const name of ["push", "pull"] as const) {
       const endpoint = options[name];

@@ -376,6 +376,9 @@ export class Exchange implements Host {
       case Kind.WELCOME:
       case Kind.ERROR:
       case Kind.PING:
+      case Kind.PUSHED:
+      case Kind.TASK:
+      case Kind.SURVEY_END:
         return this.#onForbidden();
       default:
         this.#onOther(peer, kind);

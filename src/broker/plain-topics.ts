@@ -10,6 +10,7 @@ import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
 import type { CurveChannel } from "./curve-channel.js";
 import type { CurveGate } from "./curve-gate.js";
 import type { Host } from "./host.js";
+import { PrefixRoom } from "./prefix-room.js";
 import type { PlainTopics, PubSub } from "./pubsub.js";
 
 /** libzmq's own: what a plain SUB is owed, or a plain PUB sent, beyond that is lost as ever. */
@@ -24,6 +25,11 @@ const MESSAGES_UNREAD_MAX = 131_072;
  * may have at most is less, but CURVE's INITIATE with a long routing id, 544 bytes, goes through this too.
  */
 const WISH_BYTES_MAX = 768;
+/**
+ * Under CURVE a SUB that was refused so many prefixes is cut off: libzmq has kept them, and lets go of them
+ * with the connection alone.
+ */
+const PREFIXES_REFUSED_MAX = 256;
 const MESSAGES_PER_TURN = 64;
 const FRAMES_MAX = 255;
 const TOPIC_BYTES_MAX = 255;
@@ -70,6 +76,8 @@ interface SubLine {
   /** Prefixes that it asked for, and of these those that it may hear: bytes in latin1. */
   readonly asked: Set<string>;
   readonly heard: Set<string>;
+  /** How many it was refused. */
+  refusedCount: number;
 }
 
 /**
@@ -99,24 +107,18 @@ export class PlainSockets implements PlainTopics {
   readonly #host: Host;
   readonly #pubsub: PubSub;
   readonly #bytesMax: number;
-  readonly #prefixesMax: number;
-  readonly #keyPrefixesMax: number;
+  readonly #room: PrefixRoom;
   /** How many want each prefix: native patterns and the XPUB, which counts once. */
   readonly #wanted = new Map<string, number>();
   /** Prefixes of plain SUBs, as bytes in latin1, and on how many sockets of ours each is heard. */
   readonly #heardBySubs = new Map<string, number>();
-  /** Prefixes that all of them have asked for. */
-  #askedCount = 0;
-  /** And of these those of each key: none takes all the room there is. */
-  readonly #askedByKey = new Map<string, number>();
   #isClosed = false;
 
   private constructor(host: Host & { readonly pubsub: PubSub }, options: PlainTopicOptions) {
     this.#host = host;
     this.#pubsub = host.pubsub;
     this.#bytesMax = host.limits.recordBytesMax;
-    this.#prefixesMax = host.limits.subscriptionsMax;
-    this.#keyPrefixesMax = host.limits.clientSubscriptionsMax;
+    this.#room = new PrefixRoom(host.limits);
     const shared = {
       linger: 0,
       receiveHighWaterMark: MESSAGES_UNREAD_MAX,
@@ -198,14 +200,13 @@ export class PlainSockets implements PlainTopics {
   #addSubscriber(channel: CurveChannel<XPublisher>): { onPeerGone(): void } {
     const line = newSubLine(channel.socket, channel.access);
     this.#subscribers.add(line);
-    void this.#receiveWishes(line);
-    return {
-      onPeerGone: () => {
-        if (!this.#subscribers.delete(line)) return;
-        for (const prefix of [...line.asked]) this.#unask(line, prefix);
-        channel.close();
-      },
+    const onPeerGone = () => {
+      if (!this.#subscribers.delete(line)) return;
+      for (const prefix of [...line.asked]) this.#unask(line, prefix);
+      channel.close();
     };
+    void this.#receiveWishes(line, onPeerGone);
+    return { onPeerGone };
   }
 
   /** What keys may hear has changed: plain SUBs are told what they may, of what they asked. */
@@ -237,7 +238,9 @@ export class PlainSockets implements PlainTopics {
 
   // --- from plain SUBs ---
 
-  async #receiveWishes(line: SubLine): Promise<void> {
+  /** `cut` ends its connection, where it has one of its own. */
+  async #receiveWishes(line: SubLine, cut?: () => void): Promise<void> {
+    const key = line.access?.key;
     for await (const frames of this.#messages(line.socket)) {
       const [wish] = frames;
       if (wish.length === 0 || wish[0] > SUBSCRIBE) continue;
@@ -246,20 +249,17 @@ export class PlainSockets implements PlainTopics {
       // An XPUB tells of the first SUB that has a prefix, and of the last that had it.
       if (isOneMore === line.asked.has(prefix)) continue;
       if (!isOneMore) this.#unask(line, prefix);
-      else if (this.#isRoom(line, prefix)) this.#ask(line, prefix);
-      else this.counts.prefixesRefused++;
+      else if (this.#room.hasRoom(prefix, key)) this.#ask(line, prefix);
+      else {
+        this.counts.prefixesRefused++;
+        if (++line.refusedCount > PREFIXES_REFUSED_MAX) cut?.();
+      }
     }
-  }
-
-  #isRoom({ access }: SubLine, prefix: string): boolean {
-    if (prefix.length > TOPIC_BYTES_MAX || this.#askedCount >= this.#prefixesMax) return false;
-    const ofKey = access === undefined ? 0 : (this.#askedByKey.get(access.key) ?? 0);
-    return ofKey < this.#keyPrefixesMax;
   }
 
   #ask(line: SubLine, prefix: string): void {
     line.asked.add(prefix);
-    this.#countAsked(line, 1);
+    this.#room.add(prefix, line.access?.key);
     this.#hear(line, prefix);
     // A SUB cannot be told.
     if (!line.heard.has(prefix)) line.access?.deny("subscribe", `${nameOf(prefix)}...`);
@@ -267,16 +267,8 @@ export class PlainSockets implements PlainTopics {
 
   #unask(line: SubLine, prefix: string): void {
     line.asked.delete(prefix);
-    this.#countAsked(line, -1);
+    this.#room.delete(prefix, line.access?.key);
     this.#setHeard(line, prefix, false);
-  }
-
-  #countAsked({ access }: SubLine, change: 1 | -1): void {
-    this.#askedCount += change;
-    if (access === undefined) return;
-    const ofKey = (this.#askedByKey.get(access.key) ?? 0) + change;
-    if (ofKey > 0) this.#askedByKey.set(access.key, ofKey);
-    else this.#askedByKey.delete(access.key);
   }
 
   /** Lets it hear what it asked for, if its key may. */
@@ -398,7 +390,7 @@ export class PlainSockets implements PlainTopics {
 const NO_BYTES = new Uint8Array(0);
 
 function newSubLine(socket: XPublisher, access: Access | undefined): SubLine {
-  return { socket, access, asked: new Set(), heard: new Set() };
+  return { socket, access, asked: new Set(), heard: new Set(), refusedCount: 0 };
 }
 
 /** Whether `topic`, or any beginning of it, is among `prefixes`. */

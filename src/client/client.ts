@@ -1,4 +1,4 @@
-import { wholeNumber } from "../base/check.js";
+import { knownOptions, wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
@@ -21,14 +21,20 @@ import { nameBytes, rawBytes } from "./arguments.js";
 import { askNumbers } from "./asks.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
-import type { ClientOptions, ClientStats, RequestOptions, StreamOptions } from "./options.js";
+import {
+  type ClientOptions,
+  type ClientStats,
+  clientOptionNames,
+  type RequestOptions,
+  type StreamOptions,
+} from "./options.js";
 import { PatternTable } from "./pattern.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 import type { PublishOptions } from "./publisher.js";
 import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 import { ReplyStream } from "./reply-stream.js";
-import { RetryPolicy } from "./retry.js";
+import { RetryPolicy, retryOptionNames } from "./retry.js";
 import { Streams } from "./streams.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -120,6 +126,8 @@ export class Client {
    * TypeError or RangeError for options that are none.
    */
   static async connect(options: ClientOptions): Promise<Client> {
+    knownOptions("Client.connect", options, clientOptionNames);
+    if (options?.retry) knownOptions("retry", options.retry, retryOptionNames);
     connectEndpoints("brokers", options?.brokers);
     const connectTimeoutMs = wholeNumber(
       "connectTimeoutMs",

@@ -1,4 +1,4 @@
-import { wholeNumber } from "../base/check.js";
+import { knownOptions, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
@@ -30,7 +30,7 @@ import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
 import { Job, type JobKind, type Service } from "./job.js";
 import { JobTable } from "./job-table.js";
-import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
+import { readWork, type WorkerOptions, type WorkerStats, workerOptionNames } from "./options.js";
 import { OUTCOME_BITS, Outcome, RecentReplies } from "./recent-replies.js";
 import { isAsyncIterable, type StreamRun } from "./stream-run.js";
 import { SurveyJob } from "./survey-job.js";
@@ -112,6 +112,7 @@ export class Worker {
    * TypeError or RangeError for options that are none.
    */
   static async start(options: WorkerOptions): Promise<Worker> {
+    knownOptions("Worker.start", options, workerOptionNames);
     connectEndpoints("brokers", options?.brokers);
     const timeoutMs = wholeNumber(
       "connectTimeoutMs",

@@ -3,6 +3,9 @@ import type { Access } from "../../build/base/access.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
 import type { Outbox } from "../../build/broker/outbox.js";
 import type { Port } from "../../build/broker/port.js";
+import { SurveyPattern } from "../../build/broker/survey-pattern.js";
+import { TaskPattern } from "../../build/broker/task-pattern.js";
+import { resolveTaskLimits } from "../../build/core/tasks/task-limits.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import { ServiceRules } from "../../build/core/service-rules.js";
 import { BatchWriter } from "../../build/wire/batch.js";
@@ -59,6 +62,12 @@ export class Stage {
     this.exchange = new Exchange(resolved, new ServiceRules(resolved), id, times);
     this.ports = { frontend: new FakePort(), backend: new FakePort() };
     for (const side of ["frontend", "backend"] as const) this.exchange.addPort(this.port(side));
+  }
+
+  /** Tasks and surveys, as a broker has them. */
+  addPatterns(): void {
+    this.exchange.addPattern(new TaskPattern(this.exchange, resolveTaskLimits()));
+    this.exchange.addPattern(new SurveyPattern(this.exchange));
   }
 
   port(side: Side): Port {
