@@ -2,6 +2,7 @@ import { Dealer } from "zeromq";
 import { BatchWriter } from "../wire/batch.js";
 import { addBallast } from "./ballast.js";
 import { type CurveKeys, curveOptions, handshakeFailure } from "./curve.js";
+import { Reading } from "./reading.js";
 
 /** A batch of this many bytes is sent at once, whatever else the turn may bring. */
 const BATCH_BYTES_MAX = 32 * 1024;
@@ -56,8 +57,7 @@ export class Link {
   #isOpen = false;
   #isClosed = false;
   #isSending = false;
-  /** The peer is gone, and something of it is left to read. */
-  #isEnding = false;
+  #reading = new Reading();
   #isFlushDue = false;
   #onSent: (() => void) | undefined;
   #failures = 0;
@@ -198,7 +198,7 @@ export class Link {
     });
     this.#socket = socket;
     this.#isSending = false;
-    this.#isEnding = false;
+    this.#reading = new Reading();
     this.#timer = setTimeout(
       () => this.#lost(socket, `no ${this.#isOpen ? "WELCOME" : "connection"} in time`),
       handshakeTimeoutMs,
@@ -228,8 +228,8 @@ export class Link {
             this.#isOpen = false;
             // The notice overtakes the messages: a broker that drains sends its last replies and
             // closes.
-            this.#isEnding = this.#options.isReadToEnd === true && socket.readable;
-            if (!this.#isEnding) this.#lost(socket, event.type);
+            if (this.#options.isReadToEnd !== true) this.#lost(socket, event.type);
+            else this.#reading.onDry(() => this.#lost(socket, event.type));
             return;
           case "close":
             this.#lost(socket, "connection refused");
@@ -248,14 +248,16 @@ export class Link {
   }
 
   async #receive(socket: Dealer): Promise<void> {
+    const reading = this.#reading;
     let messageCount = 0;
     try {
       while (this.#socket === socket) {
+        reading.begin();
         const frames = await socket.receive();
+        reading.end();
         if (this.#socket !== socket) return;
         addBallast(frames);
         this.#events.onMessage(frames);
-        if (this.#isEnding && !socket.readable) return this.#lost(socket, "disconnect");
         if (++messageCount % MESSAGES_PER_TURN === 0) {
           await new Promise<void>((resolve) => setImmediate(resolve));
         }
