@@ -1,7 +1,8 @@
 // wasmq by its public face alone, with its defaults: deadlines, credits, limits and retries on.
+
+import { importKey } from "../../build/codec/index.js";
 import { Client, Worker } from "../../build/index.js";
 import { startLoopback } from "./loopback.mjs";
-import { importKey } from "../../build/codec/index.js";
 
 const SERVICE = "bench.echo";
 const TIMEOUT_MS = 10_000;

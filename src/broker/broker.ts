@@ -68,7 +68,7 @@ export interface BrokerOptions {
   /**
    * Where plain PUSH sockets connect, `tcp://host:port` (5563 by custom) or `ipc://path`: what they send are
    * tasks of the queue `default`. And where plain PULL sockets connect (5564), which get these. Off unless
-   * given, and not to be had with `curve`.
+   * given. Under CURVE a key must be granted `push` and `pull` of that queue.
    */
   push?: string;
   pull?: string;
@@ -189,9 +189,6 @@ export class Broker {
     for (const name of ["push", "pull"] as const) {
       const endpoint = options[name];
       if (endpoint !== undefined) parseEndpoint(name, endpoint);
-      // Nothing there would ask for a key.
-      if (endpoint === undefined || options.curve === undefined) continue;
-      throw new TypeError(`${name} cannot be had with curve, got ${endpoint}`);
     }
     const taskLimits = resolveTaskLimits(options.tasks);
     const rules = new ServiceRules(limits, options.services);
@@ -270,7 +267,8 @@ export class Broker {
         for (const endpoint of frontends) bound.push(await ports.frontend.listen(endpoint));
         for (const endpoint of backends) served.push(await ports.backend.listen(endpoint));
       }
-      taskSockets = await TaskSockets.listen(exchange, tasks, options, messageBytesMax);
+      const { push, pull } = options;
+      taskSockets = await TaskSockets.listen(exchange, tasks, { ...portOptions, push, pull, gate });
       exchange.addPattern(taskSockets);
       let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {

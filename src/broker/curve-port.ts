@@ -1,5 +1,6 @@
 import { Dealer, Router } from "zeromq";
 import type { Access } from "../base/access.js";
+import { afterPoll, Reading } from "../link/reading.js";
 import { MAGIC } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
 import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
@@ -21,9 +22,11 @@ export interface PlainWorkerEvents {
 const NO_BYTES = Buffer.alloc(0);
 /**
  * A native worker says HELLO at once. One that has said nothing for so long is taken for a REP
- * socket, which speaks when spoken to; if it says HELLO yet, it is taken at its word.
+ * socket, which speaks when spoken to; if it says HELLO yet, it is taken at its word. Waited for in steps:
+ * while this process itself was busy, however long, no more than one of them goes by.
  */
 const SILENCE_MS = 1000;
+const SILENCE_STEPS = 4;
 
 /**
  * How long one that is cut off has to read why, before its connection ends: ZeroMQ tells of that end
@@ -45,6 +48,8 @@ class Line {
   timer: NodeJS.Timeout | undefined;
   isCut = false;
   isEnding = false;
+  hasSpoken = false;
+  readonly reading = new Reading();
 
   constructor(
     readonly id: number,
@@ -130,12 +135,19 @@ export class CurvePort extends ZmqPort {
 
   async #receive(line: Line): Promise<void> {
     const { socket } = line.channel;
-    const isLast = () => line.isEnding && (socket.closed || !socket.readable);
+    const isLast = () => {
+      if (line.isEnding && (socket.closed || !socket.readable)) return true;
+      line.reading.begin();
+      return false;
+    };
+    line.reading.begin();
     await this.read(socket, (frames) => this.#onMessage(line, frames), isLast);
     if (!this.isClosed) this.#drop(line);
   }
 
   #onMessage(line: Line, frames: Buffer[]): void {
+    line.reading.end();
+    line.hasSpoken = true;
     if (line.isCut) return;
     if (this.#plain === undefined) {
       line.peerId = frames[0];
@@ -172,13 +184,16 @@ export class CurvePort extends ZmqPort {
     return true;
   }
 
-  #awaitWord(line: Line): void {
+  #awaitWord(line: Line, steps = SILENCE_STEPS): void {
     if (this.#plain === undefined) return;
     line.timer = setTimeout(() => {
-      // This process may have been busy for so long itself.
-      if (line.channel.socket.closed || line.channel.socket.readable) return;
-      this.#becomePlain(line);
-    }, SILENCE_MS);
+      if (steps > 1) return this.#awaitWord(line, steps - 1);
+      // What came in while this process was busy is to be read before.
+      afterPoll(() => {
+        if (line.hasSpoken || line.isCut || line.channel.socket.closed) return;
+        this.#becomePlain(line);
+      });
+    }, SILENCE_MS / SILENCE_STEPS);
   }
 
   #becomePlain(line: Line): void {
@@ -203,7 +218,8 @@ export class CurvePort extends ZmqPort {
   #onPeerGone(line: Line): void {
     line.isEnding = true;
     const { socket } = line.channel;
-    if (socket.closed || !socket.readable) this.#drop(line);
+    if (socket.closed) this.#drop(line);
+    else line.reading.onDry(() => this.#drop(line));
   }
 
   #drop(line: Line): void {

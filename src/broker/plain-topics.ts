@@ -1,6 +1,7 @@
 import { XPublisher, XSubscriber } from "zeromq";
 import type { Access } from "../base/access.js";
 import { isTopic, prefixOf } from "../base/topic.js";
+import { Reading } from "../link/reading.js";
 import { BatchWriter } from "../wire/batch.js";
 import { eventBody, writePublish } from "../wire/event-record.js";
 import { BATCH_HEADER_SIZE, EventFlag } from "../wire/layout.js";
@@ -67,12 +68,14 @@ export interface PlainTopicOptions {
 interface PubLine {
   readonly socket: XSubscriber;
   readonly access: Access | undefined;
+  readonly reading: Reading;
 }
 
 /** A socket that plain SUBs are connected to: all of them, or under CURVE one. */
 interface SubLine {
   readonly socket: XPublisher;
   readonly access: Access | undefined;
+  readonly reading: Reading;
   /** Prefixes that it asked for, and of these those that it may hear: bytes in latin1. */
   readonly asked: Set<string>;
   readonly heard: Set<string>;
@@ -154,7 +157,7 @@ export class PlainSockets implements PlainTopics {
   async #bind({ xsub, xpub }: PlainTopicOptions): Promise<void> {
     if (xsub.length > 0) {
       const socket = new XSubscriber(this.#byPubsOptions);
-      const line = { socket, access: undefined };
+      const line = { socket, access: undefined, reading: new Reading() };
       this.#publishers.add(line);
       for (const endpoint of xsub) this.xsub.push(await bind(socket, "xsub", endpoint));
       void this.#receive(line);
@@ -186,7 +189,8 @@ export class PlainSockets implements PlainTopics {
   }
 
   #addPublisher(channel: CurveChannel<XSubscriber>): { onPeerGone(): void } {
-    const line: PubLine = { socket: channel.socket, access: channel.access };
+    const { socket, access } = channel;
+    const line: PubLine = { socket, access, reading: new Reading() };
     this.#publishers.add(line);
     for (const prefix of this.#wanted.keys()) this.#wish(line, prefix, true);
     void this.#receive(line).then(() => {
@@ -194,7 +198,7 @@ export class PlainSockets implements PlainTopics {
       channel.close();
     });
     // What it said last is still read; then its socket says nothing more, and is closed.
-    return { onPeerGone: () => endWhenRead(channel) };
+    return { onPeerGone: () => line.reading.onDry(() => channel.close()) };
   }
 
   #addSubscriber(channel: CurveChannel<XPublisher>): { onPeerGone(): void } {
@@ -241,7 +245,7 @@ export class PlainSockets implements PlainTopics {
   /** `cut` ends its connection, where it has one of its own. */
   async #receiveWishes(line: SubLine, cut?: () => void): Promise<void> {
     const key = line.access?.key;
-    for await (const frames of this.#messages(line.socket)) {
+    for await (const frames of this.#messages(line)) {
       const [wish] = frames;
       if (wish.length === 0 || wish[0] > SUBSCRIBE) continue;
       const prefix = wish.toString("latin1", 1);
@@ -321,8 +325,9 @@ export class PlainSockets implements PlainTopics {
 
   // --- from plain PUBs ---
 
-  async #receive({ socket, access }: PubLine): Promise<void> {
-    for await (const frames of this.#messages(socket)) {
+  async #receive(line: PubLine): Promise<void> {
+    const { socket, access } = line;
+    for await (const frames of this.#messages(line)) {
       this.counts.heard++;
       // What a key may say is known of a topic as a whole.
       if (access !== undefined && frames[0].length > TOPIC_BYTES_MAX) {
@@ -367,9 +372,10 @@ export class PlainSockets implements PlainTopics {
   }
 
   /** The messages of a socket until it is closed; others have their turn in between. */
-  async *#messages(socket: XSubscriber | XPublisher): AsyncGenerator<Buffer[]> {
+  async *#messages({ socket, reading }: PubLine | SubLine): AsyncGenerator<Buffer[]> {
     for (let count = 1; !this.#isClosed; count++) {
       let frames: Buffer[];
+      reading.begin();
       try {
         frames = await socket.receive();
       } catch (error) {
@@ -377,6 +383,7 @@ export class PlainSockets implements PlainTopics {
         if (this.#isClosed || socket.closed) return;
         throw error;
       }
+      reading.end();
       if (this.#isClosed) return;
       yield frames;
       if (count % MESSAGES_PER_TURN === 0) {
@@ -390,7 +397,8 @@ export class PlainSockets implements PlainTopics {
 const NO_BYTES = new Uint8Array(0);
 
 function newSubLine(socket: XPublisher, access: Access | undefined): SubLine {
-  return { socket, access, asked: new Set(), heard: new Set(), refusedCount: 0 };
+  const reading = new Reading();
+  return { socket, access, reading, asked: new Set(), heard: new Set(), refusedCount: 0 };
 }
 
 /** Whether `topic`, or any beginning of it, is among `prefixes`. */
@@ -404,13 +412,6 @@ function hasPrefixOf(prefixes: { has(prefix: string): boolean }, topic: string):
 /** Bytes in latin1 as the text that they are. */
 function nameOf(bytes: string): string {
   return Buffer.from(bytes, "latin1").toString();
-}
-
-/** Closes it as soon as nothing is left to read. */
-function endWhenRead(channel: CurveChannel<XSubscriber>): void {
-  if (channel.socket.closed) return;
-  if (channel.socket.readable) setImmediate(() => endWhenRead(channel));
-  else channel.close();
 }
 
 async function bind(

@@ -63,11 +63,11 @@ export function brokerCommand(name: string, title: string): Command {
     )
     .option(
       "--push <url>",
-      "where plain PUSH sockets connect, for the queue default (env WASMQ_PUSH, default: nowhere)",
+      "where plain PUSH sockets connect, for the queue default, which under CURVE their key must be granted to push to (env WASMQ_PUSH, default: nowhere)",
     )
     .option(
       "--pull <url>",
-      "where plain PULL sockets connect, for the same (env WASMQ_PULL, default: nowhere)",
+      "where plain PULL sockets connect, for the same, granted to pull from (env WASMQ_PULL, default: nowhere)",
     )
     .option(
       "--curve-key <file>",

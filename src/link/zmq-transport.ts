@@ -2,11 +2,13 @@ import { Dealer } from "zeromq";
 import { addBallast } from "./ballast.js";
 import { type CurveKeys, curveOptions, handshakeFailure } from "./curve.js";
 import type { LinkOptions } from "./link.js";
+import { Reading } from "./reading.js";
 import type { Transport, TransportEvents } from "./transport.js";
 
 /** Messages in a row after which other sockets and timers get a turn. */
 const MESSAGES_PER_TURN = 64;
 const BATCHES_QUEUED_MAX = 64;
+const SEND_RETRY_MS = 50;
 
 /** By a socket of ZeroMQ's, which does all of CURVE. */
 export class ZmqTransport implements Transport {
@@ -15,8 +17,7 @@ export class ZmqTransport implements Transport {
   readonly #events: TransportEvents;
   readonly #socket: Dealer;
   #isOver = false;
-  /** The peer is gone, and something of it is left to read. */
-  #isEnding = false;
+  readonly #reading = new Reading();
 
   constructor(options: LinkOptions, curve: CurveKeys, events: TransportEvents) {
     this.#curve = curve;
@@ -24,6 +25,8 @@ export class ZmqTransport implements Transport {
     this.#events = events;
     this.#socket = new Dealer({
       linger: 0,
+      // A send that waits may miss that there is room again: a receive that begins takes that notice of ZeroMQ's.
+      sendTimeout: SEND_RETRY_MS,
       // Reconnecting is the link's. Not -1: libzmq then drops what has come in at a disconnect.
       reconnectInterval: 3_600_000,
       sendHighWaterMark: BATCHES_QUEUED_MAX,
@@ -47,8 +50,14 @@ export class ZmqTransport implements Transport {
     void this.#receive();
   }
 
-  send(message: Uint8Array[]): Promise<void> {
-    return this.#socket.send(message as Buffer[]);
+  async send(message: Uint8Array[]): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#socket.send(message as Buffer[]);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EAGAIN" || this.#isOver) throw error;
+      }
+    }
   }
 
   close(lingerMs: number): void {
@@ -70,8 +79,8 @@ export class ZmqTransport implements Transport {
           case "disconnect":
             // The notice overtakes the messages: a broker that drains sends its last replies and
             // closes.
-            this.#isEnding = this.#isReadToEnd && this.#socket.readable;
-            if (!this.#isEnding) this.#lost(event.type);
+            if (this.#isReadToEnd) this.#reading.onDry(() => this.#lost(event.type));
+            else this.#lost(event.type);
             return;
           case "close":
             return this.#lost("connection refused");
@@ -91,11 +100,12 @@ export class ZmqTransport implements Transport {
     let messageCount = 0;
     try {
       while (!this.#isOver) {
+        this.#reading.begin();
         const frames = await this.#socket.receive();
+        this.#reading.end();
         if (this.#isOver) return;
         addBallast(frames);
         this.#events.onMessage(frames);
-        if (this.#isEnding && !this.#socket.readable) return this.#lost("disconnect");
         if (++messageCount % MESSAGES_PER_TURN === 0) {
           await new Promise<void>((resolve) => setImmediate(resolve));
         }

@@ -5,9 +5,9 @@ import type { Outbox } from "../../build/broker/outbox.js";
 import type { Port } from "../../build/broker/port.js";
 import { SurveyPattern } from "../../build/broker/survey-pattern.js";
 import { TaskPattern } from "../../build/broker/task-pattern.js";
-import { resolveTaskLimits } from "../../build/core/tasks/task-limits.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import { ServiceRules } from "../../build/core/service-rules.js";
+import { resolveTaskLimits } from "../../build/core/tasks/task-limits.js";
 import { BatchWriter } from "../../build/wire/batch.js";
 import { readMessage, type Shown, writeRecord } from "../wire/support.js";
 
