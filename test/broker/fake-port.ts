@@ -1,5 +1,6 @@
 // An exchange without sockets: messages go in and out by hand.
 import type { Access } from "../../build/base/access.js";
+import { OWN_FRAME_BYTES_MIN } from "../../build/base/blocks.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
 import type { Outbox } from "../../build/broker/outbox.js";
 import type { Port } from "../../build/broker/port.js";
@@ -65,10 +66,13 @@ export class Stage {
     return this.ports[side] as unknown as Port;
   }
 
-  /** `frames` come from `peer`; the turn is not ended. */
+  /** `frames` come from `peer`, and are good only until that is dealt with; the turn is not ended. */
   receive(side: Side, peer: string, frames: readonly Uint8Array[]): void {
-    const all = [Buffer.from(peer, "latin1"), ...frames.map((frame) => Buffer.from(frame))];
+    const theirs = frames.map((frame) => Buffer.from(frame));
+    const all = [Buffer.from(peer, "latin1"), ...theirs];
     this.exchange.onMessage(side, this.port(side), all);
+    // As where it was read the next is read.
+    for (const frame of theirs) if (frame.length < OWN_FRAME_BYTES_MIN) frame.fill(0xdd);
   }
 
   /** `peer` sends these records in one message, and the turn ends. */
