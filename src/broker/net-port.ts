@@ -39,6 +39,11 @@ export interface NetPortOptions extends PortOptions {
 }
 
 const NO_BYTES = Buffer.alloc(0);
+/**
+ * The system holds little for a peer, so one that is busy for a moment refuses at once. With the port's
+ * waits between, so many refusals are 0.4 s in which nothing was read.
+ */
+const REFUSALS_MIN = 8;
 /** How many times as long as others a peer may be silent whose one thread may be busy with its own. */
 const ONE_THREAD_PATIENCE = 30;
 const MINOR_OFFSET = 11;
@@ -49,8 +54,9 @@ const IDENTITY_2_OFFSET = 12;
 class Line {
   readonly routingId: Buffer;
   readonly connection: Connection;
-  /** What is to be sent once it takes something again. */
+  /** What is to be sent once it takes something again, and what it had not taken yet when it last refused. */
   blocked: Outbox | undefined;
+  unsentBytes = 0;
   /** The connection whose heartbeats stand for this one's, or the one that its own stand for. */
   pulse: Line | undefined;
   pulseOf: Line | undefined;
@@ -63,6 +69,7 @@ class Line {
 }
 
 export class NetPort extends Port {
+  protected override readonly refusalsMin = REFUSALS_MIN;
   readonly refusalCounts: ReadonlyMap<NetRefusal, number>;
   readonly #options: NetPortOptions;
   readonly #events: PortEvents;
@@ -174,6 +181,9 @@ export class NetPort extends Port {
     const line = this.#lines.get(routingId.readUInt32LE());
     if (line === undefined || line.connection.isEnded) return undefined;
     if (line.connection.isBlocked) {
+      const { unsentBytes } = line.connection;
+      if (outbox !== undefined && unsentBytes < line.unsentBytes) outbox.refusedCount = 0;
+      line.unsentBytes = unsentBytes;
       line.blocked = outbox;
       return false;
     }

@@ -28,6 +28,8 @@ export abstract class Port {
   readonly #blocked = new Set<Outbox>();
   #retry: NodeJS.Timeout | undefined;
   protected isClosed = false;
+  /** After so many tries a peer does not read. */
+  protected readonly refusalsMin: number = 1;
   #sentCount = 0;
   #onSettled: (() => void) | undefined;
 
@@ -84,7 +86,7 @@ export abstract class Port {
     // was under way.
     this.#routingIds.set(outbox, routingId);
     if (outbox.isDue) return;
-    if (outbox.isOverdue) {
+    if (outbox.isOverdue(this.refusalsMin)) {
       outbox.isGivenUp = true;
       this.#routingIds.delete(outbox);
       this.#events.onUnreachable(outbox, true);
