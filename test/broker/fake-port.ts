@@ -30,8 +30,12 @@ class FakePort {
 
   onOneThread(): void {}
 
-  onPulse(): boolean {
-    return false;
+  /** Pulses, and the workers that they stand for. */
+  readonly pulses: [string, string][] = [];
+
+  onPulse(pulseId: Buffer, workerId: Buffer): boolean {
+    this.pulses.push([pulseId.toString("latin1"), workerId.toString("latin1")]);
+    return true;
   }
 
   drop(outbox: Outbox): void {
@@ -116,6 +120,10 @@ export const session = "1122334455667788";
 
 export function clientHello(of = session): Shown {
   return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], isOneThread: false };
+}
+
+export function pulseHello(of = session): Shown {
+  return { kind: "HELLO", role: 3, session: of, concurrency: 0, services: [], isOneThread: false };
 }
 
 export function workerHello(services = ["echo"], concurrency = 4, of = session): Shown {
