@@ -181,8 +181,10 @@ export class NetPort extends Port {
     const line = this.#lines.get(routingId.readUInt32LE());
     if (line === undefined || line.connection.isEnded) return undefined;
     if (line.connection.isBlocked) {
+      // What is sent once is not tried again, and is no reason to forget what is.
+      if (outbox === undefined) return false;
       const { unsentBytes } = line.connection;
-      if (outbox !== undefined && unsentBytes < line.unsentBytes) outbox.refusedCount = 0;
+      if (unsentBytes < line.unsentBytes) outbox.refusedCount = 0;
       line.unsentBytes = unsentBytes;
       line.blocked = outbox;
       return false;

@@ -81,6 +81,8 @@ export class Peers {
   readonly #free: number[] = [];
   readonly #byRoute = new Map<Port, Map<string, Peer>>();
   readonly #byPlainWorker = new Map<PlainWorker, Peer>();
+  /** Native workers by their session. */
+  readonly #workers = new Map<Port, Map<string, Peer>>();
 
   at(index: number): Peer | undefined {
     return this.#byIndex[index];
@@ -111,16 +113,22 @@ export class Peers {
     }
     routes.set(routingId.toString("latin1"), peer);
     this.#byIndex[index] = peer;
+    if (role === "worker") this.#addWorker(peer, port);
     return peer;
   }
 
-  /** The worker of this session that came by `port`. */
-  workerOf(port: Port, sessionLow: number, sessionHigh: number): Peer | undefined {
-    for (const peer of this.#byRoute.get(port)?.values() ?? []) {
-      const isIts = peer.sessionLow === sessionLow && peer.sessionHigh === sessionHigh;
-      if (isIts && peer.role === "worker") return peer;
+  #addWorker(peer: Peer, port: Port): void {
+    let workers = this.#workers.get(port);
+    if (workers === undefined) {
+      workers = new Map();
+      this.#workers.set(port, workers);
     }
-    return undefined;
+    workers.set(sessionKey(peer.sessionLow, peer.sessionHigh), peer);
+  }
+
+  /** The worker of this session that came by `port`; of several, one of them an old connection, the latest. */
+  workerOf(port: Port, sessionLow: number, sessionHigh: number): Peer | undefined {
+    return this.#workers.get(port)?.get(sessionKey(sessionLow, sessionHigh));
   }
 
   addPlainWorker(plainWorker: PlainWorker): Peer {
@@ -159,6 +167,9 @@ export class Peers {
     if (peer.plainWorker !== undefined) this.#byPlainWorker.delete(peer.plainWorker);
     if (peer.port === undefined) return;
     this.#byRoute.get(peer.port)?.delete(peer.routingId.toString("latin1"));
+    const workers = this.#workers.get(peer.port);
+    const key = sessionKey(peer.sessionLow, peer.sessionHigh);
+    if (workers?.get(key) === peer) workers.delete(key);
     peer.port.drop(peer.outbox);
   }
 
@@ -170,4 +181,8 @@ export class Peers {
     this.count++;
     return this.#free.pop() ?? this.#byIndex.push(undefined) - 1;
   }
+}
+
+function sessionKey(low: number, high: number): string {
+  return `${high}.${low}`;
 }

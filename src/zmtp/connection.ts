@@ -166,6 +166,8 @@ export class Connection implements Beating {
   }
 
   beat(): void {
+    // It has said its last, and waits no longer than it was told to.
+    if (this.#socket.writableEnded) return;
     const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
     const unsent = this.isBlocked ? this.unsentBytes : 0;
     if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {

@@ -198,7 +198,9 @@ export class FrameReader {
    * or twice, and memory is not had for the asking.
    */
   #memoryFor(bodySize: number): Buffer {
-    if (bodySize >= bodySizeFirst && this.#size < OWN_FRAME_BYTES_MIN) {
+    // A command's would be kept until a message ends, and there may be commands without end.
+    const isPart = (this.#flags & flagCommand) === 0;
+    if (isPart && bodySize >= bodySizeFirst && this.#size < OWN_FRAME_BYTES_MIN) {
       return this.#block(this.#size).subarray(0, this.#size);
     }
     const room = Math.max(bodySizeFirst, bodyGrowth * bodySize);

@@ -1,5 +1,6 @@
 // An exchange without sockets: messages go in and out by hand.
 import type { Access } from "../../build/base/access.js";
+import { OWN_FRAME_BYTES_MIN } from "../../build/base/blocks.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
 import type { Outbox } from "../../build/broker/outbox.js";
 import type { Port } from "../../build/broker/port.js";
@@ -32,8 +33,12 @@ class FakePort {
 
   onOneThread(): void {}
 
-  onPulse(): boolean {
-    return false;
+  /** Pulses, and the workers that they stand for. */
+  readonly pulses: [string, string][] = [];
+
+  onPulse(pulseId: Buffer, workerId: Buffer): boolean {
+    this.pulses.push([pulseId.toString("latin1"), workerId.toString("latin1")]);
+    return true;
   }
 
   drop(outbox: Outbox): void {
@@ -74,10 +79,13 @@ export class Stage {
     return this.ports[side] as unknown as Port;
   }
 
-  /** `frames` come from `peer`; the turn is not ended. */
+  /** `frames` come from `peer`, and are good only until that is dealt with; the turn is not ended. */
   receive(side: Side, peer: string, frames: readonly Uint8Array[]): void {
-    const all = [Buffer.from(peer, "latin1"), ...frames.map((frame) => Buffer.from(frame))];
+    const theirs = frames.map((frame) => Buffer.from(frame));
+    const all = [Buffer.from(peer, "latin1"), ...theirs];
     this.exchange.onMessage(side, this.port(side), all);
+    // As where it was read the next is read.
+    for (const frame of theirs) if (frame.length < OWN_FRAME_BYTES_MIN) frame.fill(0xdd);
   }
 
   /** `peer` sends these records in one message, and the turn ends. */
@@ -121,6 +129,10 @@ export const session = "1122334455667788";
 
 export function clientHello(of = session): Shown {
   return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], isOneThread: false };
+}
+
+export function pulseHello(of = session): Shown {
+  return { kind: "HELLO", role: 3, session: of, concurrency: 0, services: [], isOneThread: false };
 }
 
 export function workerHello(services = ["echo"], concurrency = 4, of = session): Shown {

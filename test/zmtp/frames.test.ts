@@ -23,7 +23,8 @@ function readAll(chunks: Buffer[], messageSizeMax = -1) {
     onCommand: (command, data) => items.push({ command, data: hex(data) }),
   });
   for (const chunk of chunks) {
-    const fault = reader.read(chunk);
+    // A copy: what it was given is not its own any more.
+    const fault = reader.read(Buffer.from(chunk));
     if (fault !== undefined) return { items, fault };
   }
   return { items, fault: undefined };
