@@ -12,6 +12,7 @@ import {
   type AnswerRecord,
   type ExchangeId,
   FailureRecord,
+  isPassing,
   ReplyRecord,
   requestIdBytes,
   writeCancel,
@@ -612,11 +613,13 @@ export class Client {
     if ((reply.flags & Flag.RAW) !== 0) {
       throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
     }
-    return this.#codec.openSoon(reply.body[0], {
+    const [body] = reply.body;
+    const context = {
       service: pending.service,
       direction: "reply",
       requestId: requestIdBytes(this.#id(pending.sequence)),
-    });
+    } as const;
+    return this.#codec.openSoon(body, context, isPassing(body));
   }
 
   #onFailure(broker: Broker, failure: FailureRecord): void {

@@ -6,6 +6,7 @@ import { Flag } from "../wire/layout.js";
 import {
   copyOf,
   type ExchangeId,
+  isPassing,
   ownFrame,
   type RequestRecord,
   requestIdBytes,
@@ -259,12 +260,13 @@ export class Job implements RequestContext, ExchangeId {
     bytes: Uint8Array,
   ): Failed | undefined | Promise<Failed | undefined> {
     try {
-      const opened = codec.openRequestSoon(bytes, {
+      const context = {
         service: this.service,
         direction: this.direction,
         requestId: requestIdBytes(this),
         headers: this.headerBytes,
-      });
+      };
+      const opened = codec.openRequestSoon(bytes, context, isPassing(bytes));
       if (opened instanceof Promise) return this.#openLarge(opened);
       this.#opened = opened;
       this.body = opened.value;
