@@ -26,24 +26,31 @@ export class Pulse {
     });
     void this.#watch();
     this.#socket.connect(options.endpoint);
+    // At once, for libzmq's thread to send when it is connected: this one may have a request to compute by then.
+    this.#say();
   }
 
   close(): void {
     this.#socket.close();
   }
 
-  /** Says whose it is on each connection that libzmq makes. */
+  /** Says whose it is on each connection that libzmq makes behind the first. */
   async #watch(): Promise<void> {
+    let count = 0;
     try {
       for await (const event of this.#socket.events) {
-        if (event.type !== "handshake") continue;
-        const writer = new BatchWriter();
-        const nothing = { concurrency: 0, services: [], isOneThread: false };
-        writeHello(writer, { role: Role.PULSE, ...this.#session, ...nothing });
-        await this.#socket.send(writer.finish() as Buffer[]);
+        if (event.type === "handshake" && count++ > 0) this.#say();
       }
     } catch {
       // Closed.
     }
+  }
+
+  #say(): void {
+    const writer = new BatchWriter();
+    const nothing = { concurrency: 0, services: [], isOneThread: false };
+    writeHello(writer, { role: Role.PULSE, ...this.#session, ...nothing });
+    // Rejects when it is closed, or has not sent the one before.
+    this.#socket.send(writer.finish() as Buffer[]).catch(() => {});
   }
 }
