@@ -1,3 +1,4 @@
+import { BLOCK_BYTES_MIN, Blocks } from "../base/blocks.js";
 import { knownOptions, wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
@@ -56,6 +57,8 @@ export class Client {
   readonly #exchangeId: ExchangeId = { ...this.#session, sequence: 0, slot: 0, generation: 0 };
   readonly #brokers: Brokers;
   readonly #pending = new PendingTable();
+  /** Where raw bodies of a middling size are kept until their requests have ended. */
+  readonly #blocks = new Blocks();
   readonly #unsent = new UnsentLine();
   readonly #hasDictionary: boolean;
   readonly #refused = new RefusedDictionaries();
@@ -359,7 +362,7 @@ export class Client {
     let packed: Uint8Array | undefined;
     try {
       if (isRaw) {
-        bytes = rawBytes(body);
+        bytes = rawBytes(body, this.#blocks);
       } else {
         const context = {
           service,
@@ -760,6 +763,7 @@ export class Client {
     this.#deadlines.clear(place);
     this.#backoffs.clear(place);
     this.#pending.delete(pending);
+    if (pending.body.length >= BLOCK_BYTES_MIN / 2) this.#blocks.giveBack(pending.body);
     if (pending.isUnsent) this.#unsent.remove(pending);
     this.#leaveBroker(pending);
     if (pending.onAbort !== undefined) {
