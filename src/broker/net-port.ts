@@ -3,7 +3,7 @@
 // we are a ROUTER or a DEALER is said once the peer has said what it is.
 import type { Access } from "../base/access.js";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
-import { encodeReady, encodeReady2 } from "../zmtp/frames.js";
+import { encodeReady, encodeReady2 } from "../zmtp/encode.js";
 import { greetingSize } from "../zmtp/greeting.js";
 import { refusePeer } from "../zmtp/handshake.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";

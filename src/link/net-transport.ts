@@ -1,7 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
+import { encodeReady } from "../zmtp/encode.js";
 import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
-import { encodeReady } from "../zmtp/frames.js";
 import { encodeGreeting, greetingSize, readHandshake } from "../zmtp/greeting.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";
 import { readingInto } from "../zmtp/reading.js";

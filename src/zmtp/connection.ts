@@ -3,7 +3,8 @@
 // switches between them stand for every message that comes in or goes out.
 import type { Socket } from "node:net";
 import { outgoing } from "../base/blocks.js";
-import { encodeCommand, encodeMessage, type FrameFault, FrameReader, readPing } from "./frames.js";
+import { encodeCommand, encodeMessage } from "./encode.js";
+import { type FrameFault, FrameReader, readPing } from "./frames.js";
 import type { ZmtpVersion } from "./greeting.js";
 import type { Beating, Heartbeat } from "./heartbeat.js";
 import { readAccepted } from "./reading.js";

@@ -7,7 +7,7 @@ import { Link, type LinkOptions } from "../../build/link/link.js";
 import { BatchReader } from "../../build/wire/batch.js";
 import { RequestRecord, writeRequest } from "../../build/wire/request-record.js";
 import { NameCache } from "../../build/wire/text.js";
-import { encodeReady } from "../../build/zmtp/frames.js";
+import { encodeReady } from "../../build/zmtp/encode.js";
 import { encodeGreeting } from "../../build/zmtp/greeting.js";
 import { bytes, Recorder } from "../broker/net-port-stage.js";
 import { encodeMessage } from "../zmtp/zmtp-peer.js";

@@ -8,7 +8,8 @@ import {
   OWN_FRAME_BYTES_MIN,
   outgoing,
 } from "../../build/base/blocks.js";
-import { encodeCommand, encodeMessage, FrameReader } from "../../build/zmtp/frames.js";
+import { encodeCommand, encodeMessage } from "../../build/zmtp/encode.js";
+import { FrameReader } from "../../build/zmtp/frames.js";
 import { seedOfRun } from "../broker/processes.js";
 
 const seed = seedOfRun();

@@ -2,13 +2,8 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, it } from "vitest";
 import { Dealer } from "zeromq";
-import {
-  encodeCommand,
-  encodeMessage,
-  encodeReady,
-  FrameReader,
-  readPing,
-} from "../../build/zmtp/frames.js";
+import { encodeCommand, encodeMessage, encodeReady } from "../../build/zmtp/encode.js";
+import { FrameReader, readPing } from "../../build/zmtp/frames.js";
 import { encodeGreeting } from "../../build/zmtp/greeting.js";
 
 type Item = { message: string[] } | { command: string; data: string };
