@@ -763,7 +763,11 @@ export class Client {
     this.#deadlines.clear(place);
     this.#backoffs.clear(place);
     this.#pending.delete(pending);
-    if (pending.body.length >= BLOCK_BYTES_MIN / 2) this.#blocks.giveBack(pending.body);
+    if (pending.body.length >= BLOCK_BYTES_MIN / 2) {
+      this.#blocks.giveBack(pending.body);
+      // It is another's soon: given back once more, it would be taken from that one.
+      pending.body = NO_BYTES;
+    }
     if (pending.isUnsent) this.#unsent.remove(pending);
     this.#leaveBroker(pending);
     if (pending.onAbort !== undefined) {
