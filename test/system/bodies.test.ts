@@ -105,6 +105,40 @@ test("of requests whose worker was lost with them, and goes again", async () => 
   given.check(2 * COUNT);
 });
 
+test("of requests that go to another broker, or come to nothing, with others in their place", async () => {
+  const given = new Given();
+  const other = await Broker.start(loopback);
+  closers.push(() => other.close({ timeoutMs: 0 }));
+  const brokers = [...broker.frontend, ...other.frontend];
+  let upCount = 0;
+  const onConnection = ({ state }: { state: string }) => {
+    if (state === "up") upCount++;
+  };
+  const asker = await Client.connect({ brokers, onConnection });
+  closers.push(() => asker.close({ timeoutMs: 0 }));
+  await eventually("it is at both", () => upCount === 2);
+  const asking = askAll(given, COUNT, asker);
+  const ending = Array.from({ length: COUNT }, (_, number) => {
+    const abortion = new AbortController();
+    const options = { raw: true, signal: abortion.signal, headers: { number: "0" } };
+    const request = asker.request("echo", bodyOf(number + 7), options).catch(({ code }) => code);
+    return { abortion, request };
+  });
+  const held = () => broker.stats.queued + other.stats.queued;
+  await eventually("they wait", () => held() === 2 * COUNT);
+  for (const { abortion } of ending) abortion.abort();
+  expect(new Set(await Promise.all(ending.map(({ request }) => request)))).toEqual(
+    new Set(["CANCELLED"]),
+  );
+  // What takes their memory.
+  const more = askAll(given, COUNT, asker);
+  expect(other.stats.queued).toBeGreaterThan(0);
+  void other.close({ timeoutMs: 0 });
+  await work({ services: { echo: echo(given) as never }, concurrency: 4 });
+  await Promise.all([asking, more]);
+  given.check(4 * COUNT);
+});
+
 test("of requests of many clients at many workers", async () => {
   const given = new Given();
   for (let i = 0; i < 3; i++)
