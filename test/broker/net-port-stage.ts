@@ -1,6 +1,5 @@
 // A NetPort, what it tells of, and the peers of a test.
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Reply } from "zeromq";
