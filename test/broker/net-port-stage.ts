@@ -1,6 +1,5 @@
 // A NetPort, what it tells of, and the peers of a test.
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import { Reply } from "zeromq";
@@ -140,7 +139,8 @@ export class NetStage {
 /** Resolves when `socket` is closed, at once if it is. */
 export async function closed(socket: Socket): Promise<void> {
   socket.resume();
-  if (!socket.closed) await once(socket, "close");
+  // Not `once`: what was not read when the other end closed comes back as an error first.
+  if (!socket.closed) await new Promise<void>((resolve) => socket.once("close", () => resolve()));
 }
 
 /** From now on answers what `peer` is asked by PING, as libzmq would, and reads on. */
