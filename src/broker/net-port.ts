@@ -218,7 +218,8 @@ export class NetPort extends Port {
   }
 
   #addLine(accepted: Greeted, onGone: () => void): void {
-    this.#lastId = (this.#lastId + 1) >>> 0;
+    do this.#lastId = (this.#lastId + 1) >>> 0;
+    while (this.#lines.has(this.#lastId));
     const id = this.#lastId;
     const line: Line = new Line(id, (routingId) =>
       this.#connect(accepted, [routingId], {

@@ -57,9 +57,10 @@ export class NetTransport implements Transport {
     this.#onDrained?.();
   }
 
-  #take(bytes: Buffer): void {
-    if (this.#connection !== undefined) this.#connection.take(bytes);
-    else if (!this.#isOver) this.#greet(bytes);
+  #take(bytes: Buffer): boolean {
+    if (this.#connection !== undefined) return this.#connection.take(bytes);
+    if (!this.#isOver) this.#greet(bytes);
+    return true;
   }
 
   #greet(bytes: Buffer): void {

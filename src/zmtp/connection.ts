@@ -7,7 +7,7 @@ import { encodeCommand, encodeMessage } from "./encode.js";
 import { type FrameFault, FrameReader, readPing } from "./frames.js";
 import type { ZmtpVersion } from "./greeting.js";
 import type { Beating, Heartbeat } from "./heartbeat.js";
-import { readAccepted } from "./reading.js";
+import { READ_BYTES_MAX, readAccepted } from "./reading.js";
 
 /** Why a connection ended: by the peer or the system, by its silence, or by what it sent. */
 export type ConnectionEnd = "closed" | "silent" | "peer-error" | FrameFault;
@@ -37,6 +37,9 @@ export interface ConnectionEvents {
 /** It says no time to live: how long a peer waits for us is its own choice. */
 const ping = encodeCommand("PING", Buffer.alloc(2));
 
+/** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
+const FULL_READS_MAX = 4;
+
 /** What a Socket has beside its public face: bytes that the system has not taken yet. */
 interface Handled {
   readonly _handle?: { readonly writeQueueSize?: number } | null;
@@ -54,6 +57,8 @@ export class Connection implements Beating {
   #socket!: Socket;
   #heardCount = 0;
   #heardBefore = 0;
+  /** Reads in a row that left more to read. */
+  #fullReads = 0;
   #unsentBefore = 0;
   #silentBeats = 0;
   /** Beats after which the peer, by its own word, is gone if it is not heard; 0: it has not said. */
@@ -101,12 +106,17 @@ export class Connection implements Beating {
     this.#options.heartbeat.add(this);
   }
 
-  /** What was read. */
-  readonly take = (bytes: Buffer): void => {
+  /** What was read. Returns whether to read on at once: others have a turn between. */
+  readonly take = (bytes: Buffer): boolean => {
     this.#heardCount++;
     const fault = this.#reader.read(bytes);
     if (fault !== undefined) this.#fail(fault);
     this.#events.onRead?.();
+    this.#fullReads = bytes.length < READ_BYTES_MAX ? 0 : this.#fullReads + 1;
+    if (this.#fullReads < FULL_READS_MAX) return true;
+    this.#fullReads = 0;
+    setImmediate(() => this.#socket.resume());
+    return false;
   };
 
   /** Whether the system has not taken all that was sent: what is sent now takes memory. */

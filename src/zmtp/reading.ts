@@ -6,16 +6,14 @@ import { type OnReadOpts, Socket } from "node:net";
  * All sockets are read into this, one after the other; what is read is good until its callback returns. Twice
  * what a batch and its header have, so that few are cut.
  */
-const shared = Buffer.allocUnsafeSlow(128 * 1024);
+export const READ_BYTES_MAX = 128 * 1024;
+const shared = Buffer.allocUnsafeSlow(READ_BYTES_MAX);
 
-/** For `net.connect`: whatever is read is given to `onBytes`. */
-export function readingInto(onBytes: (bytes: Buffer) => void): OnReadOpts {
+/** For `net.connect`: whatever is read is given to `onBytes`, until that returns false; `resume` goes on. */
+export function readingInto(onBytes: (bytes: Buffer) => boolean): OnReadOpts {
   return {
     buffer: shared,
-    callback: (size, bytes) => {
-      onBytes((bytes as Buffer).subarray(0, size));
-      return true;
-    },
+    callback: (size, bytes) => onBytes((bytes as Buffer).subarray(0, size)),
   };
 }
 
@@ -29,10 +27,12 @@ interface Handled {
  * `peer` is paused, and is nothing any more. Where this Node.js does not let go of connections so, `peer`
  * itself is returned and read as usual.
  */
-export function readAccepted(peer: Socket, onBytes: (bytes: Buffer) => void): Socket {
+export function readAccepted(peer: Socket, onBytes: (bytes: Buffer) => boolean): Socket {
   const handle = (peer as Handled)._handle;
   if (handle === undefined || handle === null || peer.destroyed || peer.readableLength > 0) {
-    peer.on("data", onBytes);
+    peer.on("data", (bytes: Buffer) => {
+      if (!onBytes(bytes)) peer.pause();
+    });
     peer.resume();
     return peer;
   }

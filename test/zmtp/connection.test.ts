@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Blocks, OWN_FRAME_BYTES_MIN, outgoing } from "../../build/base/blocks.js";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
 import { Connection, type ConnectionEnd } from "../../build/zmtp/connection.js";
-import { encodeReady } from "../../build/zmtp/encode.js";
+import { encodeMessage, encodeReady } from "../../build/zmtp/encode.js";
 import { FrameReader } from "../../build/zmtp/frames.js";
 import { Heartbeat } from "../../build/zmtp/heartbeat.js";
 import { readingInto } from "../../build/zmtp/reading.js";
@@ -294,7 +294,7 @@ describe("many connections", () => {
     const ours: Socket[] = [];
     for (const chunks of got) {
       const arrived = once(server, "connection") as Promise<[Socket]>;
-      const onread = readingInto((bytes) => chunks.push(Buffer.from(bytes)));
+      const onread = readingInto((bytes) => chunks.push(Buffer.from(bytes)) > 0);
       const socket = connect({ port: (server.address() as AddressInfo).port, onread });
       closers.push(() => socket.destroy());
       peers.push((await arrived)[0]);
@@ -308,5 +308,35 @@ describe("many connections", () => {
     for (const [mark, all] of sockets.entries())
       expect(all.equals(Buffer.alloc(300_000, mark))).toBe(true);
     expect(connection.isEnded).toBe(false);
+  });
+});
+
+describe("a peer that sends without end", () => {
+  it("is read half a mebibyte at a time, with a turn of the event loop between", async () => {
+    let turnBytes = 0;
+    let mostBytes = 0;
+    let allBytes = 0;
+    const size = 64 * MiB;
+    let onWhole = () => {};
+    const whole = new Promise<void>((resolve) => {
+      onWhole = resolve;
+    });
+    const { far } = await accepted(([part]) => {
+      turnBytes += part.length;
+      allBytes += part.length;
+      mostBytes = Math.max(mostBytes, turnBytes);
+      if (allBytes === size) onWhole();
+    });
+    let isDone = false;
+    const onTurn = () => {
+      turnBytes = 0;
+      if (!isDone) setImmediate(onTurn);
+    };
+    onTurn();
+    const message = encodeMessage([Buffer.alloc(32 * 1024, 7)]);
+    for (let i = 0; i < size / (32 * 1024); i++) for (const piece of message) far.write(piece);
+    await whole;
+    isDone = true;
+    expect(mostBytes).toBeLessThanOrEqual(5 * 128 * 1024);
   });
 });
