@@ -6,7 +6,7 @@ const RETRY_MS = 5;
 const RETRY_TURNS_MAX = 16;
 
 export interface PortEvents {
-  /** A message of a peer: its frames, the routing id first. Only frames behind the second may be kept. */
+  /** A message of a peer: its frames, the routing id first; those under OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
   /** All that had come in is handled: what it brought about is to be sent. */
   onTurn(): void;

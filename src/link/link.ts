@@ -23,7 +23,7 @@ export interface LinkOptions {
 export interface LinkEvents {
   /** The connection stands. What is written from here on goes over this one connection. */
   onOpen(): void;
-  /** The first frame is good until this returns; the others may be kept. */
+  /** Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
   /** The connection is lost, and all that was under way on it. A new one is tried. */
   onDown(reason: string): void;

@@ -12,7 +12,7 @@ export interface Transport {
 export interface TransportEvents {
   /** The handshake is done: messages go out and come in. */
   onOpen(): void;
-  /** The first frame is good until this returns; the others may be kept. */
+  /** Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
   /** It is over, and why. Exactly once, unless it is closed before; what had come in was handed on. */
   onLost(reason: string): void;
