@@ -305,8 +305,7 @@ export class Exchange implements Host {
         return undefined;
       }
     }
-    // A worker has a pulse, or is heard from in time as others are.
-    if (hello.isOneThread && role === "client") port.onOneThread(routingId);
+    if (hello.isOneThread) port.onOneThread(routingId, role === "worker");
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
     this.#welcome(peer);
     const { index } = peer;

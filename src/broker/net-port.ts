@@ -46,6 +46,8 @@ const NO_BYTES = Buffer.alloc(0);
 const REFUSALS_MIN = 8;
 /** How many times as long as others a peer may be silent whose one thread may be busy with its own. */
 const ONE_THREAD_PATIENCE = 30;
+/** The same of a worker whose pulse is not here yet, or not any more, while it may be busy with what it has. */
+const NO_PULSE_PATIENCE = 5;
 const MINOR_OFFSET = 11;
 /** Where a peer of ZMTP 2.0 has its identity, a frame, and its messages behind that. */
 const IDENTITY_2_OFFSET = 12;
@@ -123,9 +125,10 @@ export class NetPort extends Port {
     return undefined;
   }
 
-  override onOneThread(routingId: Buffer): void {
+  override onOneThread(routingId: Buffer, hasPulse: boolean): void {
     const line = this.#lines.get(routingId.readUInt32LE());
-    if (line !== undefined) line.connection.patience = ONE_THREAD_PATIENCE;
+    if (line === undefined) return;
+    line.connection.patience = hasPulse ? NO_PULSE_PATIENCE : ONE_THREAD_PATIENCE;
   }
 
   override onPulse(pulseId: Buffer, workerId: Buffer): boolean {
@@ -150,7 +153,7 @@ export class NetPort extends Port {
     if (pulseOf?.pulse !== line) return;
     pulseOf.pulse = undefined;
     if (why === "silent") pulseOf.connection.endAs(why);
-    else pulseOf.connection.patience = 1;
+    else pulseOf.connection.patience = NO_PULSE_PATIENCE;
   }
 
   override close(): void {

@@ -6,7 +6,7 @@ const RETRY_MS = 5;
 const RETRY_TURNS_MAX = 16;
 
 export interface PortEvents {
-  /** A message of a peer: its frames, the routing id first; those under OWN_FRAME_BYTES_MIN are good until this returns. */
+  /** A message of a peer, the routing id first. Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
   /** All that had come in is handled: what it brought about is to be sent. */
   onTurn(): void;
@@ -50,8 +50,8 @@ export abstract class Port {
   /** What the peer may do; undefined where everything is allowed, since nobody shows a key. */
   abstract accessOf(routingId: Buffer): Access | undefined;
 
-  /** The peer says that the thread which runs its application also answers heartbeats. */
-  onOneThread(_routingId: Buffer): void {}
+  /** The peer says that the thread which runs its application also answers heartbeats, or that a pulse will. */
+  onOneThread(_routingId: Buffer, _hasPulse: boolean): void {}
 
   /** The peer at `pulseId` answers heartbeats for the one at `workerId`. Returns whether this port knows that. */
   onPulse(_pulseId: Buffer, _workerId: Buffer): boolean {
