@@ -85,13 +85,13 @@ describe("a peer", () => {
   it("of one thread is given longer, and no other", async () => {
     const port = await stage.start(quick);
     const patient = await stage.dealer();
-    port.onOneThread(patient.id);
+    port.onOneThread(patient.id, false);
     for (let i = 1; i <= 3; i++) {
       const { id } = await stage.dealer();
       expect(await stage.log.nth("gone", i)).toEqual(id);
     }
     await expectHeard(patient);
-    port.onOneThread(bytes("nobody"));
+    port.onOneThread(bytes("nobody"), false);
   });
 
   it("that takes nothing and says nothing is gone, an honest one beside it is not", async () => {
