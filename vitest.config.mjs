@@ -2,6 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
+    setupFiles: ["test/poison.ts"],
     include: ["test/**/*.test.ts"],
     // Needs compilers and packages of the system: see vitest.interop.config.mjs.
     exclude: ["test/interop/**"],

@@ -13,14 +13,14 @@ import { codecChapter } from "./codec/page.mjs";
 import { describeRivals } from "./codec/rivals.mjs";
 import { runCodecSuite, selected } from "./codec/suite.mjs";
 import { codecText, rivalsText } from "./codec/text.mjs";
-import { coreText } from "./core/text.mjs";
 import { runCoreSuite } from "./core/suite.mjs";
-import { pubsubText, runPubsubSuite } from "./pubsub/suite.mjs";
+import { coreText } from "./core/text.mjs";
 import { BUSY_LOAD, busyText, describeMachine } from "./lib/machine.mjs";
 import { readOptions, USAGE } from "./lib/options.mjs";
 import { reportPage } from "./lib/page.mjs";
 import { Parties } from "./lib/parties.mjs";
 import { formatTable } from "./lib/table.mjs";
+import { pubsubText, runPubsubSuite } from "./pubsub/suite.mjs";
 
 /** @typedef {import("./lib/options.mjs").Options} Options */
 

@@ -23,7 +23,7 @@ export class Fleet {
   /**
    * @param {Contender} contender
    * @param {{ table: string, clients: Ends, workers: Ends }} ends
-   * @param {{ payload: import("./load.mjs").Payload, secret: string | undefined }} settings
+   * @param {{ payload: import("./load.mjs").Payload, secret: string | undefined, isQuick: boolean }} settings
    * @param {Parties} parties
    * @param {string | undefined} profileFolder
    */
@@ -47,7 +47,7 @@ export class Fleet {
   }
 
   async start() {
-    const endpoints = await this.broker.ask("broker");
+    const endpoints = await this.broker.ask("broker", { isQuick: this.#settings.isQuick });
     for (const [role, ends, parties] of /** @type {const} */ ([
       ["worker", this.#workerEnds, this.#workers],
       ["client", this.#clientEnds, this.#clients],

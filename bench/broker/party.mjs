@@ -6,9 +6,12 @@ import { measure } from "./load.mjs";
 /**
  * What every contender offers, one module each.
  * @typedef {object} Contender
- * @property {() => Promise<BrokerPart>} startBroker
+ * @property {(settings: BrokerSettings) => Promise<BrokerPart>} startBroker
  * @property {(options: WorkerOptions) => Promise<Part>} startWorker resolves when it is served
  * @property {(options: ClientOptions) => Promise<ClientPart>} startClient
+ *
+ * @typedef {object} BrokerSettings
+ * @property {boolean} isQuick it is to be seen that it runs, not how fast
  *
  * @typedef {object} Part
  * @property {() => Promise<unknown>} stop
@@ -44,7 +47,7 @@ async function startMany(count, start) {
 async function answer(what, options) {
   switch (what) {
     case "broker":
-      parts = [await contender.startBroker()];
+      parts = [await contender.startBroker(options)];
       return { frontend: parts[0].frontend, backend: parts[0].backend };
     case "worker":
       return startMany(options.count ?? 1, () => contender.startWorker(options));

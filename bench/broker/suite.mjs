@@ -65,7 +65,8 @@ async function runScenario(full, options, { parties, progress }) {
   const scenario = options.isQuick ? quickened(full) : full;
   const { table, contenders, payload, isSealed } = scenario;
   const steps = stepsOf(scenario, options);
-  const settings = { payload, secret: isSealed ? randomBytes(32).toString("base64") : undefined };
+  const secret = isSealed ? randomBytes(32).toString("base64") : undefined;
+  const settings = { payload, secret, isQuick: options.isQuick };
   const fleets = contenders.map(
     (each) => new Fleet(each, scenario, settings, parties, options.profileFolder),
   );

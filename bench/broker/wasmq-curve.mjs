@@ -11,9 +11,10 @@ const PEER = {
 };
 const MORE = { curve: { ...PEER, serverKey: BROKER.publicKey } };
 
-export function startBroker() {
+/** @param {import("./party.mjs").BrokerSettings} settings */
+export function startBroker(settings) {
   const keys = { [PEER.publicKey]: { name: "bench", call: ["*"], serve: ["*"] } };
-  return open.startBroker({ curve: { ...BROKER, access: { keys } } });
+  return open.startBroker(settings, { curve: { ...BROKER, access: { keys } } });
 }
 
 /** @param {import("./party.mjs").WorkerOptions} options */

@@ -7,11 +7,11 @@
 import { fork } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { fileURLToPath } from "node:url";
 import { setTimeout as after } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { Broker, Client, Worker } from "../../build/index.js";
 import { createCodec, importKey } from "../../build/codec/index.js";
+import { Broker, Client, Worker } from "../../build/index.js";
 import { median } from "../lib/rounds.mjs";
 import { figure, formatTable } from "../lib/table.mjs";
 

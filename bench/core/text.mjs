@@ -1,5 +1,5 @@
-import { figure, formatTable, times } from "../lib/table.mjs";
 import { targetsText } from "../lib/promises.mjs";
+import { figure, formatTable, times } from "../lib/table.mjs";
 
 /** @type {import("../lib/table.mjs").Column[]} */
 const COLUMNS = [

@@ -1,6 +1,7 @@
 // What was promised, and what came of it: rows that have a `ratio` have a `target` where one was set.
-import { formatTable, promised, times } from "./table.mjs";
+
 import { median, quantile } from "./rounds.mjs";
+import { formatTable, promised, times } from "./table.mjs";
 
 /**
  * How many times as fast as another we are, by ratios of figures taken in the same round.

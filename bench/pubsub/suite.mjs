@@ -1,6 +1,6 @@
+import { describeNats } from "../broker/peers/nats.mjs";
 import { interleave, median } from "../lib/rounds.mjs";
 import { figure, formatTable, times } from "../lib/table.mjs";
-import { describeNats } from "../broker/peers/nats.mjs";
 
 /** @typedef {import("../lib/parties.mjs").Party} Party */
 /** @typedef {import("../lib/parties.mjs").Parties} Parties */

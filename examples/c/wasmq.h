@@ -33,7 +33,7 @@ void *wq_must(void *memory);
 
 enum { WQ_HELLO = 1, WQ_WELCOME, WQ_ERROR, WQ_CREDIT, WQ_DRAIN, WQ_BYE, WQ_PING };
 enum { WQ_REQUEST = 16, WQ_REPLY, WQ_FAILURE, WQ_CANCEL };
-enum { WQ_CLIENT = 1, WQ_WORKER = 2 };
+enum { WQ_CLIENT = 1, WQ_WORKER = 2, WQ_PULSE = 3 };
 enum { WQ_RAW = 1, WQ_REDELIVERED = 2, WQ_UNTOUCHED = 4 };
 enum {
   WQ_OK = 0, WQ_CANCELLED = 1, WQ_INVALID_ARGUMENT = 3, WQ_DEADLINE_EXCEEDED = 4, WQ_NOT_FOUND = 5,
@@ -57,7 +57,6 @@ typedef struct {
   uint32_t record;                  /* ERROR */
   uint64_t broker;                  /* WELCOME, with the next three */
   uint32_t in_flight_max, record_max;
-  uint16_t direct_port;
   uint16_t service_count;           /* HELLO */
   wq_bytes services;                /* HELLO: service_count x | size u8 | name | */
   wq_bytes service;                 /* REQUEST */

@@ -124,7 +124,7 @@ void wq_write(wq_batch *batch, const wq_record *r) {
     case WQ_WELCOME:
       a = r->version;
       put(out, 8, r->broker), put(out, 4, r->in_flight_max), put(out, 4, r->record_max);
-      put(out, 2, r->direct_port), put(out, 6, 0);
+      put(out, 8, 0);
       break;
     case WQ_ERROR:
       a = r->status;
@@ -230,7 +230,7 @@ static const char *check_services(const wq_record *r) {
 }
 
 static const char *check_hello(const wq_record *r) {
-  if (r->role != WQ_CLIENT && r->role != WQ_WORKER) return "role";
+  if (r->role < WQ_CLIENT || r->role > WQ_PULSE) return "role";
   if (r->version == 0 || r->session == 0) return "version or session";
   int is_one = r->concurrency >= 1 && r->concurrency <= 65535 && r->service_count > 0;
   if (r->role == WQ_WORKER && !is_one) return "concurrency or services";
@@ -281,7 +281,7 @@ static const char *decode(wq_record *r, const uint8_t *at, wq_bytes tail) {
       return check_hello(r);
     case WQ_WELCOME:
       r->version = a, r->broker = get(at + 8, 8), r->in_flight_max = (uint32_t)get(at + 16, 4);
-      r->record_max = (uint32_t)get(at + 20, 4), r->direct_port = (uint16_t)get(at + 24, 2);
+      r->record_max = (uint32_t)get(at + 20, 4);
       return NULL;
     case WQ_ERROR:
       r->status = a, r->record = (uint32_t)get(at + 8, 4);

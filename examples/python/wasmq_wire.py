@@ -11,9 +11,8 @@ from types import SimpleNamespace
 
 HELLO, WELCOME, ERROR, CREDIT, DRAIN, BYE, PING = range(1, 8)
 REQUEST, REPLY, FAILURE, CANCEL = range(16, 20)
-CLIENT, WORKER = 1, 2
+CLIENT, WORKER, PULSE = 1, 2, 3
 RAW, REDELIVERED, UNTOUCHED = 1, 2, 4
-MOVES = 1
 
 STATUS = {
     "OK": 0, "CANCELLED": 1, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4, "NOT_FOUND": 5,
@@ -31,7 +30,7 @@ HEAD = struct.Struct("<BBBBI")
 BATCH = struct.Struct("<2sBBI")
 FIXED = {
     HELLO: struct.Struct("<QIHH"),  # session, concurrency, serviceCount, reserved
-    WELCOME: struct.Struct("<QIIHHI"),  # broker, inFlightMax, recordMax, directPort, reserved
+    WELCOME: struct.Struct("<QIIQ"),  # broker, inFlightMax, recordMax, reserved
     ERROR: struct.Struct("<IHH"),  # record, reasonSize, reserved
     CREDIT: struct.Struct("<II"),  # credit, reserved
     DRAIN: struct.Struct("<Q"),
@@ -140,7 +139,7 @@ def encode_hello(r):
 
 
 def encode_welcome(r):
-    fields = r.broker, r.in_flight_max, r.record_max, r.direct_port, 0, 0
+    fields = r.broker, r.in_flight_max, r.record_max, 0
     return r.version, 0, fields, b"", []
 
 
@@ -251,16 +250,15 @@ def decode_hello(a, b, fields, tail, _):
         services.append(text(tail[at + 1 : at + 1 + tail[at]]))
         at += 1 + tail[at]
     require(at == len(tail) and all(map(is_service, services)), "bad services")
-    require(a in (CLIENT, WORKER) and b > 0 and session > 0, "role, version or session")
+    require(a in (CLIENT, WORKER, PULSE) and b > 0 and session > 0, "role, version or session")
     is_one = 1 <= concurrency <= 65535 and count > 0 if a == WORKER else True
     require(is_one, "a worker's concurrency or services")
     return Record(role=a, version=b, session=session, concurrency=concurrency, services=services)
 
 
 def decode_welcome(a, _b, fields, _tail, _):
-    broker, in_flight_max, record_max, direct_port = fields[:4]
-    return Record(version=a, broker=broker, in_flight_max=in_flight_max, record_max=record_max,
-                  direct_port=direct_port)
+    broker, in_flight_max, record_max = fields[:3]
+    return Record(version=a, broker=broker, in_flight_max=in_flight_max, record_max=record_max)
 
 
 def decode_error(a, _b, fields, tail, _):

@@ -10,6 +10,30 @@ export function isCurveKey(text: unknown): boolean {
   return typeof text === "string" && /^[0-9a-zA-Z.\-:+=^!/*?&<>()[\]{}@%$#]{40}$/.test(text);
 }
 
+/** What an options object may name: each of `Options`, which the compiler sees to. */
+export type OptionNames<Options> = Readonly<Record<keyof Options, true>>;
+
+/**
+ * Throws TypeError where `options` names what is not `known`: misspelt, it would be passed over without a word.
+ * For what is made once; what is done often is not asked.
+ */
+export function knownOptions<Options extends object>(
+  where: string,
+  options: Options,
+  known: OptionNames<Options>,
+): void {
+  for (const name of Object.keys(options ?? {})) {
+    if (Object.hasOwn(known, name)) continue;
+    const lower = name.toLowerCase();
+    const near = Object.keys(known).find((each) => {
+      const other = each.toLowerCase();
+      return other.startsWith(lower) || lower.startsWith(other);
+    });
+    const hint = near === undefined ? "" : `; is it ${near}?`;
+    throw new TypeError(`${where}: unknown option ${JSON.stringify(name)}${hint}`);
+  }
+}
+
 /** `value` if it is a whole number in the range; throws RangeError otherwise. */
 export function wholeNumber(name: string, value: number, least: number, most: number): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;

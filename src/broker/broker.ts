@@ -1,31 +1,28 @@
 import { randomBytes } from "node:crypto";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
 import type { AdminServer } from "../admin/server.js";
 import type { TasksState } from "../admin/state.js";
 import type { AccessSpec } from "../base/access.js";
-import { wholeNumber } from "../base/check.js";
+import { knownOptions, wholeNumber } from "../base/check.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
 import { resolveTaskLimits, type TaskLimits } from "../core/tasks/task-limits.js";
 import { QUEUE_PREFIX } from "../wire/layout.js";
-import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
-import { Acceptor } from "./acceptor.js";
+import { parseEndpoint } from "../zmtp/endpoint.js";
 import {
   type BrokerCurve,
   CurveGate,
   type ReloadResult,
   type SecurityEvent,
 } from "./curve-gate.js";
-import { Exchange, type FaultCounts } from "./exchange.js";
+import { Exchange, type FaultCounts, type Side } from "./exchange.js";
 import { majordomoTimes } from "./majordomo.js";
+import { NetPort, type NetPortOptions } from "./net-port.js";
 import { openEndpoint } from "./open-endpoint.js";
+import { brokerOptionNames } from "./option-names.js";
 import { PlainSockets } from "./plain-topics.js";
-import { makePrivateFolder } from "./private-folder.js";
 import type { TopicStats } from "./pubsub.js";
-import { RouterPort, type RouterPortOptions } from "./router-port.js";
 import { SurveyPattern } from "./survey-pattern.js";
 import { TaskPattern } from "./task-pattern.js";
 import { TaskSockets } from "./task-sockets.js";
@@ -66,18 +63,12 @@ export interface BrokerOptions {
   mdpBusyLiveness?: number;
   /** How often peers are looked for whose end ZeroMQ did not tell of. Default 10000. */
   probeIntervalMs?: number;
-  /** Connections at each backend endpoint. Default 10000. */
+  /** Connections at each endpoint. Default 10000. */
   connectionsMax?: number;
-  /**
-   * A second TCP port at each backend's host, for native workers alone: the backend sends them there,
-   * where nothing stands between them and ZeroMQ. 1..65535; 0, the default, takes any free one; false
-   * none. Workers that cannot reach it stay at the backend.
-   */
-  directPort?: number | false;
   /**
    * Where plain PUSH sockets connect, `tcp://host:port` (5563 by custom) or `ipc://path`: what they send are
    * tasks of the queue `default`. And where plain PULL sockets connect (5564), which get these. Off unless
-   * given, and not to be had with `curve`.
+   * given. Under CURVE a key must be granted `push` and `pull` of that queue.
    */
   push?: string;
   pull?: string;
@@ -115,7 +106,7 @@ export interface BrokerStats {
   queued: number;
   clients: number;
   workers: number;
-  /** Connections at the backend, native workers that moved to the direct port not among them. */
+  /** Connections at the backend, those in their handshake among them. */
   backendConnections: number;
   services: Record<string, { queued: number; inFlight: number; isServed: boolean }>;
   topics: TopicStats;
@@ -127,7 +118,7 @@ export interface BrokerStats {
   surveys: Record<string, number>;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
-  /** Connections that were refused or dropped, by reason: at the backend, under CURVE everywhere. */
+  /** Connections that were refused or dropped, by reason. */
   refusals: Record<string, number>;
 }
 
@@ -156,28 +147,20 @@ export class Broker {
   readonly #admin: AdminServer | undefined;
   readonly #watch: Watch;
   readonly #exchange: Exchange;
-  readonly #frontend: RouterPort;
-  readonly #backends: readonly RouterPort[];
-  readonly #acceptors: readonly Acceptor[];
+  /** Without CURVE. */
+  readonly #ports: Readonly<Record<Side, NetPort>>;
   readonly #gate: CurveGate | undefined;
-  readonly #folder: string;
   readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
 
   private constructor(
     exchange: Exchange,
-    frontend: { port: RouterPort; endpoints: readonly string[] },
-    backend: {
-      port: RouterPort;
-      direct: RouterPort;
-      acceptors: readonly Acceptor[];
-      endpoints: readonly string[];
-    },
+    ports: Readonly<Record<Side, NetPort>>,
+    endpoints: Readonly<Record<Side, readonly string[]>>,
     gate: CurveGate | undefined,
     watching: { watch: Watch; admin: AdminServer | undefined },
     taskSockets: TaskSockets,
     plain: PlainSockets | undefined,
-    folder: string,
     probeIntervalMs: number,
   ) {
     this.push = taskSockets.push;
@@ -189,13 +172,10 @@ export class Broker {
     this.#exchange = exchange;
     this.xsub = plain?.xsub ?? [];
     this.xpub = plain?.xpub ?? [];
-    this.#frontend = frontend.port;
-    this.frontend = frontend.endpoints;
-    this.#backends = [backend.port, backend.direct];
-    this.#acceptors = backend.acceptors;
-    this.backend = backend.endpoints;
+    this.#ports = ports;
+    this.frontend = endpoints.frontend;
+    this.backend = endpoints.backend;
     this.#gate = gate;
-    this.#folder = folder;
   }
 
   /**
@@ -204,13 +184,11 @@ export class Broker {
    * RangeError for an option out of range.
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
+    knownOptions("Broker.start", options, brokerOptionNames);
     const limits = resolveLimits(options.limits);
     for (const name of ["push", "pull"] as const) {
       const endpoint = options[name];
       if (endpoint !== undefined) parseEndpoint(name, endpoint);
-      // Nothing there would ask for a key.
-      if (endpoint === undefined || options.curve === undefined) continue;
-      throw new TypeError(`${name} cannot be had with curve, got ${endpoint}`);
     }
     const taskLimits = resolveTaskLimits(options.tasks);
     const rules = new ServiceRules(limits, options.services);
@@ -236,8 +214,6 @@ export class Broker {
       liveness: wholeNumber("mdpLiveness", options.mdpLiveness ?? 3, 1, 1000),
       busyLiveness: wholeNumber("mdpBusyLiveness", options.mdpBusyLiveness ?? 0, 0, 1_000_000),
     };
-    const directPort = options.directPort ?? 0;
-    if (directPort !== false) wholeNumber("directPort", directPort, 0, 65_535);
     const frontends = listOf("frontend", options.frontend ?? FRONTEND_DEFAULT);
     const backends = listOf("backend", options.backend ?? BACKEND_DEFAULT);
     const xsub = options.xsub === undefined ? [] : listOf("xsub", options.xsub);
@@ -251,16 +227,15 @@ export class Broker {
       parseAdminAddress("admin", adminAddress, adminToken !== undefined);
     }
     const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
-    const portOptions = { ...times, messageBytesMax };
+    const portOptions = { ...times, messageBytesMax, connectionsMax };
 
     const id = randomBytes(8);
     const brokerId = { brokerLow: id.readUInt32LE(0), brokerHigh: id.readUInt32LE(4) || 1 };
     const exchange = new Exchange(limits, rules, brokerId, majordomo);
-    const folder = makePrivateFolder();
-    const frontend = makePort("frontend", exchange, portOptions);
-    const backend = makePort("backend", exchange, portOptions);
-    const direct = makePort("backend", exchange, portOptions);
-    const acceptors: Acceptor[] = [];
+    const ports = {
+      frontend: makePort("frontend", exchange, portOptions),
+      backend: makePort("backend", exchange, portOptions),
+    };
     let taskSockets: TaskSockets | undefined;
     const tasks = new TaskPattern(exchange, taskLimits);
     exchange.addPattern(tasks);
@@ -269,7 +244,7 @@ export class Broker {
     let gate: CurveGate | undefined;
     const watch = new Watch(
       exchange,
-      () => [...acceptors, ...(gate?.doors ?? [])],
+      () => [...Object.values(ports), ...(gate?.doors ?? [])],
       limits,
       tasks,
       surveys,
@@ -278,11 +253,7 @@ export class Broker {
     try {
       if (options.curve !== undefined) {
         const { onSecurity } = options;
-        gate = new CurveGate(options.curve, exchange, {
-          ...portOptions,
-          connectionsMax,
-          onSecurity,
-        });
+        gate = new CurveGate(options.curve, exchange, { ...portOptions, onSecurity });
       }
       if (adminAddress !== undefined) admin = await watch.listen(adminAddress, adminToken);
       const bound: string[] = [];
@@ -292,60 +263,34 @@ export class Broker {
         for (const endpoint of backends) served.push(await gate.listen("backend", endpoint));
       }
       // Under CURVE nothing stands open that does not ask for a key, not even to this machine.
-      const isOpen = gate === undefined;
-      for (const endpoint of isOpen ? frontends : []) {
-        bound.push(await bindRouter(frontend, endpoint));
+      if (gate === undefined) {
+        for (const endpoint of frontends) bound.push(await ports.frontend.listen(endpoint));
+        for (const endpoint of backends) served.push(await ports.backend.listen(endpoint));
       }
-      const inner = isOpen ? await backend.bind(privateEndpoint(folder)) : "";
-      for (const endpoint of isOpen ? backends : []) {
-        acceptors.push(
-          await Acceptor.listen({
-            ...times,
-            endpoint,
-            routerEndpoint: inner,
-            connectionsMax,
-            maxMessageSize: messageBytesMax,
-            events: {
-              onPlainWorker: (worker) => exchange.plain.onWorker(worker),
-              onPlainReply: (worker, parts) => exchange.plain.onReply(worker, parts),
-              onPlainGone: (worker) => exchange.plain.onGone(worker),
-              onRefused: () => {},
-            },
-          }),
-        );
-      }
-      taskSockets = await TaskSockets.listen(exchange, tasks, options, messageBytesMax);
+      const { push, pull } = options;
+      taskSockets = await TaskSockets.listen(exchange, tasks, { ...portOptions, push, pull, gate });
       exchange.addPattern(taskSockets);
-      served.push(...acceptors.map(({ endpoint }) => endpoint));
-      // Nothing there would tell whose key a message came with.
-      if (gate === undefined) await offerDirect(exchange, backend, direct, acceptors, directPort);
       let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {
         plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
       }
-      for (const port of isOpen ? [frontend, backend, direct] : []) port.open();
       watch.phase = "ready";
       return new Broker(
         exchange,
-        { port: frontend, endpoints: bound },
-        { port: backend, direct, acceptors, endpoints: served },
+        ports,
+        { frontend: bound, backend: served },
         gate,
         { watch, admin },
         taskSockets,
         plain,
-        folder,
         probeIntervalMs,
       );
     } catch (error) {
       await admin?.close();
       exchange.pubsub.close();
-      frontend.close(0);
-      backend.close(0);
-      direct.close(0);
       taskSockets?.close();
-      for (const acceptor of acceptors) await acceptor.close();
+      for (const port of Object.values(ports)) await port.end(0);
       await gate?.close();
-      rmSync(folder, { recursive: true, force: true });
       throw error;
     }
   }
@@ -368,8 +313,7 @@ export class Broker {
       clients: core.clientCount - peers.innerCount,
       workers: core.workerCount,
       backendConnections:
-        this.#acceptors.reduce((sum, each) => sum + each.connectionCount, 0) +
-        (this.#gate?.connectionsOf("backend") ?? 0),
+        this.#ports.backend.connectionCount + (this.#gate?.connectionsOf("backend") ?? 0),
       services,
       topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
@@ -410,15 +354,13 @@ export class Broker {
     clearInterval(this.#probing);
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
-    const ports = [this.#frontend, ...this.#backends];
+    const ports = Object.values(this.#ports);
     const curvePorts = this.#gate === undefined ? [] : Object.values(this.#gate.ports);
     await Promise.all([...ports, ...curvePorts].map((port) => port.settle(lingerMs)));
     this.#exchange.close();
-    for (const port of ports) port.close(lingerMs);
-    for (const acceptor of this.#acceptors) await acceptor.close({ lingerMs });
+    await Promise.all(ports.map((port) => port.end(lingerMs)));
     await this.#gate?.close({ lingerMs });
     await this.#admin?.close();
-    rmSync(this.#folder, { recursive: true, force: true });
     return isEmpty;
   }
 }
@@ -449,68 +391,25 @@ function warn(text: string): void {
   process.emitWarning(text, { code: "WASMQ_INSECURE" });
 }
 
-function makePort(
-  side: "frontend" | "backend",
-  exchange: Exchange,
-  options: RouterPortOptions,
-): RouterPort {
-  const port: RouterPort = new RouterPort(options, {
-    onMessage: (frames) => exchange.onMessage(side, port, frames),
-    onTurn: () => exchange.onTurn(),
-    onUnreachable: (outbox, isUnread) => exchange.onUnreachable(outbox, isUnread),
-  });
+function makePort(side: Side, exchange: Exchange, options: NetPortOptions): NetPort {
+  const { plain } = exchange;
+  const port: NetPort = new NetPort(
+    options,
+    {
+      onMessage: (frames) => exchange.onMessage(side, port, frames),
+      onTurn: () => exchange.onTurn(),
+      onUnreachable: (outbox, isUnread) => exchange.onUnreachable(outbox, isUnread),
+    },
+    side === "frontend"
+      ? undefined
+      : {
+          onPlainWorker: (worker) => plain.onWorker(worker),
+          onPlainReply: (worker, parts) => plain.onReply(worker, parts),
+          onPlainGone: (worker) => plain.onGone(worker),
+        },
+  );
   exchange.addPort(port);
   return port;
-}
-
-/**
- * Binds the direct port beside each backend, and has workers sent there; where one of them cannot be
- * had, none are, since whoever says HELLO does not say which backend it came to.
- */
-async function offerDirect(
-  exchange: Exchange,
-  backend: RouterPort,
-  direct: RouterPort,
-  acceptors: readonly Acceptor[],
-  directPort: number | false,
-): Promise<void> {
-  if (directPort === false) return;
-  let port = directPort;
-  for (const { endpoint } of acceptors) {
-    try {
-      if (endpoint.startsWith("ipc://")) {
-        const beside = `${endpoint}.direct`;
-        const parsed = parseEndpoint("backend", beside);
-        if (parsed.kind === "ipc") await claimPath(parsed.path);
-        await direct.bind(beside);
-        continue;
-      }
-      const host = endpoint.slice(0, endpoint.lastIndexOf(":"));
-      const bound = await direct.bind(`${host}:${port === 0 ? "*" : port}`);
-      port = Number(bound.slice(bound.lastIndexOf(":") + 1));
-    } catch (error) {
-      // One that was asked for by its number must be had.
-      if (directPort !== 0) throw listenError(`directPort ${directPort}`, error);
-      return;
-    }
-  }
-  // Of ipc endpoints any number but 0 says that there is one.
-  exchange.offerDirect(backend, port === 0 ? 1 : port);
-}
-
-async function bindRouter(port: RouterPort, endpoint: string): Promise<string> {
-  const parsed = parseEndpoint("frontend", endpoint);
-  try {
-    if (parsed.kind === "ipc") await claimPath(parsed.path);
-    return await port.bind(endpoint);
-  } catch (error) {
-    throw listenError(endpoint, error);
-  }
-}
-
-/** Where only this process and its user can connect. */
-function privateEndpoint(folder: string): string {
-  return process.platform === "win32" ? "tcp://127.0.0.1:*" : `ipc://${join(folder, "router")}`;
 }
 
 function listOf(name: string, value: string | readonly string[]): readonly string[] {

@@ -6,7 +6,7 @@ import type { Access } from "../base/access.js";
 import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
 import { BytePipe } from "./byte-pipe.js";
 import type { PlainFault } from "./plain-dialogue.js";
-import type { Zap } from "./zap.js";
+import type { Verdict, Zap } from "./zap.js";
 
 /** What a socket must be made with so that it takes this connection alone. */
 export interface ChannelSocketOptions {
@@ -32,6 +32,8 @@ export interface ChannelOptions<S extends Socket> {
   makeSocket(options: ChannelSocketOptions): S;
   /** Who has this key; undefined where it may not come in. Asked once. */
   admit(key: string): Access | undefined;
+  /** Whether one that is known may come in here, and what for; else it may come again. */
+  mayEnter(access: Access): boolean;
   /** The key is proven and known: messages may be read and sent. */
   onOpen(): void;
   /** The peer is gone. What it had sent can still be read; then the channel is to be closed. */
@@ -39,10 +41,16 @@ export interface ChannelOptions<S extends Socket> {
   /** Exactly once; `why` where it never opened. */
   onClosed(why: NeverOpened | undefined): void;
   /** Counts why it is being dropped. */
-  onRefused(why: "revoked" | PlainFault): void;
+  onRefused(why: "revoked" | "denied" | PlainFault): void;
 }
 
-export type NeverOpened = "handshake-timeout" | "hello-refused" | "unauthenticated";
+/**
+ * How long one that may not come in yet is held before it is cut off: ZeroMQ's sockets come again at once, ten
+ * times a second, each time with a handshake to be done.
+ */
+const LATER_MS = 1000;
+
+export type NeverOpened = "handshake-timeout" | "hello-refused" | "unauthenticated" | "denied";
 
 export class CurveChannel<S extends Socket> {
   readonly socket: S;
@@ -51,7 +59,7 @@ export class CurveChannel<S extends Socket> {
   access: Access | undefined;
   readonly #options: ChannelOptions<S>;
   readonly #domain: string;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
   readonly #pipe: BytePipe;
   #why: NeverOpened = "hello-refused";
 
@@ -113,20 +121,27 @@ export class CurveChannel<S extends Socket> {
   }
 
   /** Counts and tells that it is about to be dropped, and why. */
-  refuse(why: "revoked" | PlainFault): void {
+  refuse(why: "revoked" | "denied" | PlainFault): void {
     this.#options.onRefused(why);
   }
 
-  #onKey(key: string): boolean {
+  #onKey(key: string): Verdict {
     this.#options.zap.forgetDomain(this.#domain);
-    this.access = this.#options.admit(key);
-    if (this.access === undefined) {
+    const access = this.#options.admit(key);
+    if (access === undefined) {
       this.#why = "unauthenticated";
-      return false;
+      return "refused";
     }
+    if (!this.#options.mayEnter(access)) {
+      this.#why = "denied";
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.close(), LATER_MS);
+      return "later";
+    }
+    this.access = access;
     clearTimeout(this.#timer);
     this.#options.onOpen();
-    return true;
+    return "in";
   }
 
   #onPipeClosed(): void {

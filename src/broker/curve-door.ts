@@ -6,9 +6,9 @@
 //   peer --+   greeting, HELLO
 import { rm } from "node:fs/promises";
 import type { Socket } from "zeromq";
-import type { Access } from "../base/access.js";
+import type { Access, Action } from "../base/access.js";
 import { privateEndpoint } from "../zmtp/endpoint.js";
-import { type Connection, Listener, type ListenerRefusal } from "../zmtp/listener.js";
+import { type Accepted, Listener, type ListenerRefusal } from "../zmtp/listener.js";
 import { type ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import type { PlainFault } from "./plain-dialogue.js";
 import { makePrivateFolder } from "./private-folder.js";
@@ -21,6 +21,7 @@ export type CurveRefusal =
   | "hello-refused" // Not made for our key, or no HELLO at all.
   | "unauthenticated" // The key is not in the access file.
   | "revoked" // The key is no longer in the access file.
+  | "denied" // The key is known, and may not do what the port is for.
   | "upstream"; // No socket could be had for it.
 
 export interface CurveDoorOptions<S extends Socket> {
@@ -28,12 +29,14 @@ export interface CurveDoorOptions<S extends Socket> {
   secretKey: string;
   zap: Zap;
   handshakeTimeoutMs: number;
-  /** How long a connection may stall or take to close. */
+  /** How long a connection may stall or take to close. 0: as long as it likes; then who is gone is looked for. */
   stallTimeoutMs: number;
   connectionsMax: number;
   handshakesMax?: number;
   /** Connections whose HELLO has come and whose key has not been proven. Default 256. */
   unprovenMax?: number;
+  /** What a port is for that is for one thing alone: who may not do that does not come in. */
+  right?: { readonly action: Action; readonly what: string };
   /** Who has this key; undefined where it may not come in. */
   find(key: string): Access | undefined;
   makeSocket(options: ChannelSocketOptions): S;
@@ -42,6 +45,11 @@ export interface CurveDoorOptions<S extends Socket> {
   /** `key` where one was shown, `name` where that is known. */
   onRefused(reason: CurveRefusal, remote: string, key?: string, name?: string): void;
 }
+
+/** The longest that a timer can be. */
+const STALL_MS_MAX = 0x7fffffff;
+/** Where nothing else tells that a host is gone, TCP asks after so long a silence, and gives it up some minutes later. */
+const KEEP_ALIVE_MS = 60_000;
 
 /** What of a handshake is under way takes sockets of ours: fewer than the listener alone bears. */
 const UNPROVEN_MAX = 256;
@@ -66,7 +74,7 @@ export class CurveDoor<S extends Socket> {
       door.#listener = await Listener.listen(
         { ...options, mechanism: "CURVE" },
         {
-          onReady: (_, connection) => door.#onHello(connection),
+          onReady: (_, accepted) => door.#onHello(accepted),
           onRefused: (reason, remote) => door.#refuse(reason, remote),
           readyCount: () => door.#channels.size,
         },
@@ -93,16 +101,24 @@ export class CurveDoor<S extends Socket> {
     return this.#listener.handshakeCount + this.#channels.size;
   }
 
-  /** Ends those whose access is no longer what it was; returns how many. */
-  revoke(isKnown: (held: Access) => boolean): number {
+  /** Ends those whose key is gone, or may no longer do what the port is for; returns how many. */
+  recheck(): number {
     let count = 0;
     for (const channel of [...this.#channels]) {
-      if (channel.access === undefined || isKnown(channel.access)) continue;
-      channel.refuse("revoked");
+      const { access } = channel;
+      if (access === undefined || channel.socket.closed) continue;
+      const isKnown = this.#options.find(access.key) === access;
+      if (isKnown && this.#isRightful(access)) continue;
+      channel.refuse(isKnown ? "denied" : "revoked");
       channel.close();
       count++;
     }
     return count;
+  }
+
+  #isRightful(access: Access): boolean {
+    const { right } = this.#options;
+    return right === undefined || access.denial(right.action, right.what) === undefined;
   }
 
   /**
@@ -133,8 +149,9 @@ export class CurveDoor<S extends Socket> {
     });
   }
 
-  #onHello({ peer, remote, bytes }: Connection): void {
+  #onHello({ peer, remote, bytes }: Accepted): void {
     const { handshakeTimeoutMs, stallTimeoutMs, secretKey, zap, makeSocket } = this.#options;
+    if (stallTimeoutMs === 0) peer.setKeepAlive(true, KEEP_ALIVE_MS);
     if (this.#unproven.size >= (this.#options.unprovenMax ?? UNPROVEN_MAX)) {
       // As with the listener's: the oldest gives way.
       const [oldest] = this.#unproven;
@@ -154,12 +171,13 @@ export class CurveDoor<S extends Socket> {
         secretKey,
         zap,
         handshakeTimeoutMs,
-        stallTimeoutMs,
+        stallTimeoutMs: stallTimeoutMs || STALL_MS_MAX,
         makeSocket,
         admit: (shown) => {
           key = shown;
           return this.#isClosing ? undefined : this.#options.find(shown);
         },
+        mayEnter: (access) => this.#isRightful(access),
         onOpen: () => {
           this.#unproven.delete(channel);
           on = this.#options.onOpen(channel);

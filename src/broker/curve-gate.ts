@@ -6,8 +6,8 @@ import { Status } from "../base/status.js";
 import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
 import { CurvePort } from "./curve-port.js";
 import type { Exchange, Side } from "./exchange.js";
-import type { RouterPortOptions } from "./router-port.js";
 import { Zap } from "./zap.js";
+import type { PortOptions } from "./zmq-port.js";
 
 /** The broker's key pair, in Z85, and who may come in. */
 export interface BrokerCurve {
@@ -39,7 +39,7 @@ export interface ReloadResult {
   cutCount: number;
 }
 
-export interface CurveGateOptions extends RouterPortOptions {
+export interface CurveGateOptions extends PortOptions {
   connectionsMax: number;
   onSecurity?: (event: SecurityEvent) => void;
 }
@@ -56,7 +56,7 @@ const REASONS = {
 /** A listener, whatever sockets it makes. */
 type Door = Pick<
   CurveDoor<Socket>,
-  "endpoint" | "refusalCounts" | "connectionCount" | "revoke" | "close"
+  "endpoint" | "refusalCounts" | "connectionCount" | "recheck" | "close"
 >;
 
 /** The listeners of a broker under CURVE: who comes in, and what each may do. */
@@ -96,11 +96,17 @@ export class CurveGate {
 
   /**
    * Listens for sockets of another kind, one for each connection. Who has no key is refused here as
-   * everywhere; what its key may do, `onOpen` asks. Resolves with the endpoint and its real port.
+   * everywhere, who may not do what `right` says is not let in yet; what else its key may do, `onOpen` asks. Where
+   * `isPatient`, a peer may hold still for as long as it likes. Resolves with the endpoint and its real port.
    */
   async listenFor<S extends Socket>(
     endpoint: string,
-    { makeSocket, onOpen }: Pick<CurveDoorOptions<S>, "makeSocket" | "onOpen">,
+    {
+      makeSocket,
+      onOpen,
+      right,
+      isPatient = false,
+    }: Pick<CurveDoorOptions<S>, "makeSocket" | "onOpen" | "right"> & { isPatient?: boolean },
   ): Promise<string> {
     const { handshakeTimeoutMs, heartbeatTimeoutMs, connectionsMax } = this.#options;
     const door = await CurveDoor.listen<S>({
@@ -108,8 +114,9 @@ export class CurveGate {
       secretKey: this.#curve.secretKey,
       zap: this.#zap,
       handshakeTimeoutMs,
-      stallTimeoutMs: heartbeatTimeoutMs,
+      stallTimeoutMs: isPatient ? 0 : heartbeatTimeoutMs,
       connectionsMax,
+      right,
       find: (key) => this.#table.find(key),
       makeSocket,
       onOpen,
@@ -147,12 +154,10 @@ export class CurveGate {
         cutCount++;
       }
     }
-    // Those of the ports above are told, and their connections end a little later.
-    for (const door of this.doors) {
-      if (this.#sides.has(door)) continue;
-      cutCount += door.revoke((held) => this.#table.find(held.key) === held);
-    }
+    // First: whoever it cuts off is not to be cut off, and counted, once more.
     cutCount += this.#exchange.recheck();
+    // Those of the ports above are told, and their connections end a little later.
+    for (const door of this.doors) if (!this.#sides.has(door)) cutCount += door.recheck();
     return { keyCount: this.#table.keyCount, cutCount };
   }
 

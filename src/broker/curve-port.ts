@@ -1,12 +1,13 @@
 import { Dealer, Router } from "zeromq";
 import type { Access } from "../base/access.js";
+import { afterPoll, Reading } from "../link/reading.js";
 import { MAGIC } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
 import type { ChannelSocketOptions, CurveChannel } from "./curve-channel.js";
 import { hasEnvelope, PlainDialogue } from "./plain-dialogue.js";
 import type { PlainWorker } from "./plain-worker.js";
-import { Port, type PortEvents } from "./port.js";
-import { type RouterPortOptions, socketLimits } from "./router-port.js";
+import type { PortEvents } from "./port.js";
+import { type PortOptions, socketLimits, ZmqPort } from "./zmq-port.js";
 
 /** What becomes of peers at the backend that turn out to be REP sockets. */
 export interface PlainWorkerEvents {
@@ -21,9 +22,11 @@ export interface PlainWorkerEvents {
 const NO_BYTES = Buffer.alloc(0);
 /**
  * A native worker says HELLO at once. One that has said nothing for so long is taken for a REP
- * socket, which speaks when spoken to; if it says HELLO yet, it is taken at its word.
+ * socket, which speaks when spoken to; if it says HELLO yet, it is taken at its word. Waited for in steps:
+ * while this process itself was busy, however long, no more than one of them goes by.
  */
 const SILENCE_MS = 1000;
+const SILENCE_STEPS = 4;
 
 /**
  * How long one that is cut off has to read why, before its connection ends: ZeroMQ tells of that end
@@ -45,6 +48,8 @@ class Line {
   timer: NodeJS.Timeout | undefined;
   isCut = false;
   isEnding = false;
+  hasSpoken = false;
+  readonly reading = new Reading();
 
   constructor(
     readonly id: number,
@@ -59,15 +64,15 @@ class Line {
  * A port whose peers have each a socket of their own, a ROUTER at the frontend, so that REQ and DEALER
  * can come, and a DEALER at the backend, for REP and DEALER.
  */
-export class CurvePort extends Port {
-  readonly #options: RouterPortOptions;
+export class CurvePort extends ZmqPort {
+  readonly #options: PortOptions;
   readonly #events: PortEvents;
   /** Only at the backend. */
   readonly #plain: PlainWorkerEvents | undefined;
   readonly #lines = new Map<number, Line>();
   #lastId = 0;
 
-  constructor(options: RouterPortOptions, events: PortEvents, plain?: PlainWorkerEvents) {
+  constructor(options: PortOptions, events: PortEvents, plain?: PlainWorkerEvents) {
     super(events);
     this.#options = options;
     this.#events = events;
@@ -118,24 +123,31 @@ export class CurvePort extends Port {
     for (const { routingId, channel } of this.#lines.values()) yield [routingId, channel];
   }
 
-  protected transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void> {
+  protected transmit(
+    routingId: Buffer,
+    message: readonly Uint8Array[],
+  ): Promise<boolean | undefined> | undefined {
     const line = this.#lines.get(routingId.readUInt32LE());
-    if (line === undefined || line.channel.socket.closed) {
-      return Promise.reject(Object.assign(new Error("the peer is gone"), { code: "EHOSTUNREACH" }));
-    }
+    if (line === undefined || line.channel.socket.closed) return undefined;
     const { channel, peerId } = line;
-    const frames = peerId === undefined ? message : [peerId, ...message];
-    return channel.socket.send(frames as Buffer[]);
+    return this.sendBy(channel.socket, peerId === undefined ? message : [peerId, ...message]);
   }
 
   async #receive(line: Line): Promise<void> {
     const { socket } = line.channel;
-    const isLast = () => line.isEnding && (socket.closed || !socket.readable);
+    const isLast = () => {
+      if (line.isEnding && (socket.closed || !socket.readable)) return true;
+      line.reading.begin();
+      return false;
+    };
+    line.reading.begin();
     await this.read(socket, (frames) => this.#onMessage(line, frames), isLast);
     if (!this.isClosed) this.#drop(line);
   }
 
   #onMessage(line: Line, frames: Buffer[]): void {
+    line.reading.end();
+    line.hasSpoken = true;
     if (line.isCut) return;
     if (this.#plain === undefined) {
       line.peerId = frames[0];
@@ -172,13 +184,16 @@ export class CurvePort extends Port {
     return true;
   }
 
-  #awaitWord(line: Line): void {
+  #awaitWord(line: Line, steps = SILENCE_STEPS): void {
     if (this.#plain === undefined) return;
     line.timer = setTimeout(() => {
-      // This process may have been busy for so long itself.
-      if (line.channel.socket.closed || line.channel.socket.readable) return;
-      this.#becomePlain(line);
-    }, SILENCE_MS);
+      if (steps > 1) return this.#awaitWord(line, steps - 1);
+      // What came in while this process was busy is to be read before.
+      afterPoll(() => {
+        if (line.hasSpoken || line.isCut || line.channel.socket.closed) return;
+        this.#becomePlain(line);
+      });
+    }, SILENCE_MS / SILENCE_STEPS);
   }
 
   #becomePlain(line: Line): void {
@@ -203,7 +218,8 @@ export class CurvePort extends Port {
   #onPeerGone(line: Line): void {
     line.isEnding = true;
     const { socket } = line.channel;
-    if (socket.closed || !socket.readable) this.#drop(line);
+    if (socket.closed) this.#drop(line);
+    else line.reading.onDry(() => this.#drop(line));
   }
 
   #drop(line: Line): void {

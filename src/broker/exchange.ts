@@ -13,7 +13,6 @@ import {
   type ReadHello,
   readCredit,
   readHello,
-  type Welcome,
   writeDrain,
   writeError,
   writePing,
@@ -79,8 +78,6 @@ export class Exchange implements Host {
   readonly #ports: Port[] = [];
   readonly #patterns: Pattern[] = [];
   readonly #patternOf: ({ pattern: Pattern; from: Peer["role"] } | undefined)[] = [];
-  /** Where workers of the backend are better off than behind the acceptor. */
-  #direct: { from: Port; port: number } | undefined;
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
@@ -124,11 +121,6 @@ export class Exchange implements Host {
 
   addPort(port: Port): void {
     this.#ports.push(port);
-  }
-
-  /** Workers that say HELLO at port `from` are told to come to TCP port `port` of the same host. */
-  offerDirect(from: Port, port: number): void {
-    this.#direct = { from, port };
   }
 
   /** Bytes of memory taken for requests that wait. */
@@ -286,6 +278,7 @@ export class Exchange implements Host {
       this.malformed(hello);
       return known;
     }
+    if (hello.role === Role.PULSE) return this.#onPulse(port, routingId, known, hello);
     const role = hello.role === Role.WORKER ? "worker" : "client";
     if ((role === "worker") !== (side === "backend")) {
       this.faults.role++;
@@ -312,13 +305,7 @@ export class Exchange implements Host {
         return undefined;
       }
     }
-    if (hello.canMove && this.#direct?.from === port) {
-      // Nothing is kept of it here: it says HELLO again there, or here without that flag.
-      const writer = new BatchWriter();
-      writeWelcome(writer, this.#welcomeOf(this.#direct.port));
-      port.sendOnce(routingId, writer.finish());
-      return undefined;
-    }
+    if (hello.isOneThread) port.onOneThread(routingId, role === "worker");
     const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
     this.#welcome(peer);
     const { index } = peer;
@@ -337,6 +324,21 @@ export class Exchange implements Host {
     return peer;
   }
 
+  /** Its connection stands for that of a worker; nothing else is known of it. */
+  #onPulse(
+    port: Port,
+    routingId: Buffer,
+    known: Peer | undefined,
+    { sessionLow, sessionHigh }: ReadHello,
+  ): Peer | undefined {
+    const worker = this.peers.workerOf(port, sessionLow, sessionHigh);
+    if (known !== undefined || worker === undefined || !port.onPulse(routingId, worker.routingId)) {
+      this.faults.role++;
+      this.refuse(Status.PERMISSION_DENIED, "no worker of this session is here to be the pulse of");
+    }
+    return known;
+  }
+
   /** Takes the session of `hello` for the key of `access`; why not, where it is another's. */
   #claim({ key }: Access, { sessionLow, sessionHigh }: ReadHello): string | undefined {
     const isOurs = this.#owners.claim(sessionLow, sessionHigh, key, this.delivery.nowMs);
@@ -345,19 +347,11 @@ export class Exchange implements Host {
     return "this session is that of another key";
   }
 
-  #welcomeOf(directPort: number, inFlightMax = this.limits.clientInFlightMax): Welcome {
-    return {
-      ...this.brokerId,
-      inFlightMax,
-      recordMax: this.limits.recordBytesMax,
-      directPort,
-    };
-  }
-
   #welcome(peer: Peer): void {
     // To a client that is known already, what it was told last.
-    const credit = this.core.client(peer.index)?.credit;
-    writeWelcome(peer.outbox.writer, this.#welcomeOf(0, credit));
+    const inFlightMax = this.core.client(peer.index)?.credit ?? this.limits.clientInFlightMax;
+    const recordMax = this.limits.recordBytesMax;
+    writeWelcome(peer.outbox.writer, { ...this.brokerId, inFlightMax, recordMax });
     peer.due();
   }
 
@@ -381,6 +375,9 @@ export class Exchange implements Host {
       case Kind.WELCOME:
       case Kind.ERROR:
       case Kind.PING:
+      case Kind.PUSHED:
+      case Kind.TASK:
+      case Kind.SURVEY_END:
         return this.#onForbidden();
       default:
         this.#onOther(peer, kind);

@@ -138,7 +138,9 @@ export class MajordomoClients {
       const isSeen = known?.isServed === true && peer.access?.may("call", known.name) !== false;
       code = isSeen ? "200" : "404";
     }
-    peer.outbox.push(replyToClient(dialect, serviceBytes, [Buffer.from(code)]));
+    // Of its own: it is sent when the message that it came in is gone.
+    const echo = Buffer.from(serviceBytes);
+    peer.outbox.push(replyToClient(dialect, echo, [Buffer.from(code)]));
     peer.due();
   }
 

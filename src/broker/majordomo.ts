@@ -1,6 +1,7 @@
 import { Status, type StatusCode } from "../base/status.js";
 import { NO_RECORD } from "../wire/layout.js";
 import type { MajordomoMessage } from "../wire/majordomo.js";
+import { ownFrames } from "./bodies.js";
 import type { Side } from "./exchange.js";
 import type { Host, Pattern } from "./host.js";
 import { MajordomoClients } from "./majordomo-clients.js";
@@ -68,7 +69,8 @@ export class Majordomo implements Pattern {
   /** The message that takes the part at hand to `client`; undefined where it is gathered at `worker`. */
   partTo(client: Peer, worker: Peer, service: Uint8Array): Uint8Array[] | undefined {
     if (this.#clients.takesParts(client)) {
-      return this.#clients.replyTo(client, service, this.#workers.part, true);
+      // It is sent when the message that it came in is gone.
+      return this.#clients.replyTo(client, service, ownFrames(this.#workers.part), true);
     }
     this.#workers.gatherPart(worker);
     return undefined;

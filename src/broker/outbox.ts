@@ -1,19 +1,14 @@
 import { BatchWriter } from "../wire/batch.js";
 
-/**
- * A batch of this many bytes is closed and the next begun. With 64 KiB all that is in flight moves as one or two
- * batches, and who is not at it waits: at depth 2048 a fifth fewer requests a second.
- */
-const BATCH_BYTES_MAX = 32 * 1024;
-/** The same with the frames of large bodies, which are not copied: fewer messages are better then. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
 /** What a peer that does not read may be owed behind its next message before it is given up. */
 const OWED_BYTES_MAX = 8 * 1024 * 1024;
+/** The same of one that reads, but not as fast as it is owed. */
+const OWED_BYTES_SLOW_MAX = 64 * 1024 * 1024;
 /** What it may be owed before records are held back that no credit of its own bounds. */
 const UNBIDDEN_BYTES_MAX = 1024 * 1024;
 
 /**
- * What one peer is owed: the batch being written, and those behind it that ZeroMQ has not taken yet.
+ * What one peer is owed: the batch being written, and those before it that were not taken yet.
  */
 export class Outbox {
   readonly writer = new BatchWriter();
@@ -21,9 +16,9 @@ export class Outbox {
   #readyBytes = 0;
   /** Whether it stands in the list of those to be sent to. */
   isDue = false;
-  /** Whether ZeroMQ has a message of it that it has not yet accepted or refused. */
+  /** Whether there is a message of it that is not yet accepted or refused. */
   isSending = false;
-  /** How often in a row ZeroMQ refused its next message: the peer does not read. */
+  /** How often in a row its next message was not taken, nor anything of those before: the peer does not read. */
   refusedCount = 0;
   /** Turns of the port's retry timer until that message is tried again. */
   retryTurns = 0;
@@ -46,13 +41,15 @@ export class Outbox {
   }
 
   /**
-   * Whether the peer is to be given up. One that reads may be owed as much in one turn, so only what
-   * gathers behind a message that ZeroMQ refuses counts, not its size: that may be large by itself.
+   * Whether the peer is to be given up, which does not read when it has refused so often. One that reads may
+   * be owed as much in one turn, so only what gathers behind a message that is refused counts, not its size:
+   * that may be large by itself.
    */
-  get isOverdue(): boolean {
-    const owedMax = OWED_BYTES_MAX + this.eventBytes;
-    if (this.refusedCount === 0 || this.owedBytes <= owedMax) return false;
-    return this.owedBytes - sizeOf(this.#ready[0]) > owedMax;
+  isOverdue(refusalsMin: number): boolean {
+    if (this.refusedCount === 0 || this.owedBytes <= OWED_BYTES_MAX) return false;
+    const isReading = this.refusedCount < refusalsMin;
+    const owedMax = isReading ? OWED_BYTES_SLOW_MAX : OWED_BYTES_MAX;
+    return this.owedBytes - sizeOf(this.#ready[0]) > owedMax + this.eventBytes;
   }
 
   /**
@@ -67,8 +64,7 @@ export class Outbox {
 
   /** Closes the batch being written if it is large enough to go; true when it did. */
   closeLargeBatch(): boolean {
-    const { size, frameBytes } = this.writer;
-    if (size < BATCH_BYTES_MAX && size + frameBytes < MESSAGE_BYTES_MAX) return false;
+    if (!this.writer.isFull) return false;
     this.#closeBatch();
     return true;
   }

@@ -1,7 +1,7 @@
 import type { Access } from "../base/access.js";
 import type { StatusCode } from "../base/status.js";
-import type { PlainWorker } from "./acceptor.js";
 import { Outbox } from "./outbox.js";
+import type { PlainWorker } from "./plain-worker.js";
 import type { Port } from "./port.js";
 
 export type PeerRole =
@@ -81,6 +81,8 @@ export class Peers {
   readonly #free: number[] = [];
   readonly #byRoute = new Map<Port, Map<string, Peer>>();
   readonly #byPlainWorker = new Map<PlainWorker, Peer>();
+  /** Native workers by their session. */
+  readonly #workers = new Map<Port, Map<string, Peer>>();
 
   at(index: number): Peer | undefined {
     return this.#byIndex[index];
@@ -111,7 +113,22 @@ export class Peers {
     }
     routes.set(routingId.toString("latin1"), peer);
     this.#byIndex[index] = peer;
+    if (role === "worker") this.#addWorker(peer, port);
     return peer;
+  }
+
+  #addWorker(peer: Peer, port: Port): void {
+    let workers = this.#workers.get(port);
+    if (workers === undefined) {
+      workers = new Map();
+      this.#workers.set(port, workers);
+    }
+    workers.set(sessionKey(peer.sessionLow, peer.sessionHigh), peer);
+  }
+
+  /** The worker of this session that came by `port`; of several, one of them an old connection, the latest. */
+  workerOf(port: Port, sessionLow: number, sessionHigh: number): Peer | undefined {
+    return this.#workers.get(port)?.get(sessionKey(sessionLow, sessionHigh));
   }
 
   addPlainWorker(plainWorker: PlainWorker): Peer {
@@ -150,6 +167,9 @@ export class Peers {
     if (peer.plainWorker !== undefined) this.#byPlainWorker.delete(peer.plainWorker);
     if (peer.port === undefined) return;
     this.#byRoute.get(peer.port)?.delete(peer.routingId.toString("latin1"));
+    const workers = this.#workers.get(peer.port);
+    const key = sessionKey(peer.sessionLow, peer.sessionHigh);
+    if (workers?.get(key) === peer) workers.delete(key);
     peer.port.drop(peer.outbox);
   }
 
@@ -161,4 +181,8 @@ export class Peers {
     this.count++;
     return this.#free.pop() ?? this.#byIndex.push(undefined) - 1;
   }
+}
+
+function sessionKey(low: number, high: number): string {
+  return `${high}.${low}`;
 }

@@ -1,6 +1,7 @@
 import { XPublisher, XSubscriber } from "zeromq";
 import type { Access } from "../base/access.js";
 import { isTopic, prefixOf } from "../base/topic.js";
+import { Reading } from "../link/reading.js";
 import { BatchWriter } from "../wire/batch.js";
 import { eventBody, writePublish } from "../wire/event-record.js";
 import { BATCH_HEADER_SIZE, EventFlag } from "../wire/layout.js";
@@ -10,13 +11,14 @@ import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
 import type { CurveChannel } from "./curve-channel.js";
 import type { CurveGate } from "./curve-gate.js";
 import type { Host } from "./host.js";
+import { PrefixRoom } from "./prefix-room.js";
 import type { PlainTopics, PubSub } from "./pubsub.js";
 
 /** libzmq's own: what a plain SUB is owed, or a plain PUB sent, beyond that is lost as ever. */
 const MESSAGES_QUEUED_MAX = 1000;
 /**
  * What of one peer may wait to be read. At the mark libzmq 4.3.5 stops to read, and if the peer is gone
- * then, a heartbeat of its own that stands in what is left makes libzmq abort the process: see router-port.ts.
+ * then, a heartbeat of its own that stands in what is left makes libzmq abort the process: see zmq-port.ts.
  */
 const MESSAGES_UNREAD_MAX = 131_072;
 /**
@@ -24,6 +26,11 @@ const MESSAGES_UNREAD_MAX = 131_072;
  * may have at most is less, but CURVE's INITIATE with a long routing id, 544 bytes, goes through this too.
  */
 const WISH_BYTES_MAX = 768;
+/**
+ * Under CURVE a SUB that was refused so many prefixes is cut off: libzmq has kept them, and lets go of them
+ * with the connection alone.
+ */
+const PREFIXES_REFUSED_MAX = 256;
 const MESSAGES_PER_TURN = 64;
 const FRAMES_MAX = 255;
 const TOPIC_BYTES_MAX = 255;
@@ -61,15 +68,19 @@ export interface PlainTopicOptions {
 interface PubLine {
   readonly socket: XSubscriber;
   readonly access: Access | undefined;
+  readonly reading: Reading;
 }
 
 /** A socket that plain SUBs are connected to: all of them, or under CURVE one. */
 interface SubLine {
   readonly socket: XPublisher;
   readonly access: Access | undefined;
+  readonly reading: Reading;
   /** Prefixes that it asked for, and of these those that it may hear: bytes in latin1. */
   readonly asked: Set<string>;
   readonly heard: Set<string>;
+  /** How many it was refused. */
+  refusedCount: number;
 }
 
 /**
@@ -99,24 +110,18 @@ export class PlainSockets implements PlainTopics {
   readonly #host: Host;
   readonly #pubsub: PubSub;
   readonly #bytesMax: number;
-  readonly #prefixesMax: number;
-  readonly #keyPrefixesMax: number;
+  readonly #room: PrefixRoom;
   /** How many want each prefix: native patterns and the XPUB, which counts once. */
   readonly #wanted = new Map<string, number>();
   /** Prefixes of plain SUBs, as bytes in latin1, and on how many sockets of ours each is heard. */
   readonly #heardBySubs = new Map<string, number>();
-  /** Prefixes that all of them have asked for. */
-  #askedCount = 0;
-  /** And of these those of each key: none takes all the room there is. */
-  readonly #askedByKey = new Map<string, number>();
   #isClosed = false;
 
   private constructor(host: Host & { readonly pubsub: PubSub }, options: PlainTopicOptions) {
     this.#host = host;
     this.#pubsub = host.pubsub;
     this.#bytesMax = host.limits.recordBytesMax;
-    this.#prefixesMax = host.limits.subscriptionsMax;
-    this.#keyPrefixesMax = host.limits.clientSubscriptionsMax;
+    this.#room = new PrefixRoom(host.limits);
     const shared = {
       linger: 0,
       receiveHighWaterMark: MESSAGES_UNREAD_MAX,
@@ -152,7 +157,7 @@ export class PlainSockets implements PlainTopics {
   async #bind({ xsub, xpub }: PlainTopicOptions): Promise<void> {
     if (xsub.length > 0) {
       const socket = new XSubscriber(this.#byPubsOptions);
-      const line = { socket, access: undefined };
+      const line = { socket, access: undefined, reading: new Reading() };
       this.#publishers.add(line);
       for (const endpoint of xsub) this.xsub.push(await bind(socket, "xsub", endpoint));
       void this.#receive(line);
@@ -184,7 +189,8 @@ export class PlainSockets implements PlainTopics {
   }
 
   #addPublisher(channel: CurveChannel<XSubscriber>): { onPeerGone(): void } {
-    const line: PubLine = { socket: channel.socket, access: channel.access };
+    const { socket, access } = channel;
+    const line: PubLine = { socket, access, reading: new Reading() };
     this.#publishers.add(line);
     for (const prefix of this.#wanted.keys()) this.#wish(line, prefix, true);
     void this.#receive(line).then(() => {
@@ -192,20 +198,19 @@ export class PlainSockets implements PlainTopics {
       channel.close();
     });
     // What it said last is still read; then its socket says nothing more, and is closed.
-    return { onPeerGone: () => endWhenRead(channel) };
+    return { onPeerGone: () => line.reading.onDry(() => channel.close()) };
   }
 
   #addSubscriber(channel: CurveChannel<XPublisher>): { onPeerGone(): void } {
     const line = newSubLine(channel.socket, channel.access);
     this.#subscribers.add(line);
-    void this.#receiveWishes(line);
-    return {
-      onPeerGone: () => {
-        if (!this.#subscribers.delete(line)) return;
-        for (const prefix of [...line.asked]) this.#unask(line, prefix);
-        channel.close();
-      },
+    const onPeerGone = () => {
+      if (!this.#subscribers.delete(line)) return;
+      for (const prefix of [...line.asked]) this.#unask(line, prefix);
+      channel.close();
     };
+    void this.#receiveWishes(line, onPeerGone);
+    return { onPeerGone };
   }
 
   /** What keys may hear has changed: plain SUBs are told what they may, of what they asked. */
@@ -237,8 +242,10 @@ export class PlainSockets implements PlainTopics {
 
   // --- from plain SUBs ---
 
-  async #receiveWishes(line: SubLine): Promise<void> {
-    for await (const frames of this.#messages(line.socket)) {
+  /** `cut` ends its connection, where it has one of its own. */
+  async #receiveWishes(line: SubLine, cut?: () => void): Promise<void> {
+    const key = line.access?.key;
+    for await (const frames of this.#messages(line)) {
       const [wish] = frames;
       if (wish.length === 0 || wish[0] > SUBSCRIBE) continue;
       const prefix = wish.toString("latin1", 1);
@@ -246,20 +253,17 @@ export class PlainSockets implements PlainTopics {
       // An XPUB tells of the first SUB that has a prefix, and of the last that had it.
       if (isOneMore === line.asked.has(prefix)) continue;
       if (!isOneMore) this.#unask(line, prefix);
-      else if (this.#isRoom(line, prefix)) this.#ask(line, prefix);
-      else this.counts.prefixesRefused++;
+      else if (this.#room.hasRoom(prefix, key)) this.#ask(line, prefix);
+      else {
+        this.counts.prefixesRefused++;
+        if (++line.refusedCount > PREFIXES_REFUSED_MAX) cut?.();
+      }
     }
-  }
-
-  #isRoom({ access }: SubLine, prefix: string): boolean {
-    if (prefix.length > TOPIC_BYTES_MAX || this.#askedCount >= this.#prefixesMax) return false;
-    const ofKey = access === undefined ? 0 : (this.#askedByKey.get(access.key) ?? 0);
-    return ofKey < this.#keyPrefixesMax;
   }
 
   #ask(line: SubLine, prefix: string): void {
     line.asked.add(prefix);
-    this.#countAsked(line, 1);
+    this.#room.add(prefix, line.access?.key);
     this.#hear(line, prefix);
     // A SUB cannot be told.
     if (!line.heard.has(prefix)) line.access?.deny("subscribe", `${nameOf(prefix)}...`);
@@ -267,16 +271,8 @@ export class PlainSockets implements PlainTopics {
 
   #unask(line: SubLine, prefix: string): void {
     line.asked.delete(prefix);
-    this.#countAsked(line, -1);
+    this.#room.delete(prefix, line.access?.key);
     this.#setHeard(line, prefix, false);
-  }
-
-  #countAsked({ access }: SubLine, change: 1 | -1): void {
-    this.#askedCount += change;
-    if (access === undefined) return;
-    const ofKey = (this.#askedByKey.get(access.key) ?? 0) + change;
-    if (ofKey > 0) this.#askedByKey.set(access.key, ofKey);
-    else this.#askedByKey.delete(access.key);
   }
 
   /** Lets it hear what it asked for, if its key may. */
@@ -329,8 +325,9 @@ export class PlainSockets implements PlainTopics {
 
   // --- from plain PUBs ---
 
-  async #receive({ socket, access }: PubLine): Promise<void> {
-    for await (const frames of this.#messages(socket)) {
+  async #receive(line: PubLine): Promise<void> {
+    const { socket, access } = line;
+    for await (const frames of this.#messages(line)) {
       this.counts.heard++;
       // What a key may say is known of a topic as a whole.
       if (access !== undefined && frames[0].length > TOPIC_BYTES_MAX) {
@@ -375,9 +372,10 @@ export class PlainSockets implements PlainTopics {
   }
 
   /** The messages of a socket until it is closed; others have their turn in between. */
-  async *#messages(socket: XSubscriber | XPublisher): AsyncGenerator<Buffer[]> {
+  async *#messages({ socket, reading }: PubLine | SubLine): AsyncGenerator<Buffer[]> {
     for (let count = 1; !this.#isClosed; count++) {
       let frames: Buffer[];
+      reading.begin();
       try {
         frames = await socket.receive();
       } catch (error) {
@@ -385,6 +383,7 @@ export class PlainSockets implements PlainTopics {
         if (this.#isClosed || socket.closed) return;
         throw error;
       }
+      reading.end();
       if (this.#isClosed) return;
       yield frames;
       if (count % MESSAGES_PER_TURN === 0) {
@@ -398,7 +397,8 @@ export class PlainSockets implements PlainTopics {
 const NO_BYTES = new Uint8Array(0);
 
 function newSubLine(socket: XPublisher, access: Access | undefined): SubLine {
-  return { socket, access, asked: new Set(), heard: new Set() };
+  const reading = new Reading();
+  return { socket, access, reading, asked: new Set(), heard: new Set(), refusedCount: 0 };
 }
 
 /** Whether `topic`, or any beginning of it, is among `prefixes`. */
@@ -412,13 +412,6 @@ function hasPrefixOf(prefixes: { has(prefix: string): boolean }, topic: string):
 /** Bytes in latin1 as the text that they are. */
 function nameOf(bytes: string): string {
   return Buffer.from(bytes, "latin1").toString();
-}
-
-/** Closes it as soon as nothing is left to read. */
-function endWhenRead(channel: CurveChannel<XSubscriber>): void {
-  if (channel.socket.closed) return;
-  if (channel.socket.readable) setImmediate(() => endWhenRead(channel));
-  else channel.close();
 }
 
 async function bind(

@@ -1,16 +1,12 @@
-import type { Dealer, Router } from "zeromq";
 import type { Access } from "../base/access.js";
-import { addBallast } from "../link/ballast.js";
 import type { Outbox } from "./outbox.js";
 
-/** Messages in a row from one socket before timers and other sockets get a turn. */
-const MESSAGES_PER_TURN = 16;
-/** How soon to try a peer again whose pipe was full; later and later while it stays so. */
+/** How soon to try a peer again that took nothing; later and later while it stays so. */
 const RETRY_MS = 5;
 const RETRY_TURNS_MAX = 16;
 
 export interface PortEvents {
-  /** A message of a peer: its frames, the routing id first. */
+  /** A message of a peer, the routing id first. Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
   /** All that had come in is handled: what it brought about is to be sent. */
   onTurn(): void;
@@ -28,10 +24,12 @@ export abstract class Port {
   #due: Outbox[] = [];
   /** Outboxes of which something is not sent yet, and their routing ids. */
   readonly #routingIds = new Map<Outbox, Buffer>();
-  /** Outboxes whose pipe was full. */
+  /** Outboxes whose peer took nothing. */
   readonly #blocked = new Set<Outbox>();
   #retry: NodeJS.Timeout | undefined;
   protected isClosed = false;
+  /** After so many tries a peer does not read. */
+  protected readonly refusalsMin: number = 1;
   #sentCount = 0;
   #onSettled: (() => void) | undefined;
 
@@ -40,42 +38,25 @@ export abstract class Port {
   }
 
   /**
-   * Sends one message, one at a time for each peer. Rejects with EAGAIN when the peer takes nothing
-   * now, with another code when it is gone; at once in both cases.
+   * Sends one message, one at a time for each peer: true when it is taken, false when the peer takes nothing
+   * now, which `unblock` or a later try ends, undefined when it is gone; or a promise of one of these.
    */
-  protected abstract transmit(routingId: Buffer, message: readonly Uint8Array[]): Promise<void>;
-
-  /** Hands on what `socket` receives until it or the port is closed, or until `isLast` says so behind a message. */
-  protected async read(
-    socket: Router | Dealer,
-    onMessage: (frames: Buffer[]) => void,
-    isLast?: () => boolean,
-  ): Promise<void> {
-    let messageCount = 0;
-    for (;;) {
-      let frames: Buffer[];
-      try {
-        frames = await socket.receive();
-      } catch (error) {
-        if (this.isClosed || socket.closed) return;
-        throw error;
-      }
-      if (this.isClosed) return;
-      addBallast(frames);
-      onMessage(frames);
-      if (++messageCount % MESSAGES_PER_TURN === 0) {
-        this.#events.onTurn();
-        await new Promise<void>((resolve) => setImmediate(resolve));
-        if (this.isClosed) return;
-      } else if (!socket.closed && !socket.readable) {
-        this.#events.onTurn();
-      }
-      if (isLast?.()) return;
-    }
-  }
+  protected abstract transmit(
+    routingId: Buffer,
+    message: readonly Uint8Array[],
+    outbox?: Outbox,
+  ): boolean | undefined | Promise<boolean | undefined>;
 
   /** What the peer may do; undefined where everything is allowed, since nobody shows a key. */
   abstract accessOf(routingId: Buffer): Access | undefined;
+
+  /** The peer says that the thread which runs its application also answers heartbeats, or that a pulse will. */
+  onOneThread(_routingId: Buffer, _hasPulse: boolean): void {}
+
+  /** The peer at `pulseId` answers heartbeats for the one at `workerId`. Returns whether this port knows that. */
+  onPulse(_pulseId: Buffer, _workerId: Buffer): boolean {
+    return false;
+  }
 
   /** Ends the connection of this peer, which hears what was sent to it before. Not all ports can. */
   cut(_routingId: Buffer): void {}
@@ -105,7 +86,7 @@ export abstract class Port {
     // was under way.
     this.#routingIds.set(outbox, routingId);
     if (outbox.isDue) return;
-    if (outbox.isOverdue) {
+    if (outbox.isOverdue(this.refusalsMin)) {
       outbox.isGivenUp = true;
       this.#routingIds.delete(outbox);
       this.#events.onUnreachable(outbox, true);
@@ -117,8 +98,7 @@ export abstract class Port {
 
   /** Sends one message that nobody will miss if it cannot be sent at once. */
   sendOnce(routingId: Buffer, message: readonly Uint8Array[]): void {
-    if (this.isClosed) return;
-    this.transmit(routingId, message).catch(() => {});
+    if (!this.isClosed) void this.transmit(routingId, message);
   }
 
   /** Forgets `outbox` and what it holds. */
@@ -128,7 +108,7 @@ export abstract class Port {
     if (this.#routingIds.size === 0) this.#onSettled?.();
   }
 
-  /** Sends what is due, as far as the peers' pipes take it. */
+  /** Sends what is due, as far as the peers take it. */
   flush(): void {
     if (this.#due.length === 0) return;
     const due = this.#due;
@@ -139,31 +119,44 @@ export abstract class Port {
     }
   }
 
-  /** Sends the next message of `outbox`, one at a time, so that they arrive in order. */
+  /** The peer of `outbox`, which took nothing, does again. */
+  protected unblock(outbox: Outbox): void {
+    if (this.#blocked.delete(outbox)) this.#send(outbox);
+  }
+
+  /** Sends the messages of `outbox`, one after the other, so that they arrive in order. */
   #send(outbox: Outbox): void {
-    if (outbox.isSending || outbox.isGivenUp || this.isClosed) return;
-    const routingId = this.#routingIds.get(outbox);
-    const message = routingId === undefined ? undefined : outbox.peek();
-    if (message === undefined) {
-      this.#routingIds.delete(outbox);
-      if (this.#routingIds.size === 0) this.#onSettled?.();
-      return;
+    while (!outbox.isSending && !outbox.isGivenUp && !this.isClosed) {
+      const routingId = this.#routingIds.get(outbox);
+      const message = routingId === undefined ? undefined : outbox.peek();
+      if (message === undefined) {
+        this.#routingIds.delete(outbox);
+        if (this.#routingIds.size === 0) this.#onSettled?.();
+        return;
+      }
+      const isTaken = this.transmit(routingId as Buffer, message, outbox);
+      if (typeof isTaken === "object") {
+        outbox.isSending = true;
+        void isTaken.then((later) => {
+          outbox.isSending = false;
+          if (this.#onTransmitted(outbox, later)) this.#send(outbox);
+        });
+      } else if (!this.#onTransmitted(outbox, isTaken)) {
+        return;
+      }
     }
-    outbox.isSending = true;
-    this.transmit(routingId as Buffer, message).then(
-      () => {
-        outbox.isSending = false;
-        this.#sentCount++;
-        outbox.shift();
-        this.#send(outbox);
-      },
-      (error: NodeJS.ErrnoException) => {
-        outbox.isSending = false;
-        if (this.isClosed || !this.#routingIds.has(outbox)) return;
-        if (error.code === "EAGAIN") this.#block(outbox);
-        else this.#events.onUnreachable(outbox, false);
-      },
-    );
+  }
+
+  /** Returns whether the next message may follow. */
+  #onTransmitted(outbox: Outbox, isTaken: boolean | undefined): boolean {
+    if (isTaken) {
+      this.#sentCount++;
+      outbox.shift();
+    } else if (!this.isClosed && this.#routingIds.has(outbox)) {
+      if (isTaken === false) this.#block(outbox);
+      else this.#events.onUnreachable(outbox, false);
+    }
+    return isTaken === true;
   }
 
   #block(outbox: Outbox): void {

@@ -47,12 +47,14 @@ export interface PlainTopics {
 /** What a broker holds of publish and subscribe now, and has counted. */
 export interface TopicStats extends TopicCounts {
   subscriptions: number;
+  /** What these take in memory, as the limits on them count it. */
+  subscriptionBytes: number;
   /** Clients with subscriptions. */
   subscribers: number;
   /** Events that wait for subscribers, each as often as it does, and their bytes, each once. */
   queued: number;
   queuedBytes: number;
-  /** Topics whose last value is kept, and the bytes of these. */
+  /** Topics whose last value is kept, and the bytes of these, their topics included. */
   retained: number;
   retainedBytes: number;
   /** Of plain PUB and SUB sockets; undefined where the broker has none. */
@@ -89,6 +91,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   readonly #event = { topic: "", bytes: 0, holds: 0, record: this.#record.held };
   /** Bytes published by each peer that it has not been told of, by index. */
   readonly #untold: number[] = [];
+  #turn: NodeJS.Immediate | undefined;
 
   constructor(host: Host) {
     this.#host = host;
@@ -96,11 +99,11 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   }
 
   get stats(): TopicStats {
-    const { counts, subscriptionCount, subscriberCount, queuedCount, queuedBytes, retained } =
-      this.topics;
+    const { counts, room, subscriberCount, queuedCount, queuedBytes, retained } = this.topics;
     return {
       ...counts,
-      subscriptions: subscriptionCount,
+      subscriptions: room.count,
+      subscriptionBytes: room.bytes,
       subscribers: subscriberCount,
       queued: queuedCount,
       queuedBytes,
@@ -115,6 +118,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     const {
       plain,
       subscriptions,
+      subscriptionBytes,
       subscribers,
       queued,
       queuedBytes,
@@ -127,8 +131,9 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     for (const [name, count] of Object.entries(plainCounts)) {
       topicCounts[`plain${name[0].toUpperCase()}${name.slice(1)}`] = count;
     }
-    const now = { subscriptions, subscribers, queued, queuedBytes, retained, retainedBytes };
-    return { topics: { ...now, plainPrefixes }, topicCounts };
+    const waiting = { subscribers, queued, queuedBytes, retained, retainedBytes };
+    const now = { subscriptions, subscriptionBytes, ...waiting, plainPrefixes };
+    return { topics: now, topicCounts };
   }
 
   onRecord(peer: Peer, reader: BatchReader): void {
@@ -163,7 +168,20 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
   onTick(): void {}
 
   close(): void {
+    clearImmediate(this.#turn);
     this.plain?.close();
+  }
+
+  /** Goes on with last values in the next turn of the event loop, if there are more than one turn looks for. */
+  #goOnSoon(): void {
+    if (!this.topics.needsTurn) return;
+    this.#turn ??= setImmediate(() => {
+      this.#turn = undefined;
+      this.#host.begin();
+      this.topics.turn();
+      this.#host.onTurn();
+      this.#goOnSoon();
+    });
   }
 
   // --- in ---
@@ -230,6 +248,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     this.#answer(peer, Kind.SUBSCRIBE, subscription, status, reason);
     // Behind the answer.
     if (wantsRetained) this.topics.pump(peer.index);
+    this.#goOnSoon();
   }
 
   #onUnsubscribe(peer: Peer, reader: BatchReader): void {
@@ -243,6 +262,7 @@ export class PubSub implements Pattern, TopicEffects<HeldEvent> {
     if (typeof bytes === "string") return this.#host.malformed(bytes);
     this.topics.taken(peer.index, bytes);
     peer.outbox.eventBytes = this.topics.outstanding(peer.index);
+    this.#goOnSoon();
   }
 
   // --- what a plain publisher brings ---

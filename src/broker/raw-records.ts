@@ -1,4 +1,5 @@
 // Bodies of peers that know no records, as the records that the rest of the broker works with.
+import { outgoing } from "../base/blocks.js";
 import type { Limits } from "../core/limits.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
 import { BatchWriter } from "../wire/batch.js";
@@ -49,5 +50,8 @@ export function rawReply(body: readonly Uint8Array[]): HeldRecord {
 export function heldIn(writer: BatchWriter, body: readonly Uint8Array[]): HeldRecord {
   const frames = writer.frameBytes > 0 || body.length > 1 ? body : [];
   const { bytes, view, size } = writer;
+  // The frames are those of `body`; what the writer copied of them is for nobody.
+  const [, ...copies] = writer.finish();
+  for (const copy of copies) outgoing.giveBack(copy);
   return { bytes, view, at: BATCH_HEADER_SIZE, size: size - BATCH_HEADER_SIZE, frames };
 }

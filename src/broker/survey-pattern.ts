@@ -1,4 +1,5 @@
 import { Status, type StatusCode } from "../base/status.js";
+import { nobodyServes } from "../core/services.js";
 import { defaultSurveyLimits, type Survey, type SurveyOutlet, Surveys } from "../core/surveys.js";
 import type { BatchReader } from "../wire/batch.js";
 import { AT_FLAGS, Flag, Kind } from "../wire/layout.js";
@@ -57,7 +58,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     if (denial !== undefined) return refuse(Status.PERMISSION_DENIED, denial);
     if (isShuttingDown) return refuse(Status.UNAVAILABLE, "broker is shutting down", 1000);
     const service = core.registry.services.get(record.service);
-    if (service?.isServed !== true) return refuse(Status.NOT_FOUND, "no worker serves it");
+    if (service?.isServed !== true) return refuse(Status.NOT_FOUND, nobodyServes(record.service));
     const { bytes } = record;
     const { native, otherCount } = this.#workersOf(record.service, bytes);
     const reason = this.surveys.refusal(peer.index, native.length + otherCount, bytes);

@@ -1,40 +1,31 @@
-import { setTimeout as after, setImmediate } from "node:timers/promises";
 import { Pull, Push } from "zeromq";
-import { Status } from "../base/status.js";
-import { PRIORITY_DEFAULT } from "../core/limits.js";
-import { BatchWriter } from "../wire/batch.js";
-import { DEFAULT_QUEUE, Flag, Kind } from "../wire/layout.js";
-import { bytesOf, writeRequest } from "../wire/request-record.js";
-import { queueService } from "../wire/text.js";
+import { Reading } from "../link/reading.js";
+import { DEFAULT_QUEUE } from "../wire/layout.js";
 import { claimPath, listenError, parseEndpoint } from "../zmtp/endpoint.js";
+import type { CurveGate } from "./curve-gate.js";
 import type { Host, Pattern } from "./host.js";
-import type { Peer } from "./peers.js";
-import type { PlainWorker } from "./plain-worker.js";
-import { heldIn } from "./raw-records.js";
+import { TaskIntake } from "./task-intake.js";
+import { outletOptions, PullOutlet, SharedOutlet } from "./task-outlet.js";
 import type { TaskPattern } from "./task-pattern.js";
 
-const FRAMES_MAX = 255;
-const MESSAGES_PER_TURN = 64;
-/** Messages that ZeroMQ may hold for us, and for each PULL, beside what the network does. */
+/** Messages of a PUSH that ZeroMQ may hold for us, beside what the network does. */
 const READ_AHEAD = 64;
-const SEND_AHEAD = 1;
-/** How often a full queue is looked at again. */
-const FULL_MS = 10;
-/** A task that no PULL took for so long goes to whom it can. */
-const SEND_TIMEOUT_MS = 1000;
-/** What they push is theirs alone, whatever ids clients choose. No key, which has 40 characters. */
-const OWNER = "plain";
-const NO_BYTES = new Uint8Array(0);
+/** Of a PULL, which says nothing behind its handshake: CURVE's INITIATE with a long routing id is 544 bytes. */
+const PULL_BYTES_MAX = 768;
 
 /** Where plain PUSH and PULL sockets join. */
-export interface TaskEndpoints {
+export interface TaskSocketOptions {
   push?: string;
   pull?: string;
+  messageBytesMax: number;
+  handshakeTimeoutMs: number;
+  /** Under CURVE, where each connection has a socket of its own. */
+  gate?: CurveGate;
 }
 
 /**
  * Plain PUSH and PULL sockets (PROTOCOL 7.6): what the one pushes are tasks of the queue `default`, and
- * the others, all together, a worker of that queue that has one task at a time until ZeroMQ has taken it.
+ * the others workers of that queue, all together one, or under CURVE, where each has a key, each for itself.
  */
 export class TaskSockets implements Pattern {
   readonly kinds = new Map();
@@ -44,92 +35,100 @@ export class TaskSockets implements Pattern {
   pull: string | undefined;
   readonly #host: Host;
   readonly #pattern: TaskPattern;
-  readonly #intake: Pull | undefined;
-  readonly #outlet: Outlet | undefined;
-  #sequence = 0;
+  readonly #options: TaskSocketOptions;
+  readonly #intake: TaskIntake;
+  /** Without CURVE. */
+  #puller: Pull | undefined;
+  #outlet: SharedOutlet | undefined;
+  /** Under CURVE. */
+  readonly #outlets = new Set<PullOutlet>();
   #isClosed = false;
 
-  private constructor(
-    host: Host,
-    pattern: TaskPattern,
-    { push, pull }: TaskEndpoints,
-    maxMessageSize: number,
-  ) {
+  private constructor(host: Host, pattern: TaskPattern, options: TaskSocketOptions) {
     this.#host = host;
     this.#pattern = pattern;
-    // No heartbeats: with a mark, libzmq 4.3.5 may abort when one is due and the peer is gone.
-    if (push !== undefined) {
-      this.#intake = new Pull({ linger: 0, receiveHighWaterMark: READ_AHEAD, maxMessageSize });
-    }
-    if (pull !== undefined) this.#outlet = new Outlet(host, pattern);
+    this.#options = options;
+    this.#intake = new TaskIntake(host, pattern);
   }
 
   /** Rejects with an Error of one line that names the endpoint when one cannot be had. */
   static async listen(
     host: Host,
     pattern: TaskPattern,
-    endpoints: TaskEndpoints,
-    maxMessageSize: number,
+    options: TaskSocketOptions,
   ): Promise<TaskSockets> {
-    const sockets = new TaskSockets(host, pattern, endpoints, maxMessageSize);
+    const sockets = new TaskSockets(host, pattern, options);
     try {
-      const { push, pull } = endpoints;
-      if (push !== undefined) sockets.push = await bind("push", sockets.#intake as Pull, push);
-      if (pull !== undefined) {
-        const outlet = sockets.#outlet as Outlet;
-        void outlet.watch();
-        sockets.pull = await bind("pull", outlet.socket, pull);
-      }
+      if (options.gate !== undefined) await sockets.#listenAt(options.gate);
+      else await sockets.#bind();
     } catch (error) {
       sockets.close();
       throw error;
     }
-    if (sockets.#intake !== undefined) void sockets.#read(sockets.#intake);
     return sockets;
   }
 
-  /** Each message is a task. What there is no room for is not read: PUSH sockets then wait. */
-  async #read(socket: Pull): Promise<void> {
-    let count = 0;
-    try {
-      for (;;) {
-        const frames = await socket.receive();
-        const size = frames.reduce((sum, { length }) => sum + length, 0);
-        if (frames.length > FRAMES_MAX || size > this.#host.limits.recordBytesMax) {
-          // Nobody can be told.
-          this.#host.faults.malformed++;
-          continue;
-        }
-        while (!this.#isClosed && this.#pattern.tasks.isFull(DEFAULT_QUEUE, size + FRAMES_MAX)) {
-          await after(FULL_MS);
-        }
-        if (this.#isClosed || this.#host.isShuttingDown) return;
-        this.#take(frames);
-        if (++count % MESSAGES_PER_TURN === 0) await setImmediate();
-      }
-    } catch {
-      // Closed.
+  get #pullOptions() {
+    // No heartbeats: with a mark, libzmq 4.3.5 may abort when one is due and the peer is gone.
+    return {
+      linger: 0,
+      receiveHighWaterMark: READ_AHEAD,
+      maxMessageSize: this.#options.messageBytesMax,
+    };
+  }
+
+  /** One socket for all PUSH sockets, and one for all PULL sockets. */
+  async #bind(): Promise<void> {
+    const { push, pull } = this.#options;
+    if (push !== undefined) {
+      this.#puller = new Pull(this.#pullOptions);
+      this.push = await bind("push", this.#puller, push);
+      void this.#intake.read(this.#puller, new Reading());
+    }
+    if (pull !== undefined) {
+      this.#outlet = new SharedOutlet(this.#host, this.#pattern);
+      void this.#outlet.watch();
+      this.pull = await bind("pull", this.#outlet.socket, pull);
     }
   }
 
-  #take(frames: Buffer[]): void {
-    const writer = new BatchWriter();
-    const { brokerLow: sessionLow, brokerHigh: sessionHigh } = this.#host.brokerId;
-    const sequence = ++this.#sequence;
-    const id = { sessionLow, sessionHigh, sequence, slot: 0, generation: 0 };
-    const fields = {
-      priority: PRIORITY_DEFAULT,
-      attempts: 0,
-      timeoutMs: 0,
-      flags: Flag.RAW,
-      service: Buffer.from(DEFAULT_QUEUE),
-      headers: NO_BYTES,
-    };
-    writeRequest(writer, id, fields, frames, Kind.PUSH);
-    const held = heldIn(writer, frames);
-    this.#host.begin();
-    const rest = { priority: PRIORITY_DEFAULT, attempts: 0, timeoutMs: 0, bytes: bytesOf(held) };
-    this.#pattern.push(-1, { ...id, ...rest, service: DEFAULT_QUEUE, held }, OWNER);
+  /** A socket for each, let in if its key may push to, or pull from, the queue. */
+  async #listenAt(gate: CurveGate): Promise<void> {
+    const { push, pull, handshakeTimeoutMs: handshakeInterval } = this.#options;
+    // A PUSH waits as long as the queue is full, a PULL as long as its program does.
+    const common = { isPatient: true };
+    if (push !== undefined) {
+      this.push = await gate.listenFor<Pull>(push, {
+        ...common,
+        right: { action: "push", what: DEFAULT_QUEUE },
+        makeSocket: (security) => {
+          return new Pull({ ...this.#pullOptions, handshakeInterval, ...security });
+        },
+        onOpen: (channel) => {
+          const reading = new Reading();
+          void this.#intake.read(channel.socket, reading);
+          // What it had sent is still taken.
+          return { onPeerGone: () => reading.onDry(() => channel.close()) };
+        },
+      });
+    }
+    if (pull !== undefined) {
+      const limits = { maxMessageSize: PULL_BYTES_MAX, handshakeInterval };
+      this.pull = await gate.listenFor<Push>(pull, {
+        ...common,
+        right: { action: "pull", what: DEFAULT_QUEUE },
+        makeSocket: (security) => new Push({ ...outletOptions, ...limits, ...security }),
+        onOpen: (channel) => {
+          const outlet = new PullOutlet(channel, this.#host, this.#pattern);
+          this.#outlets.add(outlet);
+          const onPeerGone = () => {
+            this.#outlets.delete(outlet);
+            outlet.close();
+          };
+          return { onPeerGone };
+        },
+      });
+    }
   }
 
   onRecord(): void {}
@@ -141,101 +140,10 @@ export class TaskSockets implements Pattern {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#intake?.close();
+    this.#intake.close();
+    this.#puller?.close();
     this.#outlet?.close();
-  }
-}
-
-/** The PULL sockets, as one worker of one task at a time, while there are any. */
-class Outlet implements PlainWorker {
-  readonly id = 0;
-  readonly access = undefined;
-  readonly socket = new Push({
-    linger: 500,
-    sendHighWaterMark: SEND_AHEAD,
-    sendTimeout: SEND_TIMEOUT_MS,
-  });
-  readonly #host: Host;
-  readonly #pattern: TaskPattern;
-  #peer: Peer | undefined;
-  /** Connections, and those of them that are of PULL sockets: at least so many of them as there are. */
-  #openCount = 0;
-  #pullCount = 0;
-  #isSending = false;
-  #isClosed = false;
-
-  constructor(host: Host, pattern: TaskPattern) {
-    this.#host = host;
-    this.#pattern = pattern;
-  }
-
-  async watch(): Promise<void> {
-    try {
-      for await (const event of this.socket.events) {
-        // A disconnect does not say whose: of those that never said what they are, as port scans, there is one too.
-        // So as many are PULL sockets as said so, or as are left.
-        if (event.type === "accept") this.#openCount++;
-        else if (event.type === "handshake") this.#pullCount++;
-        else if (event.type === "disconnect") this.#openCount--;
-        else continue;
-        this.#pullCount = Math.min(this.#pullCount, this.#openCount);
-        this.#enterOrLeave();
-      }
-    } catch {
-      // The monitor ends with its socket.
-    }
-  }
-
-  #enterOrLeave(): void {
-    const isThere = this.#pullCount > 0 && !this.#isClosed;
-    if (isThere === (this.#peer !== undefined)) return;
-    // What is being sent may still go to one that comes: it is waited for.
-    if (!isThere && this.#isSending) return;
-    this.#host.begin();
-    if (this.#peer !== undefined) {
-      const peer = this.#peer;
-      this.#peer = undefined;
-      this.#host.leave(peer);
-    } else {
-      this.#peer = this.#host.peers.addPlainWorker(this);
-      const services = [queueService(DEFAULT_QUEUE)];
-      const { index: peer } = this.#peer;
-      const rest = { concurrency: 1, services, lookAhead: false };
-      this.#host.step({ kind: "join-worker", peer, ...rest });
-      this.#pattern.onWorker();
-    }
-    this.#host.onTurn();
-  }
-
-  send(parts: Uint8Array[]): void {
-    this.#isSending = true;
-    void this.#send(parts, this.#peer as Peer);
-  }
-
-  async #send(parts: Uint8Array[], { index: peer, slot, generation }: Peer): Promise<void> {
-    let isTaken = true;
-    try {
-      await this.socket.send(parts);
-    } catch {
-      isTaken = false;
-    }
-    this.#isSending = false;
-    if (this.#isClosed) return;
-    this.#host.begin();
-    if (isTaken) {
-      this.#host.step({ kind: "reply", peer, slot, generation });
-    } else {
-      const status = Status.UNAVAILABLE;
-      const rest = { status, reason: "no PULL socket took it", retryAfterMs: 0, untouched: true };
-      this.#host.step({ kind: "failure", peer, slot, generation, ...rest });
-    }
-    this.#enterOrLeave();
-    this.#host.onTurn();
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.socket.close();
+    for (const outlet of this.#outlets) outlet.end();
   }
 }
 

@@ -2,8 +2,20 @@
 import { Context, Reply } from "zeromq";
 import { encodeZ85 } from "../base/z85.js";
 
-/** Decides on a key that a connection has proven to hold. */
-type Decide = (key: string) => boolean;
+/**
+ * What becomes of a connection whose key is proven. One that is to come later is told nothing: when it is cut off it
+ * comes again, with all that it has to say. A ZeroMQ socket that is refused does not.
+ */
+export type Verdict = "in" | "later" | "refused";
+
+type Decide = (key: string) => Verdict;
+
+/** RFC 27: the status codes, and what they are in words. */
+const SAID = {
+  in: ["200", "OK"],
+  later: ["300", "not now"],
+  refused: ["400", "the key is not known"],
+} as const;
 
 const ZAP_ENDPOINT = "inproc://zeromq.zap.01";
 const VERSION = "1.0";
@@ -78,10 +90,8 @@ export class Zap {
    */
   #answer([, requestId, domain, , , mechanism, key]: Buffer[]): (Buffer | string)[] {
     const decide = this.#decisions.get(String(domain));
-    const isAllowed =
-      String(mechanism) === "CURVE" && key?.length === 32 && decide?.(encodeZ85(key)) === true;
-    return isAllowed
-      ? [VERSION, requestId, "200", "OK", NOTHING, NOTHING]
-      : [VERSION, requestId, "400", "the key is not known", NOTHING, NOTHING];
+    const isKey = String(mechanism) === "CURVE" && key?.length === 32;
+    const verdict = isKey ? decide?.(encodeZ85(key)) : undefined;
+    return [VERSION, requestId, ...SAID[verdict ?? "refused"], NOTHING, NOTHING];
   }
 }

@@ -22,7 +22,7 @@ const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
 The config file is a JSON object: frontend, backend, xsub, xpub, push, pull, curveKey, access, insecure, admin,
 adminToken, logLevel, limits, services, tasks, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
-mdpLiveness, mdpBusyLiveness, probeIntervalMs, connectionsMax, directPort.
+mdpLiveness, mdpBusyLiveness, probeIntervalMs, connectionsMax.
 
 Without a curve key only loopback and ipc are listened on, or, with --insecure, anything. With one every
 connection is under CURVE, and what --access does not grant its key is refused. SIGHUP reads the access
@@ -63,11 +63,11 @@ export function brokerCommand(name: string, title: string): Command {
     )
     .option(
       "--push <url>",
-      "where plain PUSH sockets connect, for the queue default (env WASMQ_PUSH, default: nowhere)",
+      "where plain PUSH sockets connect, for the queue default, which under CURVE their key must be granted to push to (env WASMQ_PUSH, default: nowhere)",
     )
     .option(
       "--pull <url>",
-      "where plain PULL sockets connect, for the same (env WASMQ_PULL, default: nowhere)",
+      "where plain PULL sockets connect, for the same, granted to pull from (env WASMQ_PULL, default: nowhere)",
     )
     .option(
       "--curve-key <file>",

@@ -58,7 +58,6 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     mdpBusyLiveness: readNumber,
     probeIntervalMs: readNumber,
     connectionsMax: readNumber,
-    directPort: readDirectPort,
   };
 
 /** Flags over environment over config file; what none of them says is left to the broker. */
@@ -183,10 +182,6 @@ function readNumber(value: unknown, key: string): unknown {
   // The ranges are the broker's to know.
   if (typeof value === "number") return value;
   throw new UsageError(`${key} must be a number, got ${JSON.stringify(value)}`);
-}
-
-function readDirectPort(value: unknown, key: string): unknown {
-  return value === false ? false : readNumber(value, key);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

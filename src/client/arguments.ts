@@ -1,3 +1,4 @@
+import { BLOCK_BYTES_MIN, type Blocks, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { RequestError } from "../base/errors.js";
 import { copyOf } from "../wire/request-record.js";
 import { isServiceName } from "../wire/text.js";
@@ -21,8 +22,18 @@ export function rawView(body: unknown): Uint8Array {
   );
 }
 
-/** A raw body that stays as it is, whatever the caller does with its own. @throws RequestError INVALID_ARGUMENT */
-export function rawBytes(body: unknown): Uint8Array {
+/**
+ * A raw body that stays as it is, whatever the caller does with its own; in one of `blocks`, where they are given
+ * and its size is worth one. @throws RequestError INVALID_ARGUMENT
+ */
+export function rawBytes(body: unknown, blocks?: Blocks): Uint8Array {
   const bytes = rawView(body);
-  return bytes === body ? copyOf(bytes) : bytes;
+  if (bytes !== body) return bytes;
+  const { length } = bytes;
+  if (blocks === undefined || length < BLOCK_BYTES_MIN / 2 || length >= OWN_FRAME_BYTES_MIN) {
+    return copyOf(bytes);
+  }
+  const held = blocks.take(length).subarray(0, length);
+  held.set(bytes);
+  return held;
 }

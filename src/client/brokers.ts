@@ -1,6 +1,7 @@
 import type { RequestError } from "../base/errors.js";
 import {
   type ConnectionEvent,
+  type Greeting,
   Membership,
   type MembershipEvents,
   notTaken,
@@ -8,7 +9,7 @@ import {
 import { type ConnectionOptions, connectionDefaults } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { Kind } from "../wire/layout.js";
-import { type Hello, readCredit } from "../wire/session-record.js";
+import { readCredit } from "../wire/session-record.js";
 import { type Choosable, TwoChoices } from "./two-choices.js";
 
 /** A broker and what it lets us have in flight. */
@@ -49,7 +50,7 @@ export class Broker extends Membership implements Choosable {
 
 /** What the client makes of its brokers. */
 export interface BrokersEvents {
-  hello(): Hello;
+  hello(): Greeting;
   onWelcome(broker: Broker): void;
   /** An answer, or a kind that this client does not know. */
   onRecord(broker: Broker, reader: BatchReader): void;

@@ -1,4 +1,5 @@
-import { wholeNumber } from "../base/check.js";
+import { BLOCK_BYTES_MIN, Blocks } from "../base/blocks.js";
+import { knownOptions, wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
@@ -12,6 +13,7 @@ import {
   type AnswerRecord,
   type ExchangeId,
   FailureRecord,
+  isPassing,
   ReplyRecord,
   requestIdBytes,
   writeCancel,
@@ -21,14 +23,20 @@ import { nameBytes, rawBytes } from "./arguments.js";
 import { askNumbers } from "./asks.js";
 import { type Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
-import type { ClientOptions, ClientStats, RequestOptions, StreamOptions } from "./options.js";
+import {
+  type ClientOptions,
+  type ClientStats,
+  clientOptionNames,
+  type RequestOptions,
+  type StreamOptions,
+} from "./options.js";
 import { PatternTable } from "./pattern.js";
 import { PENDING_MAX, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 import type { PublishOptions } from "./publisher.js";
 import { type DeadLetter, Pushes, type PushOptions } from "./pushes.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 import { ReplyStream } from "./reply-stream.js";
-import { RetryPolicy } from "./retry.js";
+import { RetryPolicy, retryOptionNames } from "./retry.js";
 import { Streams } from "./streams.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -49,6 +57,8 @@ export class Client {
   readonly #exchangeId: ExchangeId = { ...this.#session, sequence: 0, slot: 0, generation: 0 };
   readonly #brokers: Brokers;
   readonly #pending = new PendingTable();
+  /** Where raw bodies of a middling size are kept until their requests have ended. */
+  readonly #blocks = new Blocks();
   readonly #unsent = new UnsentLine();
   readonly #hasDictionary: boolean;
   readonly #refused = new RefusedDictionaries();
@@ -97,7 +107,7 @@ export class Client {
     this.#topics = this.#patterns.add(new Subscriptions(codec, this.#options.timeoutMs));
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
     this.#brokers = new Brokers(options.brokers, options, {
-      hello: () => ({ ...hello, canMove: false }),
+      hello: () => hello,
       onWelcome: (broker) => {
         this.#patterns.onWelcome(broker);
         this.#waiters.notify();
@@ -120,6 +130,8 @@ export class Client {
    * TypeError or RangeError for options that are none.
    */
   static async connect(options: ClientOptions): Promise<Client> {
+    knownOptions("Client.connect", options, clientOptionNames);
+    if (options?.retry) knownOptions("retry", options.retry, retryOptionNames);
     connectEndpoints("brokers", options?.brokers);
     const connectTimeoutMs = wholeNumber(
       "connectTimeoutMs",
@@ -350,7 +362,7 @@ export class Client {
     let packed: Uint8Array | undefined;
     try {
       if (isRaw) {
-        bytes = rawBytes(body);
+        bytes = rawBytes(body, this.#blocks);
       } else {
         const context = {
           service,
@@ -604,11 +616,13 @@ export class Client {
     if ((reply.flags & Flag.RAW) !== 0) {
       throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
     }
-    return this.#codec.openSoon(reply.body[0], {
+    const [body] = reply.body;
+    const context = {
       service: pending.service,
       direction: "reply",
       requestId: requestIdBytes(this.#id(pending.sequence)),
-    });
+    } as const;
+    return this.#codec.openSoon(body, context, isPassing(body));
   }
 
   #onFailure(broker: Broker, failure: FailureRecord): void {
@@ -749,6 +763,11 @@ export class Client {
     this.#deadlines.clear(place);
     this.#backoffs.clear(place);
     this.#pending.delete(pending);
+    if (pending.body.length >= BLOCK_BYTES_MIN / 2) {
+      this.#blocks.giveBack(pending.body);
+      // It is another's soon: given back once more, it would be taken from that one.
+      pending.body = NO_BYTES;
+    }
     if (pending.isUnsent) this.#unsent.remove(pending);
     this.#leaveBroker(pending);
     if (pending.onAbort !== undefined) {

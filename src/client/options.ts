@@ -1,3 +1,4 @@
+import type { OptionNames } from "../base/check.js";
 import type { Codec, CodecKey, Dictionary, PublicKey } from "../codec/index.js";
 import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
@@ -41,6 +42,23 @@ export interface ClientOptions {
   /** Told of each connection gained or lost. */
   onConnection?: (event: ConnectionEvent) => void;
 }
+
+export const clientOptionNames: OptionNames<ClientOptions> = {
+  brokers: true,
+  keys: true,
+  servicePublicKeys: true,
+  dictionaries: true,
+  codec: true,
+  timeoutMs: true,
+  attempts: true,
+  retry: true,
+  pendingMax: true,
+  connectTimeoutMs: true,
+  curve: true,
+  heartbeatIntervalMs: true,
+  heartbeatTimeoutMs: true,
+  onConnection: true,
+};
 
 /** What one request may say for itself. */
 export interface RequestOptions {

@@ -228,6 +228,12 @@ export class Pushes implements ClientPattern {
     } else if (this.#dead.read(reader) === undefined) {
       const { sequence } = this.#dead;
       if (this.#asks.find(sequence, broker) === undefined) return;
+      const { status, retryAfterMs } = this.#dead;
+      if (status === Status.RESOURCE_EXHAUSTED && retryAfterMs > 0) {
+        // It told a list in this turn of its event loop, ours of before perhaps: a busy one has long turns.
+        this.#asks.again(sequence);
+        return;
+      }
       const answer = this.#answers.get(sequence);
       this.#answers.delete(sequence);
       this.#asks.end(sequence);

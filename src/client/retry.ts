@@ -1,4 +1,4 @@
-import { wholeNumber } from "../base/check.js";
+import { type OptionNames, wholeNumber } from "../base/check.js";
 import { Status, type StatusCode } from "../base/status.js";
 
 /** How long a request waits before it is sent again. */
@@ -18,6 +18,13 @@ export interface RetryOptions extends BackoffOptions {
   /** Retries allowed each second beside these, 0..1000000. Default 10. */
   budgetPerSecond?: number;
 }
+
+export const retryOptionNames: OptionNames<RetryOptions> = {
+  backoffMsMin: true,
+  backoffMsMax: true,
+  budgetRatio: true,
+  budgetPerSecond: true,
+};
 
 /** What the wire says of a request that failed, as far as it matters here. */
 export interface Refusal {

@@ -6,7 +6,7 @@ import type { Session } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag, Kind, REQUEST_SIZE } from "../wire/layout.js";
-import { requestIdBytes } from "../wire/request-record.js";
+import { isPassing, requestIdBytes } from "../wire/request-record.js";
 import {
   SurveyEndRecord,
   SurveyReplyRecord,
@@ -186,7 +186,8 @@ export class Surveyor implements ClientPattern {
     }
     const { service, requestId } = open;
     const context = { service, direction: "reply", requestId, headers: worker } as const;
-    return this.codec.openSoon(record.body[0], context);
+    const [body] = record.body;
+    return this.codec.openSoon(body, context, isPassing(body));
   }
 
   #onEnd(broker: Broker, record: SurveyEndRecord): void {

@@ -331,7 +331,10 @@ export class Codec extends ThreadCodec {
    *   `BAD_COUNTER`, `REPLAYED`, `STALE`, `BAD_BLOCK`, `SIZE_MISMATCH`, then as unpack() does. TypeError,
    *   RangeError for a context that is not one
    */
-  open(bytes: Uint8Array, context: CodecContext): unknown {
+  open(bytes: Uint8Array, context: CodecContext): unknown;
+  /** @internal `isPassing`: the bytes are others' as soon as this returns, so nothing is lent from them. */
+  open(bytes: Uint8Array, context: CodecContext, isPassing: boolean): unknown;
+  open(bytes: Uint8Array, context: CodecContext, isPassing = false): unknown {
     this.requireOpen();
     requireBytes("bytes", bytes);
     this.#binder.check(context);
@@ -340,8 +343,8 @@ export class Codec extends ThreadCodec {
     const top = this.#memory.enter();
     try {
       const body = this.#opener.open(bytes, envelope, context);
-      const isCallers = !envelope.isSealed && !envelope.isCompressed;
-      return isCallers ? this.#unpacker.unpackLent(body) : this.#unpackFrom(body);
+      const isLent = !isPassing && !envelope.isSealed && !envelope.isCompressed;
+      return isLent ? this.#unpacker.unpackLent(body) : this.#unpackFrom(body);
     } finally {
       this.#engines.settle();
       this.#memory.leave(top);
@@ -355,9 +358,12 @@ export class Codec extends ThreadCodec {
    * @param context direction "request"; it is kept, and must not change until the reply is sealed
    * @throws CodecError as open() does; RangeError for a direction that is not "request"
    */
-  openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest {
+  openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest;
+  /** @internal `isPassing`: see open(). */
+  openRequest(bytes: Uint8Array, context: CodecContext, isPassing: boolean): OpenedRequest;
+  openRequest(bytes: Uint8Array, context: CodecContext, isPassing = false): OpenedRequest {
     requireRequest(context);
-    const value = this.open(bytes, context);
+    const value = this.open(bytes, context, isPassing);
     const dictionary = this.dictionaryNamedBy(bytes);
     return new OpenedRequest(this, value, { ...context, dictionary }, this.#opener.origin);
   }

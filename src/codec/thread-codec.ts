@@ -18,9 +18,13 @@ export abstract class ThreadCodec extends StreamCodec {
   abstract sealPacked(bytes: Uint8Array, context: CodecContext, origin?: Origin): Uint8Array;
   /** @internal */
   abstract unpackOwn(bytes: Uint8Array): unknown;
-  abstract open(bytes: Uint8Array, context: CodecContext): unknown;
+  abstract open(bytes: Uint8Array, context: CodecContext, isPassing?: boolean): unknown;
   abstract dictionaryNamedBy(bytes: Uint8Array): string | null;
-  abstract openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest;
+  abstract openRequest(
+    bytes: Uint8Array,
+    context: CodecContext,
+    isPassing?: boolean,
+  ): OpenedRequest;
   /** @internal */
   abstract sealFor(value: unknown, context: CodecContext, origin: Origin | undefined): Uint8Array;
 
@@ -95,7 +99,8 @@ export abstract class ThreadCodec extends StreamCodec {
 
   /**
    * As open(), but an envelope of `threadFrom` plain bytes and more is decrypted and decompressed
-   * in a thread. The bytes are copied first and stay the caller's.
+   * in a thread. The bytes are copied first and stay the caller's; where the thread is lost with the copy, they
+   * are opened here, as they are then.
    *
    * @throws CodecError as open() does; `CLOSED`
    */
@@ -105,10 +110,12 @@ export abstract class ThreadCodec extends StreamCodec {
 
   /**
    * @internal As openAsync(), without a promise where there is nothing to wait for. What is not a
-   * promise is a value: none of those that come of bytes is one.
+   * promise is a value: none of those that come of bytes is one. `isPassing`: the bytes are others' as soon as
+   * this returns, so neither is anything lent from them, nor are they looked at again.
    */
-  openSoon(bytes: Uint8Array, context: CodecContext): unknown {
-    return this.isLarge(bytes) ? this.#openInThread(bytes, context) : this.open(bytes, context);
+  openSoon(bytes: Uint8Array, context: CodecContext, isPassing = false): unknown {
+    if (!this.isLarge(bytes)) return this.open(bytes, context, isPassing);
+    return this.#openInThread(isPassing ? new Uint8Array(bytes) : bytes, context);
   }
 
   /** As openRequest(), but a large body is decrypted and decompressed in a thread. */
@@ -120,11 +127,12 @@ export abstract class ThreadCodec extends StreamCodec {
   openRequestSoon(
     bytes: Uint8Array,
     context: CodecContext,
+    isPassing = false,
   ): OpenedRequest | Promise<OpenedRequest> {
-    if (!this.isLarge(bytes)) return this.openRequest(bytes, context);
+    if (!this.isLarge(bytes)) return this.openRequest(bytes, context, isPassing);
     requireRequest(context);
     const dictionary = this.dictionaryNamedBy(bytes);
-    const value = this.#openInThread(bytes, context);
+    const value = this.openSoon(bytes, context, isPassing);
     // What the thread opens is under a shared key.
     if (value instanceof Promise) {
       return value.then(
@@ -163,7 +171,10 @@ export abstract class ThreadCodec extends StreamCodec {
     const task = { what: "open", bytes: copy, context: ownContext(context) } as const;
     return thread.run(task, (answer) => {
       this.requireOpen();
-      if (answer === undefined) return this.open(bytes, task.context);
+      // What waited has its copy still; what the thread was given is gone with it.
+      if (answer === undefined) {
+        return this.open(copy.length > 0 ? copy : bytes, task.context);
+      }
       const isVerified = answer.code === undefined || answer.isVerified;
       if (isSealed && isVerified) keys.markOpened(nonce, null, task.context);
       const plain = bytesOf(answer);

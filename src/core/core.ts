@@ -22,7 +22,7 @@ import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
 import { ServiceRules } from "./service-rules.js";
-import type { Service } from "./services.js";
+import { nobodyServes, type Service } from "./services.js";
 import { Streams } from "./streams.js";
 import { Worker } from "./workers.js";
 
@@ -251,7 +251,11 @@ export class Core {
     }
     const service = this.registry.requireAsked(command.service);
     if (service === undefined) {
-      return this.#reject(command, Status.NOT_FOUND, "no worker serves it; too many unknown names");
+      return this.#reject(
+        command,
+        Status.NOT_FOUND,
+        `${nobodyServes(command.service)}; too many unknown names`,
+      );
     }
     const { queue } = service;
     if (queue.count === 0) return service;
@@ -601,9 +605,9 @@ export class Core {
     }
     this.counts.expired++;
     if (service.wasServed) {
-      this.#failed(slot, Status.UNAVAILABLE, "no worker serves it at present", 1000);
+      this.#failed(slot, Status.UNAVAILABLE, `${nobodyServes(service.name)} at present`, 1000);
     } else {
-      this.#failed(slot, Status.NOT_FOUND, "no worker serves it", 0);
+      this.#failed(slot, Status.NOT_FOUND, nobodyServes(service.name), 0);
     }
     this.#giveUp(slot, Status.CANCELLED);
   };

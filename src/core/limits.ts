@@ -96,6 +96,9 @@ export const defaultLimits: Limits = {
   lookAheadMax: 8_192,
   subscriptionsMax: 131_072,
   clientSubscriptionsMax: 16_384,
+  // As many of four tokens or so, no two alike.
+  subscriptionBytesMax: 256 * 1024 * 1024,
+  clientSubscriptionBytesMax: 32 * 1024 * 1024,
   eventQueueCountMax: 65_536,
   clientEventBytesMax: 16 * 1024 * 1024,
   eventBytesMax: 128 * 1024 * 1024,
@@ -160,6 +163,7 @@ export function checkRelations(where: string, limits: Limits): void {
     ["absentWaitMs", "queueWaitMsMax"],
     ["queueWaitMsMax", "timeoutMsMax"],
     ["clientSubscriptionsMax", "subscriptionsMax"],
+    ["clientSubscriptionBytesMax", "subscriptionBytesMax"],
     ["clientEventBytesMax", "eventBytesMax"],
   ];
   for (const [lesser, greater] of ordered) {

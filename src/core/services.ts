@@ -7,6 +7,11 @@ import type { Requests } from "./requests.js";
 /** Waits of so many targets are still in time: between overload and stale, see wait-control.ts. */
 const IN_TIME_TARGETS = 1.5;
 
+/** Why a request has no worker, where none serves `name`. */
+export function nobodyServes(name: string): string {
+  return `no worker serves ${JSON.stringify(name)}`;
+}
+
 /** One service: what waits for it, and who can serve it. */
 export class Service {
   readonly queue: Queue;

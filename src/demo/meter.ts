@@ -35,8 +35,8 @@ export function meterCodec(codec: Codec): CodecMeter {
     if (!(envelope instanceof Promise)) count(value, envelope, context);
     return envelope;
   };
-  codec.open = (envelope, context) => {
-    const value = open(envelope, context);
+  codec.open = (envelope: Uint8Array, context: CodecContext, isPassing: boolean = false) => {
+    const value = open(envelope, context, isPassing);
     count(value, envelope, context);
     return value;
   };

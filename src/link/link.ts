@@ -1,12 +1,8 @@
-import { Dealer } from "zeromq";
 import { BatchWriter } from "../wire/batch.js";
-import { addBallast } from "./ballast.js";
-import { type CurveKeys, curveOptions, handshakeFailure } from "./curve.js";
-
-/** A batch of this many bytes is sent at once, whatever else the turn may bring. */
-const BATCH_BYTES_MAX = 32 * 1024;
-/** The same with the frames of large bodies, which are not copied: fewer messages are better then. */
-const MESSAGE_BYTES_MAX = 64 * 1024;
+import type { CurveKeys } from "./curve.js";
+import { NetTransport } from "./net-transport.js";
+import type { Transport, TransportEvents } from "./transport.js";
+import { ZmqTransport } from "./zmq-transport.js";
 
 export interface LinkOptions {
   /** `tcp://host:port` or `ipc://path` of a broker. */
@@ -27,19 +23,14 @@ export interface LinkOptions {
 export interface LinkEvents {
   /** The connection stands. What is written from here on goes over this one connection. */
   onOpen(): void;
+  /** Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
   /** The connection is lost, and all that was under way on it. A new one is tried. */
   onDown(reason: string): void;
 }
 
-/** Messages in a row after which other sockets and timers get a turn. */
-const MESSAGES_PER_TURN = 64;
-const BATCHES_QUEUED_MAX = 64;
-/** A port that a broker just named answers at once, or something stands in between. */
-const REDIRECT_TIMEOUT_MS = 1000;
-
 /**
- * One connection to a broker at a time, and its one writer. Each connection is a socket of its
+ * One connection to a broker at a time, and its one writer. Each connection is a transport of its
  * own, closed when it is lost: nothing that was queued for the old one arrives on the new one
  * unasked, and the owner, who knows what is still waited for, sends that again.
  */
@@ -52,23 +43,20 @@ export class Link {
   recordMax = 0;
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
-  #socket: Dealer | undefined;
+  #transport: Transport | undefined;
   #isOpen = false;
   #isClosed = false;
   #isSending = false;
-  /** The peer is gone, and something of it is left to read. */
-  #isEnding = false;
+  /** Batches that are full, and wait for the one that is being sent. */
+  readonly #full: Uint8Array[][] = [];
   #isFlushDue = false;
   #onSent: (() => void) | undefined;
   #failures = 0;
-  /** Where the next connection goes. */
-  #target: string;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LinkOptions, events: LinkEvents) {
     this.#options = options;
     this.#events = events;
-    this.#target = options.endpoint;
     this.#connect();
   }
 
@@ -76,9 +64,9 @@ export class Link {
     return this.#options.endpoint;
   }
 
-  /** Whether the connection is to another endpoint of the same broker, see `redirect`. */
-  get isRedirected(): boolean {
-    return this.#target !== this.#options.endpoint;
+  /** Whether the thread that runs the owner's program also answers the broker's heartbeats. */
+  get isOneThread(): boolean {
+    return this.#options.curve === undefined;
   }
 
   /** Whether what is written now goes out. */
@@ -95,8 +83,11 @@ export class Link {
 
   /** Sends what is written, at the latest when the present turn of the event loop ends. */
   flushSoon(isUrgent: boolean): void {
-    const { size, frameBytes } = this.writer;
-    if (size >= BATCH_BYTES_MAX || size + frameBytes >= MESSAGE_BYTES_MAX) return this.flush();
+    if (this.writer.isFull) {
+      if (this.#isSending) this.#full.push(this.writer.finish());
+      else this.flush();
+      return;
+    }
     if (this.#isFlushDue) return;
     this.#isFlushDue = true;
     // With little under way nothing is gained by waiting for more to send along.
@@ -111,24 +102,34 @@ export class Link {
 
   /** Sends what is written. */
   flush(): void {
-    if (this.#isSending || !this.#isOpen || this.writer.isEmpty) return;
-    this.#isSending = true;
-    void this.#send(this.#socket as Dealer);
+    if (this.#isSending || !this.#isOpen) return;
+    const transport = this.#transport as Transport;
+    while (this.#transport === transport && this.#hasUnsent) {
+      this.messageCount++;
+      const sent = transport.send(this.#full.shift() ?? this.writer.finish());
+      if (sent === undefined) continue;
+      this.#isSending = true;
+      void this.#goOnAfter(sent, transport);
+      return;
+    }
   }
 
-  async #send(socket: Dealer): Promise<void> {
+  get #hasUnsent(): boolean {
+    return this.#full.length > 0 || !this.writer.isEmpty;
+  }
+
+  async #goOnAfter(sent: Promise<void>, transport: Transport): Promise<void> {
     try {
-      while (this.#socket === socket && !this.writer.isEmpty) {
-        this.messageCount++;
-        await socket.send(this.writer.finish());
-      }
+      await sent;
     } catch (error) {
       // Closed meanwhile, and the owner told; or else what was written is gone, and it must be told.
-      if (this.#socket === socket) this.#lost(socket, (error as Error).message);
-    } finally {
-      if (this.#socket === socket) this.#isSending = false;
-      this.#onSent?.();
+      if (this.#transport === transport) this.#lost(transport, (error as Error).message);
     }
+    if (this.#transport === transport) {
+      this.#isSending = false;
+      this.flush();
+    }
+    if (!this.#isSending) this.#onSent?.();
   }
 
   /** Resolves when all is sent that was written, or cannot be, or after `timeoutMs`. */
@@ -143,22 +144,7 @@ export class Link {
 
   /** Gives up this connection, which cannot be used, and makes a new one after a while. */
   reset(reason: string): void {
-    if (this.#socket !== undefined) this.#lost(this.#socket, reason);
-  }
-
-  /**
-   * Gives up this connection for one to another endpoint of the same broker, without a word to the
-   * owner. When that fails or ends, the next one is to the link's own endpoint again.
-   */
-  redirect(endpoint: string): void {
-    const socket = this.#socket;
-    this.#socket = undefined;
-    this.#isOpen = false;
-    clearTimeout(this.#timer);
-    if (socket !== undefined && !socket.closed) socket.close();
-    if (!this.writer.isEmpty) this.writer.finish();
-    this.#target = endpoint;
-    this.#connect();
+    if (this.#transport !== undefined) this.#lost(this.#transport, reason);
   }
 
   /** Closes at once, or after what is written went out. Nothing is told afterwards. */
@@ -169,118 +155,48 @@ export class Link {
     // With a message under way, the rest waits for it.
     if (lingerMs > 0 && this.#isSending) await this.#untilSent(lingerMs);
     clearTimeout(this.#timer);
-    const socket = this.#socket;
-    this.#socket = undefined;
+    const transport = this.#transport;
+    this.#transport = undefined;
     this.#isOpen = false;
-    if (socket === undefined || socket.closed) return;
-    socket.linger = lingerMs;
-    socket.close();
+    transport?.close(lingerMs);
   }
 
   #connect(): void {
-    const { heartbeatIntervalMs, heartbeatTimeoutMs, curve } = this.#options;
-    const handshakeTimeoutMs = this.isRedirected
-      ? Math.min(REDIRECT_TIMEOUT_MS, this.#options.handshakeTimeoutMs)
-      : this.#options.handshakeTimeoutMs;
-    const socket = new Dealer({
-      linger: 0,
-      // Reconnecting is ours, see above. Not -1: libzmq then drops what has come in at a disconnect.
-      reconnectInterval: 3_600_000,
-      sendHighWaterMark: BATCHES_QUEUED_MAX,
-      // None: what comes is bounded by what was asked for, or by the credits given. At a mark libzmq
-      // 4.3.5 stops to read, and if the broker is gone then, a heartbeat makes it abort the process.
-      receiveHighWaterMark: 0,
-      heartbeatInterval: heartbeatIntervalMs,
-      heartbeatTimeout: heartbeatTimeoutMs,
-      heartbeatTimeToLive: heartbeatTimeoutMs,
-      handshakeInterval: handshakeTimeoutMs,
-      ...(curve === undefined ? {} : curveOptions(curve)),
-    });
-    this.#socket = socket;
+    const { curve } = this.#options;
     this.#isSending = false;
-    this.#isEnding = false;
+    const events: TransportEvents = {
+      onOpen: () => {
+        if (this.#transport !== transport) return;
+        this.#isOpen = true;
+        this.#events.onOpen();
+      },
+      onMessage: (frames) => {
+        if (this.#transport === transport) this.#events.onMessage(frames);
+      },
+      onLost: (reason) => this.#lost(transport, reason),
+    };
+    const transport: Transport =
+      curve === undefined
+        ? new NetTransport(this.#options, events)
+        : new ZmqTransport(this.#options, curve, events);
+    this.#transport = transport;
     this.#timer = setTimeout(
-      () => this.#lost(socket, `no ${this.#isOpen ? "WELCOME" : "connection"} in time`),
-      handshakeTimeoutMs,
+      () => this.#lost(transport, `no ${this.#isOpen ? "WELCOME" : "connection"} in time`),
+      this.#options.handshakeTimeoutMs,
     );
-    void this.#watch(socket);
-    try {
-      socket.connect(this.#target);
-    } catch (error) {
-      // Later: whoever makes a link does not have it yet.
-      queueMicrotask(() => this.#lost(socket, (error as Error).message));
-      return;
-    }
-    void this.#receive(socket);
   }
 
-  /** Follows the life of the connection through the socket's monitor. */
-  async #watch(socket: Dealer): Promise<void> {
-    try {
-      for await (const event of socket.events) {
-        if (this.#socket !== socket) return;
-        switch (event.type) {
-          case "handshake":
-            this.#isOpen = true;
-            this.#events.onOpen();
-            break;
-          case "disconnect":
-            this.#isOpen = false;
-            // The notice overtakes the messages: a broker that drains sends its last replies and
-            // closes.
-            this.#isEnding = this.#options.isReadToEnd === true && socket.readable;
-            if (!this.#isEnding) this.#lost(socket, event.type);
-            return;
-          case "close":
-            this.#lost(socket, "connection refused");
-            return;
-          case "handshake:error:protocol":
-          case "handshake:error:auth":
-          case "handshake:error:other":
-            this.#lost(socket, handshakeFailure(event, this.#options.curve));
-            return;
-          default:
-        }
-      }
-    } catch {
-      // The monitor ends with its socket.
-    }
-  }
-
-  async #receive(socket: Dealer): Promise<void> {
-    let messageCount = 0;
-    try {
-      while (this.#socket === socket) {
-        const frames = await socket.receive();
-        if (this.#socket !== socket) return;
-        addBallast(frames);
-        this.#events.onMessage(frames);
-        if (this.#isEnding && !socket.readable) return this.#lost(socket, "disconnect");
-        if (++messageCount % MESSAGES_PER_TURN === 0) {
-          await new Promise<void>((resolve) => setImmediate(resolve));
-        }
-      }
-    } catch (error) {
-      if (this.#socket === socket) this.#lost(socket, (error as Error).message);
-    }
-  }
-
-  #lost(socket: Dealer, reason: string): void {
-    if (this.#socket !== socket) return;
-    this.#socket = undefined;
+  #lost(transport: Transport, reason: string): void {
+    if (this.#transport !== transport) return;
+    this.#transport = undefined;
     this.#isOpen = false;
     clearTimeout(this.#timer);
-    if (!socket.closed) socket.close();
+    transport.close(0);
+    this.#full.length = 0;
     if (!this.writer.isEmpty) this.writer.finish();
-    const { endpoint, reconnectMsMin, reconnectMsMax } = this.#options;
+    const { reconnectMsMin, reconnectMsMax } = this.#options;
     const ceilingMs = Math.min(reconnectMsMin * 2 ** this.#failures++, reconnectMsMax);
-    this.#timer = setTimeout(
-      () => {
-        this.#target = endpoint;
-        this.#connect();
-      },
-      ceilingMs * (0.5 + Math.random() / 2),
-    );
+    this.#timer = setTimeout(() => this.#connect(), ceilingMs * (0.5 + Math.random() / 2));
     this.#events.onDown(reason);
   }
 }

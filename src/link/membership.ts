@@ -19,10 +19,13 @@ export interface ConnectionEvent {
   reason: string;
 }
 
+/** What it says of itself; the connection knows the rest. */
+export type Greeting = Omit<Hello, "isOneThread">;
+
 /** What a client or a worker makes of one broker. */
 export interface MembershipEvents {
   /** What to say on a new connection; undefined when it is not to be used any more. */
-  hello(): Hello | undefined;
+  hello(): Greeting | undefined;
   onWelcome(welcome: Welcome): void;
   /** A record other than WELCOME and ERROR. */
   onRecord(reader: BatchReader): void;
@@ -32,15 +35,6 @@ export interface MembershipEvents {
   onDown(reason: string): void;
   /** Told to the user, after the step that it belongs to. */
   onConnection: ((event: ConnectionEvent) => void) | undefined;
-}
-
-/** How long after a direct port could not be reached it is tried again, milliseconds. */
-const STAY_MS = 60_000;
-
-/** Where PROTOCOL 2.2 has the direct port of a backend. */
-export function directEndpoint(endpoint: string, directPort: number): string {
-  if (endpoint.startsWith("ipc://")) return `${endpoint}.direct`;
-  return `${endpoint.slice(0, endpoint.lastIndexOf(":"))}:${directPort}`;
 }
 
 /**
@@ -55,10 +49,6 @@ export function notTaken(memberships: readonly Membership[]): RequestError {
   return new RequestError(code, `no broker took it: ${tried.join(", ")}`);
 }
 
-function isSameBroker(one: Welcome, other: Welcome | undefined): boolean {
-  return one.brokerLow === other?.brokerLow && one.brokerHigh === other.brokerHigh;
-}
-
 /** Being known to one broker: HELLO on each connection, until WELCOME or an ERROR comes back. */
 export class Membership {
   readonly link: Link;
@@ -66,10 +56,6 @@ export class Membership {
   /** Why there is no connection, or was none the last time. */
   lastReason = "did not answer";
   readonly #events: MembershipEvents;
-  /** The broker that sent us to its direct port; only there. */
-  #mover: Welcome | undefined;
-  /** Until when the direct port, which could not be reached, is not tried again. */
-  #stayUntilMs = 0;
   readonly #reader = new BatchReader();
 
   constructor(options: LinkOptions, events: MembershipEvents) {
@@ -96,8 +82,7 @@ export class Membership {
   #onOpen(): void {
     const hello = this.#events.hello();
     if (hello === undefined) return;
-    const isStaying = this.link.isRedirected || performance.now() < this.#stayUntilMs;
-    writeHello(this.link.writer, { ...hello, canMove: hello.canMove && !isStaying });
+    writeHello(this.link.writer, { ...hello, isOneThread: this.link.isOneThread });
     this.link.flush();
   }
 
@@ -118,14 +103,6 @@ export class Membership {
   #onWelcome(): void {
     const welcome = readWelcome(this.#reader);
     if (typeof welcome === "string" || this.isWelcome) return;
-    if (welcome.directPort !== 0) {
-      if (this.link.isRedirected) return this.link.reset("sent on from a direct port");
-      this.#mover = welcome;
-      return this.link.redirect(directEndpoint(this.link.endpoint, welcome.directPort));
-    }
-    if (this.link.isRedirected && !isSameBroker(welcome, this.#mover)) {
-      return this.link.reset("another broker has the direct port");
-    }
     this.isWelcome = true;
     this.link.welcomed(welcome.recordMax);
     this.#events.onWelcome(welcome);
@@ -144,9 +121,6 @@ export class Membership {
   #onDown(reason: string): void {
     this.lastReason = reason;
     const wasWelcome = this.isWelcome;
-    if (this.link.isRedirected && !wasWelcome) {
-      this.#stayUntilMs = performance.now() + STAY_MS;
-    }
     this.isWelcome = false;
     this.#events.onDown(reason);
     if (wasWelcome) this.#tell("down", reason);

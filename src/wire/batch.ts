@@ -1,4 +1,11 @@
 import {
+  BLOCK_BYTES_MAX,
+  BLOCK_BYTES_MIN,
+  FRAME_HEAD_BYTES,
+  OWN_FRAME_BYTES_MIN,
+  outgoing,
+} from "../base/blocks.js";
+import {
   AT_KIND,
   AT_SIZE,
   BATCH_HEADER_SIZE,
@@ -114,13 +121,25 @@ export class BatchReader {
   }
 }
 
+/**
+ * A batch of this many bytes is closed and the next begun. With 64 KiB all that is in flight moves as one or two
+ * batches, and who is not at it waits: at depth 2048 a fifth fewer requests a second.
+ */
+const BATCH_BYTES_MAX = 32 * 1024;
+/** The same with the frames of large bodies, which are not copied: fewer messages are better then. */
+const MESSAGE_BYTES_MAX = 64 * 1024;
+/** PROTOCOL 1: a message has at most 1024 frames, and one record may bring 255 of them. */
+const FRAMES_MAX = 512;
+
 const CAPACITY_MIN = 512;
 /** More than a batch of small records comes to; a larger one says nothing about the next. */
-const CAPACITY_EXPECTED_MAX = 80 * 1024;
+const CAPACITY_EXPECTED_MAX = 48 * 1024;
+/** What a message's frames come to before it is full, the last one all but aside. */
+const SLAB_BYTES_MAX = MESSAGE_BYTES_MAX;
 
 /**
- * Builds messages of records. Each message gets memory of its own, since ZeroMQ sends from it
- * later; what `bytes` held stays as it is when the batch outgrows it.
+ * Builds messages of records. Each message has memory to itself until it is sent, and its larger ones give that back
+ * then (base/blocks.ts).
  */
 export class BatchWriter {
   bytes: Buffer = EMPTY;
@@ -131,11 +150,24 @@ export class BatchWriter {
   /** Bytes of the frames beside the batch. */
   frameBytes = 0;
   #frames: Uint8Array[] = [];
+  /** Where frames are copied to, and up to where it is full. */
+  #slab: Buffer = EMPTY;
+  #slabSize = 0;
   /** A little more than the last batch took: the next is likely to be like it. */
   #sizeExpected = CAPACITY_MIN;
+  #frameBytesExpected = 0;
 
   get isEmpty(): boolean {
     return this.count === 0;
+  }
+
+  /** Whether it is large enough to go, whatever else may come. */
+  get isFull(): boolean {
+    return (
+      this.size >= BATCH_BYTES_MAX ||
+      this.size + this.frameBytes >= MESSAGE_BYTES_MAX ||
+      this.#frames.length >= FRAMES_MAX
+    );
   }
 
   /** Makes room for a record and returns where it starts. The caller fills all of it. */
@@ -147,9 +179,11 @@ export class BatchWriter {
     return at;
   }
 
+  /** Frames of less than OWN_FRAME_BYTES_MIN are copied; larger ones must not be changed any more. */
   addFrame(frame: Uint8Array): void {
-    this.#frames.push(frame);
-    this.frameBytes += frame.length;
+    const { length } = frame;
+    this.#frames.push(length < OWN_FRAME_BYTES_MIN ? this.#copyFrame(frame) : frame);
+    this.frameBytes += length;
   }
 
   /** The message: the batch, then its frames. Starts the next one. */
@@ -159,12 +193,15 @@ export class BatchWriter {
     view.setUint16(2, VERSION, true);
     view.setUint32(4, this.count, true);
     this.#sizeExpected = this.size + (this.size >> 2);
+    this.#frameBytesExpected = this.frameBytes;
     const message = [this.bytes.subarray(0, this.size), ...this.#frames];
     this.bytes = EMPTY;
     this.size = 0;
     this.count = 0;
     this.frameBytes = 0;
     this.#frames = [];
+    this.#slab = EMPTY;
+    this.#slabSize = 0;
     return message;
   }
 
@@ -176,11 +213,35 @@ export class BatchWriter {
       least,
       this.count === 0 ? Math.min(this.#sizeExpected, CAPACITY_EXPECTED_MAX) : old.length * 2,
     );
-    this.bytes = Buffer.allocUnsafe(Math.max(capacity, CAPACITY_MIN));
+    this.bytes = allocate(Math.max(capacity, CAPACITY_MIN));
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
-    if (this.count > 0) this.bytes.set(old.subarray(0, this.size));
+    if (this.count > 0) {
+      this.bytes.set(old.subarray(0, this.size));
+      outgoing.giveBack(old);
+    }
     this.size = used;
   }
+
+  /** Behind the one before, with room for its header between: so they go as one piece. */
+  #copyFrame(frame: Uint8Array): Uint8Array {
+    const { length } = frame;
+    let start = this.#slabSize + FRAME_HEAD_BYTES;
+    if (start + length > this.#slab.length) {
+      const expected = Math.min(this.#frameBytesExpected, SLAB_BYTES_MAX);
+      this.#slab = allocate(Math.max(length, expected));
+      start = 0;
+    }
+    this.#slab.set(frame, start);
+    this.#slabSize = start + length;
+    return this.#slab.subarray(start, start + length);
+  }
+}
+
+/** Memory with room for a frame's header in front, from `outgoing` where it is large. */
+function allocate(size: number): Buffer {
+  const whole = FRAME_HEAD_BYTES + size;
+  if (whole < BLOCK_BYTES_MIN / 2 || whole > BLOCK_BYTES_MAX) return Buffer.allocUnsafe(size);
+  return outgoing.take(whole).subarray(FRAME_HEAD_BYTES);
 }
 
 const EMPTY = Buffer.alloc(0);

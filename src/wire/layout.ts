@@ -44,10 +44,11 @@ export const Flag = { RAW: 1, REDELIVERED: 2, UNTOUCHED: 4, STREAM: 8, RESTART: 
 /** PROTOCOL 6: RETAIN is of PUBLISH, RETAINED of EVENT, NO_RETAINED of SUBSCRIBE. */
 export const EventFlag = { RAW: 1, RETAIN: 2, RETAINED: 2, NO_RETAINED: 1, ANSWER: 128 } as const;
 
-/** PROTOCOL 2.1: this worker can move to the broker's direct port. */
-export const HELLO_MOVES = 1;
+/** PROTOCOL 2.1; 1 was MOVES. */
+export const HELLO_ONE_THREAD = 2;
 
-export const Role = { CLIENT: 1, WORKER: 2 } as const;
+/** PROTOCOL 2.1, 2.5. */
+export const Role = { CLIENT: 1, WORKER: 2, PULSE: 3 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** Sizes of the fixed parts. */

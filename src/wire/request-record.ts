@@ -1,3 +1,4 @@
+import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { isStatusCode, type StatusCode } from "../base/status.js";
 import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
@@ -498,13 +499,15 @@ function copyRecord(writer: BatchWriter, record: HeldRecord): number {
   return start;
 }
 
-/**
- * The bytes of a frame that came in, for one caller to keep. ZeroMQ cuts small frames out of what it read;
- * larger ones have memory of their own already.
- */
+/** The bytes of a frame that came in, for one caller to keep: large ones have memory of their own already. */
 export function ownFrame(frame: Uint8Array): Uint8Array {
-  if (frame.length < at.FRAME_BYTES_MIN) return copyOf(frame);
+  if (isPassing(frame)) return copyOf(frame);
   return new Uint8Array(frame.buffer, frame.byteOffset, frame.length);
+}
+
+/** Whether what these bytes are read into is used again for what comes next: they are to be copied, or read at once. */
+export function isPassing(bytes: Uint8Array): boolean {
+  return bytes.length < OWN_FRAME_BYTES_MIN;
 }
 
 /** Bytes of their own: a Buffer's slice would be a view, and `from` takes half as long again. */

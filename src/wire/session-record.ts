@@ -14,8 +14,8 @@ export interface Hello {
   services: string[];
   /** Queues that a worker takes tasks of; none if left out. */
   queues?: string[];
-  /** Whether it will move to the direct port that WELCOME may name. */
-  canMove: boolean;
+  /** Whether the thread that runs its handlers also answers ZMTP's PING, and may be busy for long. */
+  isOneThread: boolean;
 }
 
 /** PROTOCOL 2.2. */
@@ -24,8 +24,6 @@ export interface Welcome {
   brokerHigh: number;
   inFlightMax: number;
   recordMax: number;
-  /** Where to say HELLO again, at the same host; 0: here is right. */
-  directPort: number;
 }
 
 /** PROTOCOL 2.3. */
@@ -44,7 +42,9 @@ export function readHello(reader: BatchReader): ReadHello | string {
   const { bytes, view } = reader;
   const start = reader.at;
   const role = bytes[start + at.AT_A];
-  if (role !== Role.CLIENT && role !== Role.WORKER) return `role must be 1 or 2, got ${role}`;
+  if (role !== Role.CLIENT && role !== Role.WORKER && role !== Role.PULSE) {
+    return `role must be 1, 2 or 3, got ${role}`;
+  }
   const version = bytes[start + at.AT_B];
   if (version < VERSION) return `version ${version} is not spoken here; ${VERSION} is`;
   const sessionLow = view.getUint32(start + 8, true);
@@ -69,8 +69,8 @@ export function readHello(reader: BatchReader): ReadHello | string {
   }
   if (next !== end) return "bytes behind the services";
   const concurrency = view.getUint32(start + 16, true);
-  const canMove = (bytes[start + at.AT_FLAGS] & at.HELLO_MOVES) !== 0;
-  return { role, sessionLow, sessionHigh, concurrency, services, queues, canMove };
+  const isOneThread = (bytes[start + at.AT_FLAGS] & at.HELLO_ONE_THREAD) !== 0;
+  return { role, sessionLow, sessionHigh, concurrency, services, queues, isOneThread };
 }
 
 export function writeHello(writer: BatchWriter, hello: Hello): void {
@@ -79,7 +79,7 @@ export function writeHello(writer: BatchWriter, hello: Hello): void {
   const size = names.reduce((sum, name) => sum + 1 + name.length, at.HELLO_SIZE);
   const start = begin(writer, Kind.HELLO, size, hello.role, VERSION);
   const { bytes, view } = writer;
-  if (hello.canMove) bytes[start + at.AT_FLAGS] = at.HELLO_MOVES;
+  if (hello.isOneThread) bytes[start + at.AT_FLAGS] = at.HELLO_ONE_THREAD;
   view.setUint32(start + 8, hello.sessionLow, true);
   view.setUint32(start + 12, hello.sessionHigh, true);
   view.setUint32(start + 16, hello.concurrency, true);
@@ -103,7 +103,6 @@ export function readWelcome(reader: BatchReader): Welcome | string {
     brokerHigh: view.getUint32(start + 12, true),
     inFlightMax: view.getUint32(start + 16, true),
     recordMax: view.getUint32(start + 20, true),
-    directPort: view.getUint16(start + 24, true),
   };
 }
 
@@ -114,7 +113,7 @@ export function writeWelcome(writer: BatchWriter, welcome: Welcome): void {
   view.setUint32(start + 12, welcome.brokerHigh, true);
   view.setUint32(start + 16, welcome.inFlightMax, true);
   view.setUint32(start + 20, welcome.recordMax, true);
-  view.setUint32(start + 24, welcome.directPort, true);
+  view.setUint32(start + 24, 0, true);
   view.setUint32(start + 28, 0, true);
 }
 

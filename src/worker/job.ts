@@ -1,10 +1,12 @@
+import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
-import { Flag, FRAME_BYTES_MIN } from "../wire/layout.js";
+import { Flag } from "../wire/layout.js";
 import {
   copyOf,
   type ExchangeId,
+  isPassing,
   ownFrame,
   type RequestRecord,
   requestIdBytes,
@@ -87,11 +89,11 @@ export class Job implements RequestContext, ExchangeId {
   readonly sequence: number;
   slot: number;
   generation: number;
-  /** The body where it came in: a range of the batch, or frames of its own. */
-  readonly #bytes: Uint8Array;
-  readonly #bodyAt: number;
-  readonly #bodyEnd: number;
-  readonly #frames: readonly Uint8Array[];
+  /** The body where it came in, until `keep`: a range of the batch, or frames. */
+  #bytes: Uint8Array;
+  #bodyAt: number;
+  #bodyEnd: number;
+  #frames: readonly Uint8Array[];
   protected readonly headerBytes: Uint8Array;
   readonly #isRaw: boolean;
   readonly #deadlineMs: number;
@@ -126,6 +128,17 @@ export class Job implements RequestContext, ExchangeId {
     this.headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
     this.#startedMs = nowMs;
     this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
+  }
+
+  /** It has to wait: where its body came in, others are read meanwhile. */
+  keep(): void {
+    if (this.#frames.length > 0) {
+      this.#frames = this.#frames.map(ownFrame);
+    } else {
+      this.#bytes = copyOf(this.#bytes, this.#bodyAt, this.#bodyEnd);
+      this.#bodyAt = 0;
+      this.#bodyEnd = this.#bytes.length;
+    }
   }
 
   get requestId(): string {
@@ -247,12 +260,13 @@ export class Job implements RequestContext, ExchangeId {
     bytes: Uint8Array,
   ): Failed | undefined | Promise<Failed | undefined> {
     try {
-      const opened = codec.openRequestSoon(bytes, {
+      const context = {
         service: this.service,
         direction: this.direction,
         requestId: requestIdBytes(this),
         headers: this.headerBytes,
-      });
+      };
+      const opened = codec.openRequestSoon(bytes, context, isPassing(bytes));
       if (opened instanceof Promise) return this.#openLarge(opened);
       this.#opened = opened;
       this.body = opened.value;
@@ -283,8 +297,8 @@ export class Job implements RequestContext, ExchangeId {
         throw new TypeError(`a raw reply must be bytes or text, got ${typeof result}`);
       }
       if (typeof result === "string") this.reply = Buffer.from(result);
-      // What goes as a frame is sent from where it is, some time later; what is small is copied now.
-      else this.reply = result.length < FRAME_BYTES_MIN ? result : copyOf(result);
+      // What is large is sent from where it is, some time later; the rest is copied by the batch.
+      else this.reply = result.length < OWN_FRAME_BYTES_MIN ? result : copyOf(result);
       this.replyFlags = Flag.RAW;
       return undefined;
     }

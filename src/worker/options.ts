@@ -1,3 +1,4 @@
+import type { OptionNames } from "../base/check.js";
 import type { Codec, CodecKey, Dictionary, ServiceKey } from "../codec/index.js";
 import type { CurveKeys } from "../link/curve.js";
 import type { ConnectionEvent } from "../link/membership.js";
@@ -52,6 +53,26 @@ export interface WorkerOptions {
   /** Told of each connection gained or lost. */
   onConnection?: (event: ConnectionEvent) => void;
 }
+
+export const workerOptionNames: OptionNames<WorkerOptions> = {
+  brokers: true,
+  services: true,
+  queues: true,
+  concurrency: true,
+  concurrencyMax: true,
+  keys: true,
+  serviceKeys: true,
+  dictionaries: true,
+  codec: true,
+  connectTimeoutMs: true,
+  curve: true,
+  heartbeatIntervalMs: true,
+  heartbeatTimeoutMs: true,
+  recentBytesMax: true,
+  recentAgeMsMax: true,
+  onError: true,
+  onConnection: true,
+};
 
 /** What a worker has counted since it was made. */
 export interface WorkerStats {

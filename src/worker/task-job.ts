@@ -1,7 +1,7 @@
 import type { Codec } from "../codec/index.js";
 import type { Link } from "../link/link.js";
 import type { Headers } from "../wire/headers.js";
-import { type RequestRecord, requestIdBytes } from "../wire/request-record.js";
+import { isPassing, type RequestRecord, requestIdBytes } from "../wire/request-record.js";
 import type { Failed } from "./failed.js";
 import { Job, refusal, type Service } from "./job.js";
 
@@ -56,12 +56,13 @@ export class TaskJob extends Job implements TaskContext {
     bytes: Uint8Array,
   ): Failed | undefined | Promise<Failed | undefined> {
     try {
-      const opened = codec.openSoon(bytes, {
+      const context = {
         service: this.service,
         direction: "task",
         requestId: requestIdBytes(this),
         headers: this.headerBytes,
-      });
+      } as const;
+      const opened = codec.openSoon(bytes, context, isPassing(bytes));
       if (opened instanceof Promise) return this.#openedLater(opened);
       this.body = opened;
       return undefined;

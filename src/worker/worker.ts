@@ -1,9 +1,10 @@
-import { wholeNumber } from "../base/check.js";
+import { knownOptions, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import type { Link, LinkOptions } from "../link/link.js";
-import { Membership, notTaken } from "../link/membership.js";
+import { type Greeting, Membership, notTaken } from "../link/membership.js";
+import { Pulse } from "../link/pulse.js";
 import {
   connectEndpoints,
   connectionDefaults,
@@ -20,7 +21,7 @@ import {
   writeFailure,
   writeReply,
 } from "../wire/request-record.js";
-import { type Hello, writeCredit, writeDrain } from "../wire/session-record.js";
+import { writeCredit, writeDrain } from "../wire/session-record.js";
 import { StreamCreditRecord, writePart } from "../wire/stream-record.js";
 import { writeSurveyFailed, writeSurveyReply } from "../wire/survey-record.js";
 import { writeTaskDone, writeTaskFailed } from "../wire/task-record.js";
@@ -29,7 +30,7 @@ import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed } from "./failed.js";
 import { Job, type JobKind, type Service } from "./job.js";
 import { JobTable } from "./job-table.js";
-import { readWork, type WorkerOptions, type WorkerStats } from "./options.js";
+import { readWork, type WorkerOptions, type WorkerStats, workerOptionNames } from "./options.js";
 import { OUTCOME_BITS, Outcome, RecentReplies } from "./recent-replies.js";
 import { isAsyncIterable, type StreamRun } from "./stream-run.js";
 import { SurveyJob } from "./survey-job.js";
@@ -38,6 +39,8 @@ import { TaskJob } from "./task-job.js";
 class Broker extends Membership {
   /** It was sent DRAIN and has not said BYE: something of ours may still be in flight there. */
   isDraining = false;
+  /** What answers its heartbeats, where this thread does not do it in time. */
+  pulse: Pulse | undefined;
 }
 
 const URGENT_JOBS_MAX = 4;
@@ -109,6 +112,7 @@ export class Worker {
    * TypeError or RangeError for options that are none.
    */
   static async start(options: WorkerOptions): Promise<Worker> {
+    knownOptions("Worker.start", options, workerOptionNames);
     connectEndpoints("brokers", options?.brokers);
     const timeoutMs = wholeNumber(
       "connectTimeoutMs",
@@ -149,7 +153,10 @@ export class Worker {
   /** Leaves at once; what it has goes to other workers. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const broker of this.#brokers) await broker.leave();
+    for (const broker of this.#brokers) {
+      broker.pulse?.close();
+      await broker.leave();
+    }
     for (const job of this.#jobs) job.abort("worker closed");
     this.#closeCodec();
     this.#waiters.notify();
@@ -186,6 +193,7 @@ export class Worker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
       onWelcome: () => {
+        if (broker.link.isOneThread) broker.pulse = new Pulse(options, this.#session);
         // It may have changed since HELLO.
         if (this.#auto !== undefined) this.#tellCredit(broker);
         this.#waiters.notify();
@@ -198,17 +206,19 @@ export class Worker {
     return broker;
   }
 
-  #hello(): Hello | undefined {
+  #hello(): Greeting | undefined {
     // A worker that leaves does not come back.
     if (this.#draining !== undefined) return undefined;
     const services = [...this.#services.keys()];
     const queues = [...this.#queues.keys()];
     const concurrency = this.#concurrency;
-    return { role: Role.WORKER, ...this.#session, concurrency, services, queues, canMove: true };
+    return { role: Role.WORKER, ...this.#session, concurrency, services, queues };
   }
 
   #onDown(broker: Broker): void {
     broker.isDraining = false;
+    broker.pulse?.close();
+    broker.pulse = undefined;
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
     // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
     // has not begun is dropped: nobody waits for it here.
@@ -300,8 +310,9 @@ export class Worker {
         ? new Job(link, service, record, nowMs)
         : this.#otherJob(kind, link, service, record, nowMs);
     this.#jobs.add(job);
-    if (this.#runningCount < this.#concurrency) this.#run(job);
-    else this.#waiting.push(job);
+    if (this.#runningCount < this.#concurrency) return this.#run(job);
+    job.keep();
+    this.#waiting.push(job);
   }
 
   #otherJob(

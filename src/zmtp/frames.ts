@@ -1,32 +1,42 @@
 // ZMTP behind the handshake, NULL mechanism: frames to messages and commands, and back. Pure: bytes
-// in, values out, never throws, and no memory for what was only announced.
+// in, values out, never throws, and no memory for what was only announced. ZMTP 2.0 has the same frames,
+// but no commands.
 // RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37
 
+import { BLOCK_BYTES_MAX, Blocks, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+
 /** Why bytes are no traffic that can be served. Stable names: counters are keyed by them. */
-export type FrameFault = "frame-malformed" | "reply-too-large";
+export type FrameFault = "frame-malformed" | "message-too-large";
 
 export interface FrameSink {
-  /** The parts of a whole message, most of them views of what was read. */
+  /**
+   * The parts of a whole message, behind those of `head`. Those of less than OWN_FRAME_BYTES_MIN are good until
+   * this returns.
+   */
   onMessage(parts: Buffer[]): void;
   /** A command's name and what stands behind it. */
   onCommand(name: string, body: Buffer): void;
 }
 
-const flagMore = 0x01;
-const flagLong = 0x02;
-const flagCommand = 0x04;
+export const flagMore = 0x01;
+export const flagLong = 0x02;
+export const flagCommand = 0x04;
 
-/** Parts of one message. A record has 255; a message of a few more is told so instead of cut off. */
+/** Parts of one message (PROTOCOL 1): a batch is closed long before (wire/batch.ts). */
 const partsMax = 1024;
 /** READY is the largest command, and is refused above this size by the handshake. */
 const commandSizeMax = 8192;
 /** Where no size is set: what a Buffer holds on every Node.js that the package runs on. */
 const messageSizeCeiling = 0x7fffffff;
-const headerSizeMax = 9;
+export const headerSizeMax = 9;
 
 /** Memory for a body that comes in pieces: so much at first, then this multiple of what has come. */
 const bodySizeFirst = 4096;
 const bodyGrowth = 4;
+
+/** Parts that came in pieces are put together here. */
+const blocks = new Blocks();
+const noBytes = Buffer.alloc(0);
 
 /**
  * Reads frames from a stream that may be cut anywhere:
@@ -46,25 +56,43 @@ export class FrameReader {
   #bodySize = 0;
   /** A body that did not come at once; undefined between frames and within a header. */
   #body: Buffer | undefined;
-  #parts: Buffer[] = [];
+  /** Those that parts of the message at hand lie in. */
+  #blocks: Buffer[] = [];
+  /** Parts of the message at hand lie in what was read. */
+  #hasViews = false;
+  readonly #head: readonly Buffer[];
+  #parts: Buffer[];
   #messageSize = 0;
   #isStopped = false;
 
-  /** `messageSizeMax`: bytes of all parts of a message together; -1 for no limit of one's own. */
-  constructor(messageSizeMax: number, sink: FrameSink) {
+  /**
+   * `messageSizeMax`: bytes of all parts of a message together; -1 for no limit of one's own.
+   * `head`: what each message is handed on behind.
+   */
+  constructor(messageSizeMax: number, sink: FrameSink, head: readonly Buffer[] = []) {
     this.#messageSizeMax = messageSizeMax === -1 ? messageSizeCeiling : messageSizeMax;
     this.#sink = sink;
+    this.#head = head;
+    this.#parts = [...head];
   }
 
   /** Nothing more is told: for a sink that has seen enough. */
   stop(): void {
     this.#isStopped = true;
     this.#body = undefined;
+    this.#dropBlocks();
     this.#parts = [];
   }
 
-  /** Takes what comes next. After a fault it has stopped. */
+  /** Takes what comes next, which may be written over afterwards. After a fault it has stopped. */
   read(chunk: Buffer): FrameFault | undefined {
+    const fault = this.#read(chunk);
+    // The rest of their message comes with a later read, which would write over them.
+    if (this.#hasViews) this.#keepViews(chunk);
+    return fault;
+  }
+
+  #read(chunk: Buffer): FrameFault | undefined {
     let at = 0;
     while (!this.#isStopped) {
       if (this.#body === undefined) {
@@ -81,9 +109,8 @@ export class FrameReader {
         this.#keep(chunk, at);
         return undefined;
       }
-      const isWhole = this.#body === undefined;
-      if (!isWhole) this.#keep(chunk, at, end);
-      const body = isWhole ? chunk.subarray(at, end) : (this.#body as Buffer);
+      if (this.#body !== undefined) this.#keep(chunk, at, end);
+      const body = this.#body ?? this.#view(chunk, at, end);
       at = end;
       const fault = this.#endFrame(body);
       if (fault !== undefined) {
@@ -129,25 +156,78 @@ export class FrameReader {
       const isMalformed = (flags & flagMore) !== 0 || this.#size > commandSizeMax;
       return isMalformed ? "frame-malformed" : undefined;
     }
-    if (this.#parts.length === partsMax) return "reply-too-large";
+    if (this.#parts.length - this.#head.length === partsMax) return "message-too-large";
     this.#messageSize += this.#size;
-    return this.#messageSize > this.#messageSizeMax ? "reply-too-large" : undefined;
+    return this.#messageSize > this.#messageSizeMax ? "message-too-large" : undefined;
+  }
+
+  /** A body that came at once: a view, but where it is large enough to be kept by others. */
+  #view(chunk: Buffer, start: number, end: number): Buffer {
+    if (start === end) return noBytes;
+    const isCommand = (this.#flags & flagCommand) !== 0;
+    if (isCommand || end - start < OWN_FRAME_BYTES_MIN) {
+      if (!isCommand) this.#hasViews = true;
+      return chunk.subarray(start, end);
+    }
+    const body = Buffer.allocUnsafeSlow(end - start);
+    chunk.copy(body, 0, start, end);
+    return body;
   }
 
   /** Copies what has come of a body that is not whole in one chunk. */
   #keep(chunk: Buffer, start: number, end = chunk.length): void {
     const bodySize = this.#bodySize + end - start;
-    const isFirst = this.#body === undefined;
-    if (isFirst || bodySize > (this.#body as Buffer).length) {
-      // At the fourth of a body all of it: so it is moved once or twice, and memory is not had for the
-      // asking.
-      const room = Math.min(this.#size, Math.max(bodySizeFirst, bodyGrowth * bodySize));
-      const body = Buffer.allocUnsafeSlow(room);
-      if (!isFirst) (this.#body as Buffer).copy(body, 0, 0, this.#bodySize);
-      this.#body = body;
+    const old = this.#body;
+    if (old === undefined || bodySize > old.length) {
+      this.#body = this.#memoryFor(bodySize);
+      old?.copy(this.#body, 0, 0, this.#bodySize);
     }
     chunk.copy(this.#body as Buffer, this.#bodySize, start, end);
     this.#bodySize = bodySize;
+  }
+
+  /**
+   * For a body of which `bodySize` bytes have come: at the fourth of it all of it, so that it is moved once
+   * or twice, and memory is not had for the asking.
+   */
+  #memoryFor(bodySize: number): Buffer {
+    // A command's would be kept until a message ends, and there may be commands without end.
+    const isPart = (this.#flags & flagCommand) === 0;
+    if (isPart && bodySize >= bodySizeFirst && this.#size < OWN_FRAME_BYTES_MIN) {
+      return this.#block(this.#size).subarray(0, this.#size);
+    }
+    const room = Math.max(bodySizeFirst, bodyGrowth * bodySize);
+    return Buffer.allocUnsafeSlow(Math.min(this.#size, room));
+  }
+
+  #keepViews(chunk: Buffer): void {
+    this.#hasViews = false;
+    const parts = this.#parts;
+    let size = 0;
+    for (const part of parts) if (part.buffer === chunk.buffer) size += part.length;
+    const isSmall = size < bodySizeFirst || size > BLOCK_BYTES_MAX;
+    const memory = isSmall ? Buffer.allocUnsafeSlow(size) : this.#block(size);
+    let at = 0;
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i];
+      if (part.buffer !== chunk.buffer) continue;
+      part.copy(memory, at);
+      parts[i] = memory.subarray(at, at + part.length);
+      at += part.length;
+    }
+  }
+
+  #block(size: number): Buffer {
+    const block = blocks.take(size);
+    this.#blocks.push(block);
+    return block;
+  }
+
+  /** Nobody looks at the message any more. */
+  #dropBlocks(): void {
+    if (this.#blocks.length === 0) return;
+    for (const block of this.#blocks) blocks.giveBack(block);
+    this.#blocks = [];
   }
 
   #endFrame(body: Buffer): FrameFault | undefined {
@@ -163,77 +243,13 @@ export class FrameReader {
     this.#parts.push(body);
     if ((this.#flags & flagMore) !== 0) return undefined;
     const parts = this.#parts;
-    this.#parts = [];
+    this.#parts = [...this.#head];
     this.#messageSize = 0;
+    this.#hasViews = false;
     this.#sink.onMessage(parts);
+    this.#dropBlocks();
     return undefined;
   }
-}
-
-/** Bytes of a message up to which it is copied into one piece: a copy costs less than a second piece. */
-const pieceSizeMax = 16_384;
-
-/**
- * A message as what is to be written, in order: one piece, or where it is large, its large parts as they are
- * between pieces that hold all the rest.
- */
-export function encodeMessage(parts: readonly Uint8Array[]): Uint8Array[] {
-  let size = 0;
-  let copiedSize = 0;
-  for (const { length } of parts) {
-    const headSize = length > 255 ? headerSizeMax : 2;
-    size += headSize + length;
-    copiedSize += length > pieceSizeMax ? headSize : headSize + length;
-  }
-  const isOnePiece = size <= pieceSizeMax;
-  const piece = Buffer.allocUnsafe(isOnePiece ? size : copiedSize);
-  const pieces: Uint8Array[] = [];
-  let start = 0;
-  let at = 0;
-  for (let i = 0; i < parts.length; i++) {
-    const part = parts[i];
-    const more = i < parts.length - 1 ? flagMore : 0;
-    if (part.length > 255) {
-      piece[at] = more | flagLong;
-      piece.writeUInt32BE(Math.floor(part.length / 2 ** 32), at + 1);
-      piece.writeUInt32BE(part.length % 2 ** 32, at + 5);
-      at += headerSizeMax;
-    } else {
-      piece[at] = more;
-      piece[at + 1] = part.length;
-      at += 2;
-    }
-    if (part.length <= pieceSizeMax) {
-      piece.set(part, at);
-      at += part.length;
-    } else {
-      pieces.push(piece.subarray(start, at), part);
-      start = at;
-    }
-  }
-  if (at > start) pieces.push(piece.subarray(start, at));
-  return pieces;
-}
-
-/** | 04 | size u8 | name size u8 | name | data |; all of it at most 255 bytes. */
-export function encodeCommand(name: string, data: Uint8Array): Buffer {
-  const command = Buffer.allocUnsafe(3 + name.length + data.length);
-  command[0] = flagCommand;
-  command[1] = 1 + name.length + data.length;
-  command[2] = name.length;
-  command.write(name, 3, "latin1");
-  command.set(data, 3 + name.length);
-  return command;
-}
-
-/** READY's properties, each | name size u8 | name | value size u32 | value |. */
-export function encodeReady(socketType: string): Buffer {
-  const value = (text: string) =>
-    Buffer.concat([Buffer.from([0, 0, 0, text.length]), Buffer.from(text, "latin1")]);
-  const data = ["Socket-Type", socketType, "Identity", ""].map((text, index) =>
-    index % 2 === 0 ? Buffer.from([text.length, ...Buffer.from(text, "latin1")]) : value(text),
-  );
-  return encodeCommand("READY", Buffer.concat(data));
 }
 
 /** What PING carries: | time to live u16, tenths of a second | context, up to 16 bytes |. */

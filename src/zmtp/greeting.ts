@@ -53,7 +53,7 @@ const mechanismSize = 20;
 /** In the place of the major version, ZMTP 2.0's; RFC 15 calls it the revision. */
 const revision2 = 1;
 /** ZMTP 2.0's, by the number that stands behind the revision. */
-const socketTypes2 = "PAIR PUB SUB REQ REP DEALER ROUTER PULL PUSH XPUB XSUB".split(" ");
+export const socketTypes2 = "PAIR PUB SUB REQ REP DEALER ROUTER PULL PUSH XPUB XSUB".split(" ");
 
 const flagLong = 0x02;
 const flagCommand = 0x04;

@@ -23,7 +23,7 @@ export interface ListenerOptions {
 }
 
 /** A connection whose handshake told what it is; it is paused and nobody listens to it any more. */
-export interface Connection {
+export interface Accepted {
   peer: Socket;
   remote: string;
   bytes: Buffer; // All that was read of it.
@@ -31,7 +31,7 @@ export interface Connection {
 }
 
 export interface ListenerEvents {
-  onReady(socketType: string, connection: Connection): void;
+  onReady(socketType: string, accepted: Accepted): void;
   onRefused(reason: ListenerRefusal, remote: string): void;
   /** Connections that came out of `onReady` and still stand. */
   readyCount(): number;

@@ -1,7 +1,7 @@
 // What a key may do is asked where a peer joins and at each request; without keys nobody is asked.
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Access, AccessTable, type Denial } from "../../build/base/access.js";
-import type { PlainWorker } from "../../build/broker/acceptor.js";
+import type { PlainWorker } from "../../build/broker/plain-worker.js";
 import { clientHello, reply, request, Stage, workerHello } from "./fake-port.js";
 
 const KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";

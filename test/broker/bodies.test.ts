@@ -61,24 +61,38 @@ describe("bodies", () => {
 
   it("that wait do not keep the message they came in", () => {
     const bodies = new Bodies();
-    const record = recordOf(300, 1, [Buffer.alloc(10_000, 2)]);
+    const record = recordOf(300, 1, [Buffer.alloc(65_535, 2), Buffer.alloc(65_536, 3)]);
     bodies.hold(0, record);
     const held = bodies.get(0) as HeldRecord;
     expect(held.bytes.buffer).not.toBe(record.bytes.buffer);
-    // A large frame is not copied.
-    expect(held.frames[0]).toBe(record.frames[0]);
+    expect(held.frames[0].buffer).not.toBe(record.frames[0].buffer);
+    expect(held.frames[0]).toEqual(record.frames[0]);
+    // A large frame has memory of its own, and is not copied.
+    expect(held.frames[1]).toBe(record.frames[1]);
   });
 
   it("that wait do not keep what a small frame was cut from", () => {
     const bodies = new Bodies();
     const message = Buffer.alloc(64 * 1024, 3);
-    const frames = [message.subarray(100, 200), Buffer.alloc(8192, 4), message.subarray(0, 0)];
+    const frames = [message.subarray(100, 200), message.subarray(0, 0)];
     bodies.hold(0, recordOf(60, 1, frames));
     const held = bodies.get(0) as HeldRecord;
-    expect(held.frames.map((frame) => frame.length)).toEqual([100, 8192, 0]);
+    expect(held.frames.map((frame) => frame.length)).toEqual([100, 0]);
     expect(held.frames[0].buffer.byteLength).toBeLessThan(200);
+    message.fill(9);
     expect(held.frames[0].every((byte) => byte === 3)).toBe(true);
-    expect(held.frames[1]).toBe(frames[1]);
+  });
+
+  it("use the memory of frames again, and count it", () => {
+    const bodies = new Bodies();
+    const frame = Buffer.alloc(16_384, 5);
+    bodies.hold(0, recordOf(60, 1, [frame]));
+    const { buffer } = (bodies.get(0) as HeldRecord).frames[0];
+    expect(bodies.cellBytes).toBe(64 * 1024 + 16_384);
+    bodies.release(0);
+    expect(bodies.cellBytes).toBe(64 * 1024);
+    bodies.hold(1, recordOf(60, 1, [frame]));
+    expect((bodies.get(1) as HeldRecord).frames[0].buffer).toBe(buffer);
   });
 
   it("give memory back after a burst, and refer to nothing", () => {

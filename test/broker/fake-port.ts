@@ -1,14 +1,18 @@
 // An exchange without sockets: messages go in and out by hand.
 import type { Access } from "../../build/base/access.js";
+import { OWN_FRAME_BYTES_MIN } from "../../build/base/blocks.js";
 import { Exchange, type Side } from "../../build/broker/exchange.js";
 import type { Outbox } from "../../build/broker/outbox.js";
-import type { RouterPort } from "../../build/broker/router-port.js";
+import type { Port } from "../../build/broker/port.js";
+import { SurveyPattern } from "../../build/broker/survey-pattern.js";
+import { TaskPattern } from "../../build/broker/task-pattern.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import { ServiceRules } from "../../build/core/service-rules.js";
+import { resolveTaskLimits } from "../../build/core/tasks/task-limits.js";
 import { BatchWriter } from "../../build/wire/batch.js";
 import { readMessage, type Shown, writeRecord } from "../wire/support.js";
 
-/** Stands in for a RouterPort whose peers take everything at once. */
+/** Stands in for a port whose peers take everything at once. */
 class FakePort {
   readonly sent: { to: string; message: Uint8Array[] }[] = [];
   /** What its peers may do from now on; everything unless set. */
@@ -25,6 +29,16 @@ class FakePort {
 
   sendOnce(routingId: Buffer, message: Uint8Array[]): void {
     this.sent.push({ to: routingId.toString("latin1"), message });
+  }
+
+  onOneThread(): void {}
+
+  /** Pulses, and the workers that they stand for. */
+  readonly pulses: [string, string][] = [];
+
+  onPulse(pulseId: Buffer, workerId: Buffer): boolean {
+    this.pulses.push([pulseId.toString("latin1"), workerId.toString("latin1")]);
+    return true;
   }
 
   drop(outbox: Outbox): void {
@@ -55,14 +69,23 @@ export class Stage {
     for (const side of ["frontend", "backend"] as const) this.exchange.addPort(this.port(side));
   }
 
-  port(side: Side): RouterPort {
-    return this.ports[side] as unknown as RouterPort;
+  /** Tasks and surveys, as a broker has them. */
+  addPatterns(): void {
+    this.exchange.addPattern(new TaskPattern(this.exchange, resolveTaskLimits()));
+    this.exchange.addPattern(new SurveyPattern(this.exchange));
   }
 
-  /** `frames` come from `peer`; the turn is not ended. */
+  port(side: Side): Port {
+    return this.ports[side] as unknown as Port;
+  }
+
+  /** `frames` come from `peer`, and are good only until that is dealt with; the turn is not ended. */
   receive(side: Side, peer: string, frames: readonly Uint8Array[]): void {
-    const all = [Buffer.from(peer, "latin1"), ...frames.map((frame) => Buffer.from(frame))];
+    const theirs = frames.map((frame) => Buffer.from(frame));
+    const all = [Buffer.from(peer, "latin1"), ...theirs];
     this.exchange.onMessage(side, this.port(side), all);
+    // As where it was read the next is read.
+    for (const frame of theirs) if (frame.length < OWN_FRAME_BYTES_MIN) frame.fill(0xdd);
   }
 
   /** `peer` sends these records in one message, and the turn ends. */
@@ -105,11 +128,15 @@ export function message(...records: Shown[]): Uint8Array[] {
 export const session = "1122334455667788";
 
 export function clientHello(of = session): Shown {
-  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], canMove: false };
+  return { kind: "HELLO", role: 1, session: of, concurrency: 0, services: [], isOneThread: false };
+}
+
+export function pulseHello(of = session): Shown {
+  return { kind: "HELLO", role: 3, session: of, concurrency: 0, services: [], isOneThread: false };
 }
 
 export function workerHello(services = ["echo"], concurrency = 4, of = session): Shown {
-  return { kind: "HELLO", role: 2, session: of, concurrency, services, canMove: false };
+  return { kind: "HELLO", role: 2, session: of, concurrency, services, isOneThread: false };
 }
 
 /** A REQUEST to "echo" with `change` laid over it. */

@@ -156,7 +156,7 @@ describe("who can be told is told, with the status and the reason", () => {
     ]);
     expect(await faults()).toEqual({ malformed: 2 });
     expect(await broker.stats()).toMatchObject({ clients: 0 });
-    expect(await asks([Buffer.from("a")])).toEqual(["", "NOT_FOUND", "no worker serves it"]);
+    expect(await asks([Buffer.from("a")])).toEqual(["", "NOT_FOUND", 'no worker serves "default"']);
   });
 });
 

@@ -36,7 +36,7 @@ async function start() {
 
 let sequence = 0;
 
-/** Sends so many surveys in one message. */
+/** Sends so many surveys in as few messages as may be. */
 async function ask(client: Dealer, count: number, bytes: number, timeoutMs: number): Promise<void> {
   const writer = new BatchWriter();
   const { low: sessionLow, high: sessionHigh } = u64Parts(session);
@@ -46,8 +46,9 @@ async function ask(client: Dealer, count: number, bytes: number, timeoutMs: numb
   for (let left = count; left > 0; left--) {
     const exchange = { sessionLow, sessionHigh, sequence: ++sequence, slot: 0, generation: 0 };
     writeSurvey(writer, exchange, fields, new Uint8Array(bytes));
+    if (writer.isFull) await client.send(writer.finish());
   }
-  await client.send(writer.finish());
+  if (!writer.isEmpty) await client.send(writer.finish());
 }
 
 /** The next so many ends of surveys. */

@@ -1,10 +1,6 @@
-import { createReadStream, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { basename, join } from "node:path";
-import { createInterface } from "node:readline";
-
-/** Past its deadline by more than this, on a loaded machine, a request is taken for unanswered. */
-const LATE_MS_MAX = 2000;
-const VIOLATIONS_SHOWN = 20;
+import { LATE_MS_MAX, linesOf, violationList } from "./records.mjs";
 
 /** Ends that need no excuse: what was refused, what a death or a deadline explains, what was asked for. */
 const columns = new Map([
@@ -36,12 +32,8 @@ const columns = new Map([
  *   requests without an end
  */
 export async function account(folder, killed) {
-  /** @type {string[]} */
-  const violations = [];
-  let violationCount = 0;
-  const violation = (/** @type {string} */ what) => {
-    if (++violationCount <= VIOLATIONS_SHOWN) violations.push(what);
-  };
+  const list = violationList();
+  const violation = list.add;
   /** @type {Map<string, Asked>} */
   const asked = new Map();
   /** @type {Map<string, Record<string, number>>} */
@@ -83,10 +75,7 @@ export async function account(folder, killed) {
     if (request.runs > 1) runs.again++;
     runs.most = Math.max(runs.most, request.runs);
   }
-  if (violationCount > VIOLATIONS_SHOWN) {
-    violations.push(`... and ${violationCount - VIOLATIONS_SHOWN} more`);
-  }
-  return { violations, rows, runs, columns: [...columns.values()] };
+  return { violations: list.all(), rows, runs, columns: [...columns.values()] };
 }
 
 /**
@@ -127,9 +116,4 @@ async function readClient(path, client, asked, violation) {
     }
   }
   for (const request of open.values()) request.lost = lost;
-}
-
-/** @param {string} path */
-function linesOf(path) {
-  return createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
 }

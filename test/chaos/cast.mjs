@@ -9,18 +9,21 @@ const CLIENTS = 3;
 
 /**
  * The processes of one run: two brokers, four workers and three clients, each known to both brokers.
- * Half the seeds seal what travels.
+ * Half the seeds seal what travels. Where tasks are pushed there is a third broker, for these alone, which is stopped
+ * at times and never ended: a broker that ends loses its tasks, so only of one that does not can all be asked.
  * @param {import("./options.mjs").ChaosOptions} options
  * @param {import("../random.mjs").Random} random
  * @param {string} folder where the records are
  * @param {(what: string) => void} onViolation
  */
-export async function makeCast({ rate }, random, folder, onViolation) {
+export async function makeCast({ rate, patterns }, random, folder, onViolation) {
   const keys = random.chance(50) ? [formatKey(await generateKey())] : undefined;
-  const ports = await freePorts(BROKERS * 2);
+  const hasTasks = patterns.includes("tasks");
+  const count = hasTasks ? BROKERS + 1 : BROKERS;
+  const ports = await freePorts(count * 2);
   const urls = ports.map((port) => `tcp://127.0.0.1:${port}`);
-  const frontends = urls.slice(0, BROKERS);
-  const backends = urls.slice(BROKERS);
+  const frontends = urls.slice(0, count);
+  const backends = urls.slice(count);
   /** @type {(kind: import("./party.mjs").Kind, index: number, options: (name: string) => object) => Party} */
   const party = (kind, index, options) => {
     const name = `${kind[0]}${index + 1}`;
@@ -29,20 +32,27 @@ export async function makeCast({ rate }, random, folder, onViolation) {
   const brokers = frontends.map((frontend, index) =>
     party("broker", index, () => ({ frontend, backend: backends[index] })),
   );
+  if (hasTasks) brokers[BROKERS].isSpared = true;
   const workers = Array.from({ length: WORKERS }, (_, index) =>
     party("worker", index, (name) => ({
       brokers: backends,
       keys,
       record: join(folder, `run.${name}`),
+      taskRecord: join(folder, `task.${name}`),
     })),
   );
   const seed = random.below(2 ** 30);
-  const clients = Array.from({ length: CLIENTS }, (_, index) =>
+  const peers = Array.from({ length: CLIENTS }, (_, index) => `c${index + 1}`);
+  const clients = peers.map((_, index) =>
     party("client", index, (name) => ({
       name,
-      brokers: frontends,
+      peers,
+      patterns,
+      taskBrokers: hasTasks ? frontends : [],
+      brokers: frontends.slice(0, BROKERS),
       keys,
       record: join(folder, `asked.${name}`),
+      patternRecord: join(folder, `pattern.${name}`),
       rate: rate / CLIENTS,
       seed: seed + index,
     })),

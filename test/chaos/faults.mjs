@@ -77,6 +77,7 @@ export async function trouble(parties, random, seconds, isStopped) {
     // depend on how long a start took.
     const own = new Random(random.below(2 ** 30));
     if (party.isTroubled || party.state !== "running") continue;
+    if (party.isSpared && fault.name !== "SIGSTOP") continue;
     const name = `${fault.name} ${kind}`;
     done.set(name, (done.get(name) ?? 0) + 1);
     party.isTroubled = true;

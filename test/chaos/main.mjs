@@ -3,9 +3,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as after } from "node:timers/promises";
 import { formatTable } from "../../bench/lib/table.mjs";
 import { Random } from "../random.mjs";
 import { account } from "./account.mjs";
+import { accountPatterns } from "./account-patterns.mjs";
 import { makeCast } from "./cast.mjs";
 import { trouble } from "./faults.mjs";
 import { readOptions, USAGE } from "./options.mjs";
@@ -16,11 +18,18 @@ const LEAVE_MS_MAX = 20_000;
 /** The longest deadline of a client's request, and as much again. */
 const SETTLE_MS_MAX = 20_000;
 
+const nouns = new Map([
+  ["tasks", "task"],
+  ["topics", "event"],
+  ["streams", "stream"],
+  ["surveys", "survey"],
+]);
+
 /** @typedef {import("./party.mjs").Party} Party */
 
 /** @param {import("./options.mjs").ChaosOptions} options */
 async function main(options) {
-  const { seconds, seed, isKept } = options;
+  const { seconds, seed, patterns, isKept } = options;
   const folder = mkdtempSync(join(tmpdir(), "wqc-"));
   const random = new Random(seed);
   /** @type {string[]} */
@@ -41,10 +50,18 @@ async function main(options) {
   }
   console.log(`chaos: --seconds ${seconds} --seed ${seed}, ${isSealed ? "sealed" : "in clear"}`);
   let done = new Map();
+  /** @type {string[]} */
+  let dead = [];
+  /** When processes of each broker ended, but for the last, which was asked for what is dead. */
+  /** @type {number[][]} */
+  let ends = [];
   try {
     for (const party of parties) await party.start();
     done = await trouble(parties, random, seconds, () => isInterrupted || violations.length > 0);
     await heal(clients);
+    if (patterns.includes("topics")) await hearAll(clients);
+    if (patterns.includes("tasks")) dead = await finishTasks(brokers, clients[0]);
+    ends = brokers.map(({ endedMs }) => [...endedMs]);
     for (const group of [clients, workers, brokers]) {
       await Promise.all(group.map((party) => party.leave(LEAVE_MS_MAX)));
     }
@@ -57,11 +74,15 @@ async function main(options) {
   if (isInterrupted) return;
   const result = await account(folder, killedOf(clients));
   violations.push(...result.violations);
+  const beside = await accountPatterns(folder, patterns, killedOf(clients), ends, new Set(dead));
+  violations.push(...beside.violations);
   report(result, done, parties);
+  if (patterns.length > 0) console.log(beside.text);
   if (isKept) console.log(`records: ${folder}`);
   else rmSync(folder, { recursive: true, force: true });
   if (violations.length === 0) {
-    console.log("every request is accounted for");
+    const all = ["request", ...patterns.map((name) => nouns.get(name))];
+    console.log(`every ${all.join(", ")} is accounted for`);
     return;
   }
   console.error(`${violations.length} violations; again: npm run chaos -- ${again(options)}`);
@@ -80,6 +101,46 @@ async function heal(/** @type {Party[]} */ clients) {
     if (failed.length > 0) throw new Error(`not healed: new requests ended with ${failed}`);
   }
 }
+
+/** Everybody calls out until everybody has heard everybody. */
+async function hearAll(/** @type {Party[]} */ clients) {
+  const heard = clients.map((client) => client.told("heard", HEAL_MS_MAX));
+  for (const client of clients) client.tell("call");
+  await Promise.all(heard);
+}
+
+/**
+ * Waits until no broker has a task to do, and asks for what is dead then.
+ * @param {Party[]} brokers
+ * @param {Party} client
+ * @returns {Promise<string[]>} ids of tasks
+ */
+async function finishTasks(brokers, client) {
+  const endMs = performance.now() + SETTLE_MS_MAX;
+  for (const broker of brokers) {
+    for (;;) {
+      const told = broker.told("holds", HEAL_MS_MAX);
+      broker.tell("holds");
+      const { counts, queues } = await told;
+      const held = sum(queues.map(({ ready, delayed, inFlight }) => ready + delayed + inFlight));
+      const lying = sum(queues.map(({ dead }) => dead));
+      const { pushed, done, deadDropped } = counts;
+      if (pushed !== done + held + lying + deadDropped) {
+        const parts = `${done} done, ${held} held, ${lying} dead, ${deadDropped} dropped`;
+        throw new Error(`${broker.name} took ${pushed} tasks, not ${parts}`);
+      }
+      if (held === 0) break;
+      if (performance.now() > endMs)
+        throw new Error(`${broker.name} still has ${held} tasks to do`);
+      await after(50);
+    }
+  }
+  const told = client.told("dead", HEAL_MS_MAX);
+  client.tell("dead");
+  return told;
+}
+
+const sum = (/** @type {number[]} */ numbers) => numbers.reduce((total, each) => total + each, 0);
 
 /** The client processes that were killed: all of a party but its last, which left in good order. */
 function killedOf(/** @type {Party[]} */ clients) {
@@ -127,6 +188,7 @@ try {
 }
 
 /** @param {import("./options.mjs").ChaosOptions} options */
-function again({ seconds, seed, rate }) {
-  return `--seconds ${seconds} --seed ${seed} --rate ${rate}`;
+function again({ seconds, seed, rate, patterns }) {
+  const list = patterns.join(",") || "none";
+  return `--seconds ${seconds} --seed ${seed} --rate ${rate} --patterns ${list}`;
 }

@@ -5,6 +5,7 @@ import { parseArgs } from "node:util";
  * @property {number} seconds how long things go wrong; healing comes on top
  * @property {number} seed
  * @property {number} rate requests a second of all clients together, floods not counted
+ * @property {readonly string[]} patterns what is done beside requests
  * @property {boolean} isKept the records stay in their folder
  */
 
@@ -13,8 +14,23 @@ export const USAGE = `usage: npm run chaos -- [options]
   --seconds N   how long things go wrong, default 10; healing and counting come on top
   --seed S      of the schedule of faults; a new one by default, printed
   --rate N      requests a second of all clients together, default 1200; floods come on top
+  --patterns LIST   what is done beside requests, with commas: tasks, topics, streams, surveys; default all, or none
   --keep        leave the records of what was asked and run in their folder
   --help`;
+
+const PATTERNS = ["tasks", "topics", "streams", "surveys"];
+
+/** @param {string} text */
+function patternsOf(text) {
+  const names = text === "none" ? [] : text.split(",");
+  const unknown = names.find((name) => !PATTERNS.includes(name));
+  if (unknown !== undefined) {
+    throw new TypeError(
+      `--patterns must be some of ${PATTERNS.join(",")}, or none, got ${unknown}`,
+    );
+  }
+  return names;
+}
 
 /**
  * Reads the command line; undefined when only help is wanted.
@@ -29,6 +45,7 @@ export function readOptions(args) {
       seconds: { type: "string" },
       seed: { type: "string" },
       rate: { type: "string" },
+      patterns: { type: "string", default: PATTERNS.join(",") },
       keep: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -38,6 +55,7 @@ export function readOptions(args) {
     seconds: number("--seconds", values.seconds, 10, 1, 86_400),
     seed: number("--seed", values.seed, Math.floor(Math.random() * 2 ** 32), 0, 2 ** 32 - 1),
     rate: number("--rate", values.rate, 1200, 1, 5000),
+    patterns: patternsOf(values.patterns),
     isKept: values.keep,
   };
 }

@@ -12,6 +12,11 @@ export class Party {
   state = "ended";
   /** How often a process was started for it. */
   incarnation = 0;
+  /** When its processes ended, milliseconds since 1970. */
+  /** @type {number[]} */
+  endedMs = [];
+  /** Never made to end: what it was given must not be lost. */
+  isSpared = false;
   /** Set while a fault is being done to it: no second one at once. */
   isTroubled = false;
   /** @type {import("node:child_process").ChildProcess | undefined} */
@@ -57,6 +62,7 @@ export class Party {
           this.#onViolation(`${this.name} (${this.state}) ended with ${how}: ${this.#stderr}`);
         }
         this.state = "ended";
+        this.endedMs.push(Date.now());
         resolve();
       });
     });

@@ -40,6 +40,7 @@ const relations: [keyof Limits, keyof Limits][] = [
   ["absentWaitMs", "queueWaitMsMax"],
   ["queueWaitMsMax", "timeoutMsMax"],
   ["clientSubscriptionsMax", "subscriptionsMax"],
+  ["clientSubscriptionBytesMax", "subscriptionBytesMax"],
   ["clientEventBytesMax", "eventBytesMax"],
 ];
 for (const [lesser, greater] of relations) {

@@ -9,6 +9,7 @@ import {
   importDictionary,
   parseKey,
 } from "../../build/codec/index.js";
+import { Kind } from "../../build/wire/layout.js";
 import { vectorRunners } from "./kinds.js";
 import { Program } from "./program.js";
 
@@ -61,7 +62,7 @@ function shown(record: Record<string, unknown>): Record<string, unknown> {
   const out: Record<string, unknown> = { flags: 0 };
   for (const [name, value] of Object.entries(record)) {
     const snake = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    if (name === "canMove") out.flags = value === true ? 1 : 0;
+    if (name === "isOneThread") out.flags = value === true ? 2 : 0;
     else if (name === "headers") out.headers = headerBytes(value as [string, string][]);
     else if (name === "services") out.services = (value as string[]).map(hexOf);
     else if (name === "body") out.body = (value as string[]).map(whole);
@@ -78,18 +79,61 @@ interface Message {
   canonical: boolean;
 }
 
+interface Malformed {
+  name: string;
+  frames: string[];
+  answer: { kind: string; record?: number; status: number }[];
+  counted: Record<string, number>;
+}
+
 /** What the libraries speak. The patterns beside request and reply are unknown kinds to them. */
 const spoken = new Set(
   "HELLO WELCOME ERROR CREDIT DRAIN BYE PING REQUEST REPLY FAILURE CANCEL".split(" "),
 );
 const isSpoken = ({ records }: Message) => records.every(({ kind }) => spoken.has(kind as string));
-const messages = (wire.records as Message[]).filter(isSpoken);
+/** Workers of tasks alone say in HELLO which they take, and these libraries have none. */
+const hasQueues = ({ records }: Message) => records.some(({ queues }) => queues !== undefined);
+const all = wire.records as Message[];
+const messages = all.filter((message) => isSpoken(message) && !hasQueues(message));
 
-/** Whether a batch has kinds of the patterns, 20 to 63, as far as its records can be told. */
-function hasPattern(batch: string): boolean {
+/** Those of kinds that go the other way are told by a flag, or by who sends them. */
+const ORDINALS: Record<string, number> = {
+  ...Kind,
+  PUBLISHED: Kind.PUBLISH,
+  ASK: Kind.PUBLISH,
+  SUBSCRIBED: Kind.SUBSCRIBE,
+  UNSUBSCRIBED: Kind.UNSUBSCRIBE,
+  TAKEN: Kind.EVENT,
+  DEAD_LETTERS_ASKED: Kind.DEAD_LETTERS,
+};
+
+/** What a walk tells of a record of the vectors: frames of its own, and of tasks and surveys the head and the id. */
+function head(record: Record<string, unknown>, vector: Message): Record<string, unknown> {
+  const ordinal = ORDINALS[record.kind as string];
+  const body = (record.body ?? []) as string[];
+  const isInline =
+    body.length === 1 && (whole(body[0]).length < 16_384 || vector.frames.length === 1);
+  const isAsFrame = vector.frames.length > 1 && vector.records.length === 1;
+  const frames = isInline && !isAsFrame ? 0 : body.length;
+  const out = { kind: ordinal, fits: true, frames };
+  if (ordinal < Kind.PUSH) return out;
+  const r = record as Record<string, never>;
+  return {
+    ...out,
+    flags: r.flags,
+    a: r.status ?? r.attempt ?? r.action ?? r.priority ?? 0,
+    session: r.session,
+    sequence: r.sequence,
+    slot: r.slot ?? r.delayMs ?? r.count ?? r.asked,
+    generation: r.generation ?? r.total ?? r.skip ?? r.missing ?? 0,
+  };
+}
+
+/** Whether a batch has kinds of the patterns, `from` to 55, as far as its records can be told. */
+function hasPattern(batch: string, from = 20): boolean {
   const bytes = Buffer.from(batch, "hex");
   for (let at = 8; at + 8 <= bytes.length; ) {
-    if (bytes[at] >= 20 && bytes[at] < 64) return true;
+    if (bytes[at] >= from && bytes[at] < 56) return true;
     const size = bytes.readUInt32LE(at + 4);
     if (size < 8) return false;
     at += size;
@@ -108,9 +152,7 @@ describe.each(Object.keys(vectorRunners))("wire.json in %s", (kind) => {
   });
 
   test("passes over messages of the patterns that it does not speak", async () => {
-    const others = (wire.records as Message[]).filter(
-      (message) => !isSpoken(message) && message.frames.length === 1,
-    );
+    const others = all.filter((message) => !isSpoken(message) && message.frames.length === 1);
     expect(others).not.toEqual([]);
     const answers = await ask(
       kind,
@@ -128,6 +170,32 @@ describe.each(Object.keys(vectorRunners))("wire.json in %s", (kind) => {
     }
   });
 
+  test("walks messages of every kind, its own or not", async () => {
+    const lines = all.map(({ frames }) => ["walk", ...frames.map(whole)]);
+    const answers = await ask(kind, lines);
+    for (const [index, vector] of all.entries()) {
+      const records = vector.records.map((record) => head(record, vector));
+      const { name } = vector;
+      expect({ name, ...answers[index] }).toMatchObject({ name, records, isMalformed: false });
+    }
+  });
+
+  test("finds what does not fit in records of tasks and surveys", async () => {
+    const ofPatterns = (wire.malformed as Malformed[]).filter(({ frames }) =>
+      hasPattern(frames[0], Kind.PUSH),
+    );
+    expect(ofPatterns.length).toBeGreaterThan(40);
+    const answers = await ask(
+      kind,
+      ofPatterns.map(({ frames }) => ["walk", ...frames.map(whole)]),
+    );
+    for (const [index, { name }] of ofPatterns.entries()) {
+      const isMalformed = name.endsWith("claims a frame that is not there");
+      const fits = !/too short|longer than the record/.test(name);
+      expect({ name, ...answers[index] }).toMatchObject({ name, records: [{ fits }], isMalformed });
+    }
+  });
+
   test("writes what a sender writes", async () => {
     const vectors = messages.filter(({ canonical }) => canonical);
     const lines = vectors.map(({ frames }) => frames.map(whole));
@@ -141,12 +209,6 @@ describe.each(Object.keys(vectorRunners))("wire.json in %s", (kind) => {
   });
 
   test("refuses what is malformed, as often as the broker counts", async () => {
-    interface Malformed {
-      name: string;
-      frames: string[];
-      answer: { kind: string; record?: number; status: number }[];
-      counted: Record<string, number>;
-    }
     // Of strangers the broker reads no more, a plain message is none for us, and a client may be
     // given more credit than a worker may give.
     const vectors = (wire.malformed as Malformed[]).filter(

@@ -29,7 +29,15 @@ export const topicsMutants: readonly Mutant[] = [
     "            this.#deliver",
   ),
   mutant("old-listeners", "topics.js", "known?.epoch === this.#epoch", "known !== undefined"),
-  mutant("kept-twice", "topics.js", " && next.version <= sinceVersion", ""),
+  mutant("kept-twice", "topics.js", " && version <= sinceVersion", ""),
+  mutant("found-and-forgotten", "topics.js", "            subscription.found = next;\n", ""),
+  mutant("turn-without-end", "walk-pace.js", "this.#waiting.add(walker);", ""),
+  mutant(
+    "more-than-one-walk",
+    "topics.js",
+    "subscription.walk ??= this.retained",
+    "subscription.walk = this.retained",
+  ),
   mutant(
     "kept-behind-events",
     "topics.js",
@@ -50,6 +58,8 @@ export const topicsMutants: readonly Mutant[] = [
     "            node = undefined;",
   ),
   mutant("kept-bytes-add-up", "retained.js", " - (value.event?.bytes ?? 0);", ";"),
+  mutant("kept-nodes-add-up", "retained.js", "            this.nodeCount--;\n", ""),
+  mutant("patterns-add-up", "subscription-room.js", "holder.subscriptionBytes += bytes", "holder"),
 ];
 
 export async function loadTopicsMutant(one: Mutant): Promise<TopicsClass> {

@@ -8,6 +8,7 @@ import {
   type Topics,
   UNTOLD_BYTES_MAX,
 } from "../../build/core/topics/topics.js";
+import type { WalkPaceMax } from "../../build/core/topics/walk-pace.js";
 import { Random } from "../random.mjs";
 import { Log, must } from "./log.ts";
 
@@ -65,6 +66,22 @@ function matches(pattern: string, topic: string): boolean {
   return wanted.length === tokens.length;
 }
 
+/** As the page has it (docs/pubsub.md). */
+function subscriptionBytes(pattern: string): number {
+  return 512 + 320 * pattern.split(".").length + 4 * pattern.length;
+}
+
+/** Of last values, and of the nodes of their topics. */
+function retainedBytes(events: readonly SimEvent[]): number {
+  const nodes = new Set<string>();
+  for (const { topic } of events) {
+    const tokens = topic.split(".");
+    for (let count = 1; count <= tokens.length; count++)
+      nodes.add(tokens.slice(0, count).join("."));
+  }
+  return events.reduce((sum, { bytes }) => sum + bytes, 256 * nodes.size);
+}
+
 const nameOf = ({ topic, publisher, sequence }: SimEvent) => `${topic} ${publisher}#${sequence}`;
 
 /** A broker's core of topics, and what it should do. */
@@ -80,8 +97,9 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     TopicsUnderTest: TopicsClass,
     readonly limits: Limits,
     readonly log: Log,
+    pace: WalkPaceMax,
   ) {
-    this.topics = new TopicsUnderTest<SimEvent>(this, limits);
+    this.topics = new TopicsUnderTest<SimEvent>(this, limits, pace);
   }
 
   on(peer: number, message: Upward): void {
@@ -118,12 +136,17 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     this.check();
   }
 
+  turn(): void {
+    this.log.meet("turn");
+    this.topics.turn();
+    this.check();
+  }
+
   #publish(event: SimEvent, isKept: boolean): void {
     const { retainedCountMax, retainedBytesMax } = this.limits;
     const others = [...this.kept.values()].filter(({ topic }) => topic !== event.topic);
-    const bytes = others.reduce((sum, other) => sum + other.bytes, 0);
-    const isTooMuch =
-      isKept && (others.length >= retainedCountMax || bytes + event.bytes > retainedBytesMax);
+    const bytes = retainedBytes([...others, event]);
+    const isTooMuch = isKept && (others.length >= retainedCountMax || bytes > retainedBytesMax);
     if (!isTooMuch) {
       if (isKept) this.kept.set(event.topic, event);
       for (const subscriptions of this.owed.values()) {
@@ -161,7 +184,12 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     const mine = this.owed.get(peer) ?? new Map<number, Owed>();
     const { clientSubscriptionsMax, subscriptionsMax } = this.limits;
     const count = [...this.owed.values()].reduce((sum, { size }) => sum + size, 0);
-    const isTooMuch = mine.size >= clientSubscriptionsMax || count >= subscriptionsMax;
+    const bytes = subscriptionBytes(pattern);
+    const isTooMuch =
+      mine.size >= clientSubscriptionsMax ||
+      count >= subscriptionsMax ||
+      this.#bytesOf([mine]) + bytes > this.limits.clientSubscriptionBytesMax ||
+      this.#bytesOf([...this.owed.values()]) + bytes > this.limits.subscriptionBytesMax;
     const refusal = this.topics.subscribe(peer, id, pattern, options);
     must((refusal !== undefined) === isTooMuch, `subscribe ${pattern}: ${refusal?.reason}`);
     if (refusal !== undefined) {
@@ -175,6 +203,11 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     mine.set(id, { options, pattern, events: [], next: 0, delivered: 0, dropped: 0, kept });
     this.owed.set(peer, mine);
     this.topics.pump(peer);
+  }
+
+  #bytesOf(held: readonly Map<number, Owed>[]): number {
+    const patterns = held.flatMap((each) => [...each.values()].map(({ pattern }) => pattern));
+    return patterns.reduce((sum, pattern) => sum + subscriptionBytes(pattern), 0);
   }
 
   // --- effects ---
@@ -235,7 +268,11 @@ class ModelledTopics implements TopicEffects<SimEvent> {
     must(topics.queuedBytes <= limits.eventBytesMax, `${topics.queuedBytes} bytes wait`);
     must(topics.queuedCount >= 0 && topics.queuedBytes >= 0, "less than nothing waits");
     must((topics.queuedCount === 0) === (topics.queuedBytes === 0), "bytes of no events wait");
-    const bytes = [...this.kept.values()].reduce((sum, event) => sum + event.bytes, 0);
+    must(
+      topics.room.bytes === this.#bytesOf([...this.owed.values()]),
+      `${topics.room.bytes} taken`,
+    );
+    const bytes = retainedBytes([...this.kept.values()]);
     const { retained } = topics;
     must(retained.count === this.kept.size, `${retained.count} values kept`);
     must(retained.bytes === bytes, `${retained.bytes}, not ${bytes}, bytes kept`);
@@ -299,6 +336,8 @@ class TopicsWorld {
   readonly log = new Log();
   readonly #random: Random;
   readonly #limits: Limits;
+  /** So little that last values come over many turns. */
+  readonly #pace: WalkPaceMax;
   readonly #TopicsUnderTest: TopicsClass;
   readonly #brokers: ModelledTopics[] = [];
   readonly #clients: SimClient[] = [];
@@ -312,6 +351,8 @@ class TopicsWorld {
     this.#limits = resolveLimits({
       subscriptionsMax: 8 + random.below(8),
       clientSubscriptionsMax: 2 + random.below(5),
+      subscriptionBytesMax: 9000 + random.below(12_000),
+      clientSubscriptionBytesMax: 3000 + random.below(6000),
       eventQueueCountMax: 8,
       clientEventBytesMax: (20 + random.below(200)) * KIB,
       eventBytesMax: (220 + random.below(200)) * KIB,
@@ -319,6 +360,7 @@ class TopicsWorld {
       retainedCountMax: 2 + random.below(5),
       retainedBytesMax: (50 + random.below(100)) * KIB,
     });
+    this.#pace = { turnMax: 1 + random.below(30), subscriberMax: 1 + random.below(10) };
     for (let i = random.pick([1, 1, 2]); i > 0; i--) this.#brokers.push(this.#newBroker());
     for (let i = 0; i < CLIENTS; i++) this.#clients.push(new SimClient(++this.#clientCount));
   }
@@ -330,7 +372,7 @@ class TopicsWorld {
   }
 
   #newBroker(): ModelledTopics {
-    const made = new ModelledTopics(this.#TopicsUnderTest, this.#limits, this.log);
+    const made = new ModelledTopics(this.#TopicsUnderTest, this.#limits, this.log, this.#pace);
     made.send = (peer, message) => {
       for (const { links } of this.#clients) {
         for (const link of links) if (link?.peer === peer) link.down.push(message);
@@ -423,6 +465,9 @@ class TopicsWorld {
   /** The next message of one pipe; false when there is none. */
   #deliver(): boolean {
     const ready: (() => void)[] = [];
+    for (const broker of this.#brokers) {
+      if (broker.topics.needsTurn) ready.push(() => broker.turn());
+    }
     for (const client of this.#clients) {
       for (const link of client.links) {
         if (link === undefined) continue;
@@ -475,6 +520,7 @@ class TopicsWorld {
     for (const client of this.#clients) this.#cut(client);
     for (const { topics } of this.#brokers) {
       must(topics.subscriptionCount === 0 && topics.subscriberCount === 0, "somebody is left");
+      must(topics.room.bytes === 0, `${topics.room.bytes} bytes of subscriptions are left`);
       must(topics.trie.nodeCount === 1, `${topics.trie.nodeCount} nodes are left`);
       must(topics.queuedBytes === 0 && topics.queuedCount === 0, "events are left");
     }

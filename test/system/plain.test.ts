@@ -86,7 +86,7 @@ test("plain and native clients and workers mix", async () => {
 test("a plain request that fails is told so: '' , status , reason", async () => {
   await using broker = await Broker.start({ ...loopback, limits: { absentWaitMs: 50 } });
   const socket = requester(broker);
-  expect(await ask(socket, "x")).toEqual(["", "NOT_FOUND", "no worker serves it"]);
+  expect(await ask(socket, "x")).toEqual(["", "NOT_FOUND", 'no worker serves "default"']);
   // The socket goes on: the next request is answered as if nothing had been.
   await Party.start("worker", { brokers: broker.backend, name: "rep", plain: true });
   expect(await ask(socket, "y")).toEqual(["rep y"]);

@@ -7,6 +7,7 @@ import {
   type BrokerOptions,
   Client,
   type ClientOptions,
+  type ConnectionEvent,
   type Subscription,
   type TopicEvent,
 } from "../../build/index.js";
@@ -290,18 +291,24 @@ describe("a broker that ends and comes back", () => {
     const second = await Broker.start({ frontend: ANY, backend: ANY });
     closers.push(() => second.close({ timeoutMs: 0 }));
     const brokers = [...broker.frontend, ...second.frontend];
-    const publisher = await connect({ brokers });
+    const downs: string[] = [];
+    const onConnection = ({ endpoint, state }: ConnectionEvent) => {
+      if (state === "down") downs.push(endpoint);
+    };
+    const publisher = await connect({ brokers, onConnection });
     const reader = await connect();
     const events = await subscribed(reader.subscribe("a.*"));
     await publisher.publish("a.b", 1, { confirm: true });
     expect(await take(events, 1)).toMatchObject([{ body: 1, sequence: 1 }]);
     const { frontend } = broker;
     await broker.close({ timeoutMs: 0 });
+    await eventually("the publisher knows", () => downs.length === 1);
     // Nobody listens at the other one.
     expect(await publisher.publish("a.b", 2, { confirm: true })).toBe(0);
     broker = await Broker.start({ ...loopback, frontend });
     await eventually("subscribed again", () => broker.stats.topics.subscriptions === 1);
     await second.close({ timeoutMs: 0 });
+    await eventually("the publisher knows", () => downs.length === 2);
     await publisher.publish("a.b", 3, { confirm: true });
     expect(await take(events, 1)).toMatchObject([{ body: 3, sequence: 3, missed: 1 }]);
     expect(events.stats).toMatchObject({ received: 2, missed: 1, dropped: 0 });

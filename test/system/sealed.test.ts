@@ -15,7 +15,7 @@ import {
   type WorkerOptions,
 } from "../../build/index.js";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
-import { Kind } from "../../build/wire/layout.js";
+import { AT_A, Kind, Role } from "../../build/wire/layout.js";
 import {
   type ExchangeId,
   ReplyRecord,
@@ -101,6 +101,8 @@ class LyingBroker {
   ): Promise<void> {
     const writer = new BatchWriter();
     if (reader.kind === Kind.HELLO) {
+      // That stands for the connection of a worker which has said HELLO already.
+      if (reader.bytes[reader.at + AT_A] === Role.PULSE) return;
       if (side === "client") this.#client = routingId;
       else this.#worker = routingId;
       writeWelcome(writer, {
@@ -108,7 +110,6 @@ class LyingBroker {
         brokerHigh: 1,
         inFlightMax: 100,
         recordMax: 1e6,
-        directPort: 0,
       });
       await socket.send([routingId, ...writer.finish()]);
     } else if (reader.kind === Kind.REQUEST) {

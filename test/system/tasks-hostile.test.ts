@@ -51,7 +51,7 @@ class Hand {
     });
     hand.socket.connect(endpoint);
     const [sessionLow, sessionHigh] = session;
-    const rest = { concurrency: role === Role.WORKER ? 1 : 0, services: [], canMove: false };
+    const rest = { concurrency: role === Role.WORKER ? 1 : 0, services: [], isOneThread: false };
     writeHello(hand.writer, { role, sessionLow, sessionHigh, queues, ...rest });
     await hand.send();
     return hand;

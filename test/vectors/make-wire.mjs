@@ -38,14 +38,14 @@ const plain = { slot: 0, generation: 0, flags: 0 };
 
 // --- PROTOCOL 2 ---
 
-function hello({ role, version = 1, session, concurrency = 0, services = [], canMove = false, serviceCount, tail = "" }) {
-  const names = services.map((name) => Buffer.concat([u8(bytesOf(name).length), bytesOf(name)]));
-  return record(1, canMove ? 1 : 0, role, version, [
-    u64(session), u32(concurrency), u16(serviceCount ?? names.length), u16(0), ...names, bytesOf(tail),
+function hello({ role, version = 1, session, concurrency = 0, services = [], queues = [], isOneThread = false, serviceCount, tail = "" }) {
+  const names = [...services, ...queues].map((name) => Buffer.concat([u8(bytesOf(name).length), bytesOf(name)]));
+  return record(1, isOneThread ? 2 : 0, role, version, [
+    u64(session), u32(concurrency), u16(serviceCount ?? services.length), u16(queues.length), ...names, bytesOf(tail),
   ]);
 }
-const welcome = ({ version, broker, inFlightMax, recordMax, directPort = 0 }) =>
-  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u16(directPort), u16(0), u32(0)]);
+const welcome = ({ version, broker, inFlightMax, recordMax }, reserved = 0n) =>
+  record(2, 0, version, 0, [u64(broker), u32(inFlightMax), u32(recordMax), u64(reserved)]);
 const error = ({ status, record: index, reason }) =>
   record(3, 0, status, 0, [u32(index), u16(bytesOf(reason).length), u16(0), bytesOf(reason)]);
 const credit = ({ credit: value }) => record(4, 0, 0, 0, [u32(value), u32(0)]);
@@ -68,33 +68,33 @@ function headerBytes(headers) {
 /** `body` are the parts; those of more than one, and of 8 KiB and more, are frames of their own. */
 const isInline = (body) => body.length === 1 && body[0].length < 8192;
 
-function request(r) {
+function request(r, kind = 16) {
   const headers = headerBytes(r.headers ?? []);
   const inline = r.inline ?? isInline(r.body);
   const service = r.serviceBytes ?? bytesOf(r.service);
-  return record(16, r.flags, r.priority, r.attempts, [
+  return record(kind, r.flags, r.priority, r.attempts, [
     ...id(r), u32(r.timeoutMs), u8(r.serviceSize ?? service.length), u8(r.frameCount ?? (inline ? 0 : r.body.length)),
     u16(r.headersSize ?? headers.length), service, headers, ...(inline ? r.body : []),
   ]);
 }
 
-function reply(r) {
+function reply(r, kind = 17) {
   const headers = headerBytes(r.headers ?? []);
   const inline = r.inline ?? isInline(r.body);
-  return record(17, r.flags, 0, 0, [
+  return record(kind, r.flags, r.status ?? 0, 0, [
     ...id(r), u32(r.serviceTimeUs), u8(0), u8(r.frameCount ?? (inline ? 0 : r.body.length)),
     u16(r.headersSize ?? headers.length), headers, ...(inline ? r.body : []),
   ]);
 }
 
-function failure(r) {
+function failure(r, kind = 18) {
   const reason = r.reasonBytes ?? bytesOf(r.reason);
-  return record(18, r.flags, r.status, r.attempts ?? 0, [
+  return record(kind, r.flags, r.status, r.attempts ?? 0, [
     ...id(r), u32(r.retryAfterMs), u16(r.reasonSize ?? reason.length), u16(0), reason,
   ]);
 }
 
-const cancel = (r) => record(19, 0, r.status, 0, id(r));
+const cancel = (r, kind = 19) => record(kind, 0, r.status ?? 0, 0, id(r));
 
 const place = ({ isLast, index, run }) => [u8(0), u8(isLast ? 1 : 0), u16(0), u32(0), u64(index), u64(run)];
 
@@ -128,7 +128,30 @@ const unsubscribe = (r) => record(34, 0, 0, 0, [u32(r.subscription), u32(0)]);
 const ask = (r) => record(32, 128, 0, 0, [u32(r.confirm), u32(0)]);
 const taken = (r) => record(35, 128, 0, 0, [u32(r.taken), u32(0)]);
 
-const makers = { PUBLISH: event(32), EVENT: event(35), PUBLISHED: published, SUBSCRIBE: subscribe,
+// --- PROTOCOL 7 ---
+
+const push = (r) => request({ ...r, slot: r.delayMs, generation: 0, timeoutMs: r.attemptTimeoutMs, service: r.queue }, 40);
+const pushed = (r) => failure(r, 41);
+const task = (r) => request({ ...r, priority: r.attempt, attempts: 0, timeoutMs: r.attemptTimeoutMs, service: r.queue }, 42);
+const taskDone = (r) => cancel(r, 43);
+const taskFailed = (r) => failure(r, 44);
+const letters = (flags, a, r, total, text, entries) =>
+  record(45, flags, a, 0, [u64(r.session), u64(r.sequence), u32(r.count), u32(total), u16(r.textSize ?? text.length),
+    u16(r.entryCount ?? entries.length), u32(r.retryAfterMs ?? 0), text, ...entries]);
+const lettersAsked = (r) => letters(r.flags, r.action, r, r.skip, r.queueBytes ?? bytesOf(r.queue), []);
+const letter = (e) => Buffer.concat([u64(e.session), u64(e.sequence), u32(e.bytes), u32(e.deadForMs), u8(e.attempts), u8(e.status),
+  u8(e.priority), u8(0), u16(bytesOf(e.reason).length), u16(0), bytesOf(e.reason)]);
+const deadLetters = (r) => letters(r.flags, r.status, r, r.total, bytesOf(r.reason), r.entries.map(letter));
+
+// --- PROTOCOL 8 ---
+
+const survey = (r) => request(r, 48);
+const surveyReply = (r) => reply(r, 49);
+const surveyEnd = (r) => failure({ ...r, slot: r.asked, generation: r.missing }, 50);
+
+const makers = { PUSH: push, PUSHED: pushed, TASK: task, TASK_DONE: taskDone, TASK_FAILED: taskFailed,
+  DEAD_LETTERS_ASKED: lettersAsked, DEAD_LETTERS: deadLetters, SURVEY: survey, SURVEY_REPLY: surveyReply, SURVEY_END: surveyEnd,
+  PUBLISH: event(32), EVENT: event(35), PUBLISHED: published, SUBSCRIBE: subscribe,
   SUBSCRIBED: subscribed(33), UNSUBSCRIBED: subscribed(34), UNSUBSCRIBE: unsubscribe, TAKEN: taken, ASK: ask,
   HELLO: hello, WELCOME: welcome, ERROR: error, CREDIT: credit, DRAIN: drain, BYE: bye, PING: ping,
   REQUEST: request, REPLY: reply, FAILURE: failure, CANCEL: cancel,
@@ -137,12 +160,13 @@ const makers = { PUBLISH: event(32), EVENT: event(35), PUBLISHED: published, SUB
 /** A record as the file shows it: u64 as 16 hexadecimal digits, sequences in decimal, bodies in hex. */
 function shown(kind, fields) {
   const u64Text = (value) => value.toString(16).padStart(16, "0");
-  const out = { kind };
+  const out = kind === undefined ? {} : { kind };
   for (const [name, value] of Object.entries(fields)) {
     if (["inline", "tail"].includes(name)) continue;
     if (["session", "broker", "publisher", "run"].includes(name)) out[name] = u64Text(value);
     else if (["sequence", "index", "partsMax", "bytesMax"].includes(name)) out[name] = String(value);
     else if (name === "body") out[name] = value.map(hex);
+    else if (name === "entries") out[name] = value.map((entry) => shown(undefined, entry));
     else out[name] = value;
   }
   return out;
@@ -164,17 +188,24 @@ const large = Buffer.alloc(8192, 0xa5);
 const piece = { ...plain, session, sequence: 1n, isLast: false, index: 0n, run: 0x0123456789abcdefn, body: [bytesOf("one")] };
 const publication = { flags: 0, publisher: session, sequence: 1n, number: 0, dropped: 0, topic: "orders.eu", body: [bytesOf("hello")] };
 const listening = { subscription: 1, pattern: "orders.>", whenFull: 0, queueMax: 1, wantsRetained: true };
+const pushing = { flags: 0, session, sequence: 1n, delayMs: 0, priority: 4, attempts: 0, attemptTimeoutMs: 0, queue: "mail.out", headers: [], body: [bytesOf("hello")] };
+const tasked = { ...plain, session, sequence: 1n, slot: 77, generation: 5, attempt: 1, attemptTimeoutMs: 30000, queue: "mail.out", headers: [], body: [bytesOf("hello")] };
+const told = { ...plain, session, sequence: 1n, status: 0, retryAfterMs: 0, reason: "" };
+const asking = { flags: 0, session, sequence: 3n, action: 1, count: 100, skip: 0, queue: "mail.out" };
+const dead = { session, sequence: 1n, bytes: 1234, deadForMs: 5000, attempts: 3, status: 13, priority: 4, reason: "smtp: 550" };
+const listed = { flags: 0, session, sequence: 3n, status: 0, count: 0, total: 0, retryAfterMs: 0, reason: "", entries: [] };
+const surveyed = { ...plain, session, sequence: 1n, slot: 3, generation: 9, status: 0, serviceTimeUs: 0, headers: [], body: [bytesOf("42")] };
+const ended = { flags: 0, session, sequence: 1n, status: 0, asked: 3, missing: 1, retryAfterMs: 0, reason: "" };
 const unicode = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["кто", "Ποιος 誰 🦉"], ["empty", ""]];
 
 const records = [
-  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }]]),
+  valid("HELLO of a client", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: false }]]),
   valid("HELLO of a worker", "worker -> broker", [
-    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)], canMove: false }]]),
-  valid("HELLO of a worker that can move", "worker -> broker", [
-    ["HELLO", { role: 2, version: 1, session, concurrency: 8, services: ["orders.price"], canMove: true }]]),
-  valid("WELCOME elsewhere", "broker -> peer", [["WELCOME", { version: 1, broker: 1n, inFlightMax: 1, recordMax: 1024, directPort: 40961 }]]),
-  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [], canMove: false }]], false),
-  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216, directPort: 0 }]]),
+    ["HELLO", { role: 2, version: 1, session: 0xffffffffffffffffn, concurrency: 65535, services: ["orders.price", "größe.数", "x".repeat(255)], isOneThread: false }]]),
+  valid("HELLO of a client of one thread", "client -> broker", [["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: true }]]),
+  valid("HELLO of a pulse", "worker -> broker", [["HELLO", { role: 3, version: 1, session, concurrency: 0, services: [], isOneThread: false }]]),
+  valid("HELLO of a later version", "client -> broker", [["HELLO", { role: 1, version: 9, session: 1n, concurrency: 0, services: [], isOneThread: false }]], false),
+  valid("WELCOME", "broker -> peer", [["WELCOME", { version: 1, broker: 0xfedcba9876543210n, inFlightMax: 32768, recordMax: 16777216 }]]),
   valid("ERROR about a record", "broker -> peer", [["ERROR", { status: 3, record: 2, reason: "kind 99 is not known here" }]]),
   valid("ERROR about the connection", "broker -> peer", [["ERROR", { status: 16, record: 0xffffffff, reason: "" }]]),
   valid("CREDIT", "worker -> broker", [["CREDIT", { credit: 12 }]]),
@@ -213,7 +244,7 @@ const records = [
   valid("STREAM_PART with its body as a frame, RAW", "broker -> client", [["STREAM_PART", { ...piece, flags: 1, index: 2n ** 53n - 1n, body: [large] }]]),
   valid("STREAM_END", "broker -> client", [["STREAM_END", { ...piece, isLast: true, index: 3n, body: [Buffer.alloc(0)] }]]),
   valid("several records, two of them with frames", "client -> broker", [
-    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], canMove: false }],
+    ["HELLO", { role: 1, version: 1, session, concurrency: 0, services: [], isOneThread: false }],
     ["REQUEST", { ...basic, sequence: 1n, body: [large] }],
     ["REQUEST", { ...basic, sequence: 2n }],
     ["CANCEL", { ...plain, session, sequence: 2n, status: 1 }],
@@ -240,6 +271,48 @@ const records = [
     ["SUBSCRIBED", { subscription: 1, status: 0, reason: "" }],
     ["SUBSCRIBED", { subscription: 2, status: 7, reason: "may not subscribe" }],
     ["UNSUBSCRIBED", { subscription: 1, status: 8, reason: "zu langsam ☂" }]]),
+  valid("HELLO of a worker that takes tasks", "worker -> broker", [
+    ["HELLO", { role: 2, version: 1, session, concurrency: 2, services: ["orders.price"], queues: ["mail.out", "größe.数"], isOneThread: false }]]),
+  valid("HELLO of a worker that takes tasks alone", "worker -> broker", [
+    ["HELLO", { role: 2, version: 1, session, concurrency: 2, services: [], queues: ["default"], isOneThread: false }]]),
+  valid("PUSH", "client -> broker", [["PUSH", pushing]]),
+  valid("PUSH with all its fields, its body as a frame", "client -> broker", [
+    ["PUSH", { ...pushing, flags: 1, sequence: 2n ** 53n - 1n, delayMs: 0xffffffff, priority: 7, attempts: 255, attemptTimeoutMs: 0xfffffffe, queue: "größe.数", headers: unicode, body: [large] }]]),
+  valid("several PUSHes, one of a body of three frames", "client -> broker", [
+    ["PUSH", { ...pushing, sequence: 1n, body: [Buffer.alloc(0)] }],
+    ["PUSH", { ...pushing, sequence: 2n, flags: 1, body: [bytesOf("a"), Buffer.alloc(0), bytesOf("ccc")] }],
+    ["PUSH", { ...pushing, sequence: 3n, priority: 0 }]]),
+  valid("answers to PUSHes", "broker -> client", [
+    ["PUSHED", told],
+    ["PUSHED", { ...told, sequence: 2n ** 53n - 1n, status: 8, retryAfterMs: 250, reason: "voll ☂" }]]),
+  valid("TASK", "broker -> worker", [["TASK", tasked]]),
+  valid("TASK, its 255th attempt, its body as a frame", "broker -> worker", [
+    ["TASK", { ...tasked, flags: 1, slot: 0xfffffffe, generation: 0xffffffff, attempt: 255, attemptTimeoutMs: 0xffffffff, queue: "größe.数", headers: unicode, body: [large] }]]),
+  valid("answers to TASKs", "worker -> broker", [
+    ["TASK_DONE", { ...plain, session, sequence: 1n, slot: 77, generation: 5 }],
+    ["TASK_FAILED", { ...told, slot: 78, generation: 6, status: 13, retryAfterMs: 60000, reason: "smtp: 450" }],
+    ["TASK_FAILED", { ...told, flags: 4, slot: 79, generation: 7, status: 14, reason: "ухожу" }]]),
+  valid("DEAD_LETTERS of a client", "client -> broker", [
+    ["DEAD_LETTERS_ASKED", { ...asking, skip: 200 }],
+    ["DEAD_LETTERS_ASKED", { ...asking, sequence: 4n, action: 2, count: 0, queue: "größe.数" }]]),
+  valid("DEAD_LETTERS, none", "broker -> client", [["DEAD_LETTERS", listed]]),
+  valid("DEAD_LETTERS, two of three", "broker -> client", [
+    ["DEAD_LETTERS", { ...listed, count: 2, total: 3, entries: [
+      dead,
+      { ...dead, session: 0xffffffffffffffffn, sequence: 2n ** 53n - 1n, bytes: 0xffffffff, deadForMs: 0xffffffff, attempts: 255, status: 4, priority: 7, reason: "" }] }]]),
+  valid("DEAD_LETTERS refused", "broker -> client", [
+    ["DEAD_LETTERS", { ...listed, status: 8, total: 3, retryAfterMs: 10, reason: "told just now ☂" }]]),
+  valid("SURVEY", "client -> broker", [["SURVEY", { ...basic, priority: 0 }]]),
+  valid("SURVEY with all its fields, its body as a frame", "broker -> worker", [
+    ["SURVEY", { ...basic, flags: 1, sequence: 2n ** 53n - 1n, slot: 0xfffffffe, generation: 0xffffffff, attempts: 1, timeoutMs: 0xffffffff, service: "größe.数", headers: unicode, body: [large] }]]),
+  valid("SURVEY_REPLY", "worker -> broker", [["SURVEY_REPLY", { ...surveyed, serviceTimeUs: 1234 }]]),
+  valid("SURVEY_REPLY of one that failed, in clear", "worker -> broker", [
+    ["SURVEY_REPLY", { ...surveyed, status: 13, body: [bytesOf("диск полон")] }]]),
+  valid("SURVEY_REPLY to a client, its body as a frame, and the end", "broker -> client", [
+    ["SURVEY_REPLY", { ...surveyed, flags: 1, slot: 0x55667788, generation: 0x11223344, body: [large] }],
+    ["SURVEY_END", ended]]),
+  valid("SURVEY_END of one that was not asked of anybody", "broker -> client", [
+    ["SURVEY_END", { ...ended, status: 5, asked: 0, missing: 0, retryAfterMs: 0, reason: "no worker serves it ☂" }]]),
   {
     ...valid("batch flags and record flags that this version does not know are passed over", "client -> broker", [["REQUEST", { ...basic, flags: 0xf1 }]], false),
     frames: [hex(batch([request({ ...basic, flags: 0xf1 })], { flags: 0xff }))],
@@ -268,6 +341,18 @@ const forwards = [
     sent: [hex(batch([request({ ...basic, flags: 27, attempts: 2, slot: 6, generation: 7, timeoutMs: 480 })]))],
   },
   {
+    name: "SURVEY",
+    to: { slot: 6, generation: 7, attempt: 1, timeoutMs: 480 },
+    from: [batch([survey({ ...basic, priority: 0, headers: unicode, body: [large] })]), large].map(hex),
+    sent: [batch([survey({ ...basic, priority: 0, attempts: 1, headers: unicode, body: [large], slot: 6, generation: 7, timeoutMs: 480 })]), large].map(hex),
+  },
+  {
+    name: "SURVEY_REPLY",
+    to: { session: session.toString(16).padStart(16, "0"), sequence: "5", worker: "8877665544332211" },
+    from: [hex(batch([surveyReply({ ...surveyed, flags: 7, session: 99n, sequence: 98n, status: 13, serviceTimeUs: 12 })]))],
+    sent: [hex(batch([surveyReply({ ...surveyed, flags: 1, sequence: 5n, slot: 0x44332211, generation: 0x88776655, status: 13, serviceTimeUs: 12 })]))],
+  },
+  {
     name: "STREAM_PART",
     to: { session: session.toString(16).padStart(16, "0"), sequence: "5" },
     from: [hex(batch([part({ ...piece, flags: 7, session: 99n, sequence: 98n, slot: 6, generation: 7, index: 4n })]))],
@@ -285,6 +370,8 @@ const forwards = [
 
 const stranger = "stranger", client = "client", worker = "worker";
 const err = (status, record = 0xffffffff) => ({ kind: "ERROR", status, record });
+const notTaken = (sequence, status = 3) => ({ kind: "PUSHED", sequence: String(sequence), status });
+const surveyOver = (sequence, status = 3) => ({ kind: "SURVEY_END", sequence: String(sequence), status });
 const fail = (sequence, status = 3) => ({ kind: "FAILURE", sequence: String(sequence), status });
 
 /**
@@ -321,7 +408,9 @@ const malformed = [
   bad("frames of a reply claimed that are not there, behind a good record", worker, [batch([credit({ credit: 1 }), reply({ ...answer, frameCount: 1, body: [] })])], [err(3, 1)], { malformed: 1, stale: 1 }),
   bad("HELLO too short", stranger, [batch([record(1, 0, 1, 1, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
   bad("HELLO of role 0", stranger, [batch([hello({ role: 0, session })])], [err(3, 0)], { malformed: 1 }),
-  bad("HELLO of role 3", stranger, [batch([hello({ role: 3, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of role 4", stranger, [batch([hello({ role: 4, session })])], [err(3, 0)], { malformed: 1 }),
+  bad("HELLO of a pulse of nobody", "stranger worker", [batch([hello({ role: 3, session })])], [err(7, 0)], { role: 1 }),
+  bad("HELLO of a pulse at the frontend", stranger, [batch([hello({ role: 3, session })])], [err(7, 0)], { role: 1 }),
   bad("HELLO of version 0", stranger, [batch([hello({ role: 1, version: 0, session })])], [err(3, 0)], { malformed: 1 }),
   bad("HELLO of session 0", stranger, [batch([hello({ role: 1, session: 0n })])], [err(3, 0)], { malformed: 1 }),
   bad("HELLO with fewer services than counted", stranger, [batch([hello({ role: 2, session, concurrency: 1, services: ["a"], serviceCount: 2 })])], [err(3, 0)], { malformed: 1 }),
@@ -388,14 +477,55 @@ const malformed = [
   bad("SUBSCRIBE of number 0", client, [batch([subscribe({ ...listening, subscription: 0 })])], [err(3, 0)], { malformed: 1 }),
   bad("UNSUBSCRIBE too short", client, [batch([record(34, 0, 0, 0, [])])], [err(3, 0)], { malformed: 1 }),
   bad("EVENT from a client, too short to say what is taken", client, [batch([record(35, 128, 0, 0, [])])], [err(3, 0)], { malformed: 1 }),
+  bad("PUSH too short for an id", client, [batch([record(40, 0, 4, 0, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
+  bad("PUSH of sequence 0", client, [batch([push({ ...pushing, sequence: 0n })])], [err(3, 0)], { malformed: 1 }),
+  bad("PUSH without a queue", client, [batch([push({ ...pushing, queue: "" })])], [notTaken(1)], { malformed: 1 }),
+  bad("PUSH whose queue is no UTF-8", client, [batch([push({ ...pushing, serviceBytes: Buffer.from([0xff]) })])], [notTaken(1)], { malformed: 1 }),
+  bad("PUSH whose queue is longer than the record", client, [batch([push({ ...pushing, serviceSize: 200 })])], [notTaken(1)], { malformed: 1 }),
+  bad("PUSH whose headers are longer than the record", client, [batch([push({ ...pushing, headersSize: 200 })])], [notTaken(1)], { malformed: 1 }),
+  bad("PUSH of priority 8", client, [batch([push({ ...pushing, priority: 8 })])], [notTaken(1)], { malformed: 1 }),
+  bad("PUSH that claims a frame that is not there", client, [batch([push({ ...pushing, frameCount: 1, body: [] })])], [notTaken(1), err(3)], { malformed: 1 }),
+  bad("PUSH with a body twice", client, [batch([push({ ...pushing, frameCount: 1, inline: true })]), large], [notTaken(1)], { malformed: 1 }),
+  bad("PUSH of another session", client, [batch([push({ ...pushing, session: 1n })])], [err(7, 0)], { role: 1 }),
+  bad("PUSH from a worker, its frame passed over", worker, [batch([push({ ...pushing, body: [large] })]), large], [err(7, 0)], { role: 1 }),
+  bad("PUSH from a stranger", stranger, [batch([push(pushing)])], [err(16, 0)], { stranger: 1 }),
+  bad("PUSHED from a client", client, [batch([pushed(told)])], [err(7, 0)], { role: 1 }),
+  bad("TASK from a worker", worker, [batch([task(tasked)])], [err(7, 0)], { role: 1 }),
+  bad("TASK_DONE too short", worker, [batch([record(43, 0, 0, 0, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
+  bad("TASK_DONE of sequence 0", worker, [batch([taskDone({ ...tasked, sequence: 0n })])], [err(3, 0)], { malformed: 1 }),
+  bad("TASK_DONE that answers no task", worker, [batch([taskDone(tasked)])], [err(7, 0)], { role: 1 }),
+  bad("TASK_DONE from a client", client, [batch([taskDone(tasked)])], [err(7, 0)], { role: 1 }),
+  bad("TASK_FAILED too short", worker, [batch([record(44, 0, 13, 0, id(tasked))])], [err(3, 0)], { malformed: 1 }),
+  bad("TASK_FAILED that answers no task", worker, [batch([taskFailed({ ...told, status: 13, slot: 77 })])], [err(7, 0)], { role: 1 }),
+  bad("TASK_FAILED from a client", client, [batch([taskFailed({ ...told, status: 13 })])], [err(7, 0)], { role: 1 }),
+  bad("DEAD_LETTERS too short", client, [batch([record(45, 0, 1, 0, id({ ...plain, ...asking }))])], [err(3, 0)], { malformed: 1 }),
+  bad("DEAD_LETTERS of action 0", client, [batch([lettersAsked({ ...asking, action: 0 })])], [err(3, 0)], { malformed: 1 }),
+  bad("DEAD_LETTERS of action 3", client, [batch([lettersAsked({ ...asking, action: 3 })])], [err(3, 0)], { malformed: 1 }),
+  bad("DEAD_LETTERS whose queue is longer than the record", client, [batch([lettersAsked({ ...asking, textSize: 300 })])], [err(3, 0)], { malformed: 1 }),
+  bad("DEAD_LETTERS whose queue is no UTF-8", client, [batch([lettersAsked({ ...asking, queueBytes: Buffer.from([0xff]) })])], [err(3, 0)], { malformed: 1 }),
+  bad("DEAD_LETTERS of another session", client, [batch([lettersAsked({ ...asking, session: 1n })])], [err(7, 0)], { role: 1 }),
+  bad("DEAD_LETTERS from a worker", worker, [batch([lettersAsked(asking)])], [err(7, 0)], { role: 1 }),
+  bad("SURVEY too short for an id", client, [batch([record(48, 0, 0, 0, [u64(session)])])], [err(3, 0)], { malformed: 1 }),
+  bad("SURVEY without a service", client, [batch([survey({ ...basic, service: "" })])], [surveyOver(1)], { malformed: 1 }),
+  bad("SURVEY with a body twice", client, [batch([survey({ ...basic, frameCount: 1, inline: true })]), large], [surveyOver(1)], { malformed: 1 }),
+  bad("SURVEY that claims a frame that is not there", client, [batch([survey({ ...basic, frameCount: 1, body: [] })])], [surveyOver(1), err(3)], { malformed: 1 }),
+  bad("SURVEY of another session", client, [batch([survey({ ...basic, session: 1n })])], [err(7, 0)], { role: 1 }),
+  bad("SURVEY from a worker", worker, [batch([survey(basic)])], [err(7, 0)], { role: 1 }),
+  bad("SURVEY of what nobody serves", client, [batch([survey({ ...basic, service: "nobody.serves" })])], [surveyOver(1, 5)], {}),
+  bad("SURVEY_REPLY too short", worker, [batch([record(49, 0, 0, 0, id(surveyed))])], [err(3, 0)], { malformed: 1 }),
+  bad("SURVEY_REPLY of a status that is none", worker, [batch([surveyReply({ ...surveyed, status: 2 })])], [err(3, 0)], { malformed: 1 }),
+  bad("SURVEY_REPLY that claims a frame that is not there", worker, [batch([surveyReply({ ...surveyed, frameCount: 1, body: [] })])], [err(3, 0)], { malformed: 1 }),
+  bad("SURVEY_REPLY to a survey that is none", worker, [batch([surveyReply(surveyed)])], [], {}),
+  bad("SURVEY_REPLY from a client", client, [batch([surveyReply(surveyed)])], [err(7, 0)], { role: 1 }),
+  bad("SURVEY_END from a client", client, [batch([surveyEnd(ended)])], [err(7, 0)], { role: 1 }),
   bad("SUBSCRIBE from a stranger", stranger, [batch([subscribe(listening)])], [err(16, 0)], { stranger: 1 }),
   bad("WELCOME from a client", client, [batch([welcome({ version: 1, broker: 1n, inFlightMax: 1, recordMax: 1 })])], [err(7, 0)], { role: 1 }),
   bad("PING from a client", client, [batch([ping()])], [err(7, 0)], { role: 1 }),
   bad("PONG from a client, reserved", client, [batch([record(8, 0, 0, 0, [])])], [err(3, 0)], { unknown: 1 }),
   bad("ERROR from a worker", worker, [batch([error({ status: 3, record: 0, reason: "" })])], [err(7, 0)], { role: 1 }),
   bad("an unknown kind before a bad request: the others are taken", client, [batch([record(200, 0, 0, 0, []), seq(4n, { service: "" })])], [fail(4), err(3, 0)], { unknown: 1, malformed: 1 }),
-  bad("an unknown kind that may claim frames: nothing behind it is taken", client, [batch([record(40, 0, 0, 0, []), seq(4n, { body: [large] })]), large, large], [err(3, 0)], { unknown: 1 }),
-  bad("an unknown kind behind the record that claims the frame", client, [batch([seq(4n, { body: [large], service: "" }), record(40, 0, 0, 0, [])]), large], [fail(4), err(3, 1)], { unknown: 1, malformed: 1 }),
+  bad("an unknown kind that may claim frames: nothing behind it is taken", client, [batch([record(60, 0, 0, 0, []), seq(4n, { body: [large] })]), large, large], [err(3, 0)], { unknown: 1 }),
+  bad("an unknown kind behind the record that claims the frame", client, [batch([seq(4n, { body: [large], service: "" }), record(60, 0, 0, 0, [])]), large], [fail(4), err(3, 1)], { unknown: 1, malformed: 1 }),
   bad("a kind that this role may not send, with a frame: nothing behind it is taken", client, [batch([reply({ ...answer, body: [large] }), seq(4n, { body: [large] })]), large, large], [err(7, 0)], { role: 1 }),
   bad("REQUEST too short to say its frames: nothing behind it is taken", client, [batch([record(16, 0, 4, 0, id(basic)), seq(4n, { body: [large] })]), large, large], [err(3, 0)], { malformed: 1 }),
   bad("REQUEST of a stranger, with a frame", stranger, [batch([seq(4n, { body: [large] }), bye()]), large], [err(16, 0)], { stranger: 1 }),

@@ -86,7 +86,6 @@ describe("numbers", () => {
       broker: 8,
       inFlightMax: 16,
       recordMax: 20,
-      directPort: 24,
     });
     expect(text).toContain(`as 512 more. ${l.WELCOME_SIZE} bytes.`);
     expect(offsets("3")).toMatchObject({ record: 8, reasonSize: 12, reason: l.ERROR_SIZE });
@@ -151,12 +150,19 @@ describe("numbers", () => {
     expect(text).toContain(`\`priority\`: 0 first, ${layout.PRIORITY_MAX} last`);
     expect(text).toContain(`0x${layout.NO_RECORD.toString(16)}`);
     expect(text).toContain(`service \`${layout.DEFAULT_SERVICE}\``);
-    const flags = [...text.matchAll(/bit (\d)\s+([A-Z]+)/g)].map(([, bit, name]) => [
+    const flags = [...text.matchAll(/bit (\d)\s+([A-Z_]+)/g)].map(([, bit, name]) => [
       name,
       1 << Number(bit),
     ]);
-    expect(Object.fromEntries(flags)).toEqual({ MOVES: layout.HELLO_MOVES, ...layout.Flag });
-    const roles = /`role`: (\d) client, (\d) worker/.exec(text) as RegExpExecArray;
-    expect({ CLIENT: Number(roles[1]), WORKER: Number(roles[2]) }).toEqual(layout.Role);
+    expect(Object.fromEntries(flags)).toEqual({
+      ONE_THREAD: layout.HELLO_ONE_THREAD,
+      ...layout.Flag,
+    });
+    const roles = /`role`: (\d) client, (\d) worker, (\d) pulse/.exec(text) as RegExpExecArray;
+    expect({
+      CLIENT: Number(roles[1]),
+      WORKER: Number(roles[2]),
+      PULSE: Number(roles[3]),
+    }).toEqual(layout.Role);
   });
 });

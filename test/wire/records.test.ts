@@ -39,12 +39,12 @@ const common = {
 const record: fc.Arbitrary<Shown> = fc.oneof(
   fc.record({
     kind: fc.constant("HELLO"),
-    role: fc.constantFrom(1, 2),
+    role: fc.constantFrom(1, 2, 3),
     version: fc.constant(1),
     session,
     concurrency: u32,
     services: fc.array(serviceName, { maxLength: 5 }),
-    canMove: fc.boolean(),
+    isOneThread: fc.boolean(),
   }),
   fc.record({
     kind: fc.constant("WELCOME"),
@@ -52,7 +52,6 @@ const record: fc.Arbitrary<Shown> = fc.oneof(
     broker: u64,
     inFlightMax: u32,
     recordMax: u32,
-    directPort: fc.nat(65_535),
   }),
   fc.record({ kind: fc.constant("ERROR"), status, record: u32, reason: text }),
   fc.record({ kind: fc.constant("CREDIT"), credit: u32 }),
@@ -228,26 +227,26 @@ describe("BatchReader", () => {
 });
 
 describe("BatchWriter", () => {
-  it("leaves what stood in a batch as it was when the batch outgrows its memory", () => {
+  it("keeps what stands in a batch when the batch outgrows its memory", () => {
     const writer = new BatchWriter();
-    const ranges: { bytes: Uint8Array; at: number; copy: Buffer }[] = [];
+    const memories = new Set<Uint8Array>();
     for (let i = 0; i < 300; i++) {
       const at = writer.reserve(100);
       const { bytes } = writer;
       bytes.fill(i, at, at + 100);
-      ranges.push({ bytes, at, copy: Buffer.alloc(100, i) });
-    }
-    for (const { bytes, at, copy } of ranges) {
-      expect(copy.equals(bytes.subarray(at, at + 100))).toBe(true);
+      memories.add(bytes);
     }
     const [message] = writer.finish();
     expect(message.length).toBe(8 + 300 * 100);
-    for (let i = 0; i < 300; i++) expect(message[8 + i * 100]).toBe(i & 0xff);
+    for (let i = 0; i < 300; i++) {
+      const at = 8 + i * 100;
+      expect(Buffer.alloc(100, i).equals(message.subarray(at, at + 100))).toBe(true);
+    }
     // The next message has memory of its own.
     writer.reserve(8);
     writer.bytes.fill(0xee);
     expect(message[8 + 100]).toBe(1);
-    expect(new Set(ranges.map(({ bytes }) => bytes)).size).toBeGreaterThan(3);
+    expect(memories.size).toBeGreaterThan(3);
   });
 
   it("does not take much memory for little because the last message was large", () => {

@@ -52,6 +52,7 @@ import {
   writeStreamCredit,
 } from "../../build/wire/stream-record.js";
 import { NameCache } from "../../build/wire/text.js";
+import { readPattern, writePattern } from "./pattern-support.js";
 
 /** A record as the vectors show it. */
 export type Shown = { kind: string } & Record<string, unknown>;
@@ -199,9 +200,10 @@ export function readRecord(reader: BatchReader): Shown | string {
     case Kind.HELLO: {
       const hello = readHello(reader);
       if (typeof hello === "string") return hello;
-      const { role, sessionLow, sessionHigh, concurrency, services, canMove } = hello;
+      const { role, sessionLow, sessionHigh, concurrency, services, queues, isOneThread } = hello;
       const session = u64Text(sessionLow, sessionHigh);
-      return { kind, role, version: b, session, concurrency, services, canMove };
+      const rest = queues.length === 0 ? { isOneThread } : { queues, isOneThread };
+      return { kind, role, version: b, session, concurrency, services, ...rest };
     }
     case Kind.WELCOME: {
       const welcome = readWelcome(reader);
@@ -285,6 +287,18 @@ export function readRecord(reader: BatchReader): Shown | string {
     case Kind.UNSUBSCRIBE:
     case Kind.EVENT:
       return readTopical(reader, kind);
+    case Kind.PUSH:
+    case Kind.PUSHED:
+    case Kind.TASK:
+    case Kind.TASK_DONE:
+    case Kind.TASK_FAILED:
+    case Kind.DEAD_LETTERS:
+    case Kind.SURVEY:
+    case Kind.SURVEY_REPLY:
+    case Kind.SURVEY_END: {
+      const shown = readPattern(reader);
+      return typeof shown === "string" ? shown : { kind, ...shown };
+    }
     default:
       return { kind };
   }
@@ -383,6 +397,6 @@ export function writeRecord(writer: BatchWriter, shown: Shown): void {
     case "TAKEN":
       return writeTaken(writer, r.taken);
     default:
-      throw new Error(`no writer for ${shown.kind}`);
+      if (!writePattern(writer, shown, id)) throw new Error(`no writer for ${shown.kind}`);
   }
 }

@@ -2,17 +2,29 @@
 // the encoder and the broker.
 import { afterEach, describe, expect, it } from "vitest";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
+import { Kind } from "../../build/wire/layout.js";
 import {
   forwardReply,
   forwardRequest,
   ReplyRecord,
   RequestRecord,
 } from "../../build/wire/request-record.js";
+import { forwardSurveyReply, SurveyReplyRecord } from "../../build/wire/survey-record.js";
 import { NameCache } from "../../build/wire/text.js";
 import { clientHello, Stage, workerHello } from "../broker/fake-port.js";
 import { hex, readMessage, u64Parts, unhex, vectors, writeRecord } from "./support.js";
 
+/** All kinds but those that are reserved. */
+const KINDS = Object.keys(Kind);
+
 describe("messages that are right", () => {
+  it("are there of every kind", () => {
+    const named = new Set(
+      vectors.records.flatMap(({ records }) => records.map(({ kind }) => kind)),
+    );
+    expect(KINDS.filter((kind) => !named.has(kind))).toEqual([]);
+  });
+
   for (const { name, frames, records, canonical } of vectors.records) {
     it(`reads ${name}`, () => {
       expect(readMessage(frames.map(unhex))).toEqual({ records, fault: undefined });
@@ -33,11 +45,18 @@ describe("records that the broker passes on", () => {
       const frames = from.map(unhex);
       expect(reader.open(frames, 0) && reader.next()).toBe(true);
       const writer = new BatchWriter();
-      if (name.startsWith("REQUEST")) {
+      if (name.startsWith("REQUEST") || name === "SURVEY") {
         const record = new RequestRecord();
         expect(record.read(reader, new NameCache())).toBeUndefined();
         const { slot, generation, attempt, timeoutMs } = to;
         forwardRequest(writer, record.held, slot, generation, attempt, timeoutMs);
+      } else if (name === "SURVEY_REPLY") {
+        const record = new SurveyReplyRecord();
+        expect(record.read(reader)).toBeUndefined();
+        const [client, worker] = [u64Parts(to.session), u64Parts(to.worker)].map(
+          ({ low: sessionLow, high: sessionHigh }) => ({ sessionLow, sessionHigh }),
+        );
+        forwardSurveyReply(writer, record.held, client, Number(to.sequence), worker);
       } else {
         const record = new ReplyRecord();
         expect(record.read(reader)).toBeUndefined();
@@ -60,6 +79,7 @@ describe("bad messages (PROTOCOL 5)", () => {
   for (const { name, as, frames, answer, counted } of vectors.malformed) {
     it(`${as}: ${name}`, () => {
       stage = new Stage();
+      stage.addPatterns();
       const side = as.endsWith("worker") ? "backend" : "frontend";
       const { exchange } = stage;
       if (as === "client") stage.send(side, "peer", clientHello(vectors.session));

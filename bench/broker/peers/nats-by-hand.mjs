@@ -1,6 +1,6 @@
 // NATS driven by hand: publish with inboxes of one's own and no timers, the fastest that a user of it
 // writes. A reply that does not come is waited for for ever.
-import { connectTo, formatOf, startBroker, startWorker, SUBJECT } from "./nats.mjs";
+import { connectTo, formatOf, SUBJECT, startBroker, startWorker } from "./nats.mjs";
 
 export { startBroker, startWorker };
 

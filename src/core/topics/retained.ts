@@ -1,4 +1,4 @@
-import { ANY_REST, ANY_TOKEN } from "../../base/topic.js";
+import { RetainedWalk } from "./retained-walk.js";
 
 /** What the store needs to know of an event. */
 export interface Retainable {
@@ -14,31 +14,54 @@ export interface Retained<E> {
   version: number;
 }
 
-interface Node<E> {
-  children: Map<string, Node<E>> | undefined;
+/** One token of one or more topics that have a last value. */
+export interface RetainedNode<E> {
+  /** By the next token, in the order in which they came. */
+  children: Map<string, RetainedNode<E>> | undefined;
   value: Retained<E> | undefined;
+  /** The version of the value that it was made for: those below are no older. */
+  readonly sinceVersion: number;
 }
+
+/** What a node takes in memory, measured with V8 12: its topic's text, and its place among others, included. */
+const NODE_BYTES = 256;
 
 /** The last value of each topic that has one, bounded in count and bytes. */
 export class RetainedStore<E extends Retainable> {
   count = 0;
-  bytes = 0;
+  /** Of the values alone. */
+  valueBytes = 0;
+  nodeCount = 0;
   /** Of the value that was taken last. */
   version = 0;
-  readonly #root: Node<E> = { children: undefined, value: undefined };
+  readonly #root: RetainedNode<E> = makeNode(0);
 
   constructor(
     readonly countMax: number,
     readonly bytesMax: number,
   ) {}
 
+  /** What they take, the nodes of their topics included. */
+  get bytes(): number {
+    return this.valueBytes + this.nodeCount * NODE_BYTES;
+  }
+
   /** Why a value of so many bytes cannot be kept for `topic`; undefined if it can. */
   refusal(topic: string, bytes: number): string | undefined {
-    const known = this.#find(topic)?.value?.event;
+    const tokens = topic.split(".");
+    let node: RetainedNode<E> | undefined = this.#root;
+    let missingCount = tokens.length;
+    for (const token of tokens) {
+      node = node.children?.get(token);
+      if (node === undefined) break;
+      missingCount--;
+    }
+    const known = node?.value?.event;
     if (known === undefined && this.count >= this.countMax) {
       return `the broker keeps the last value of ${this.countMax} topics at most`;
     }
-    if (this.bytes - (known?.bytes ?? 0) + bytes > this.bytesMax) {
+    const more = missingCount * NODE_BYTES + bytes - (known?.bytes ?? 0);
+    if (this.bytes + more > this.bytesMax) {
       return `the broker keeps ${this.bytesMax} bytes of last values at most`;
     }
     return undefined;
@@ -50,7 +73,8 @@ export class RetainedStore<E extends Retainable> {
       node.children ??= new Map();
       let child = node.children.get(token);
       if (child === undefined) {
-        child = { children: undefined, value: undefined };
+        child = makeNode(this.version + 1);
+        this.nodeCount++;
         node.children.set(token, child);
       }
       node = child;
@@ -58,14 +82,14 @@ export class RetainedStore<E extends Retainable> {
     node.value ??= { event: undefined, version: 0 };
     const { value } = node;
     if (value.event === undefined) this.count++;
-    this.bytes += event.bytes - (value.event?.bytes ?? 0);
+    this.valueBytes += event.bytes - (value.event?.bytes ?? 0);
     value.event = event;
     value.version = ++this.version;
   }
 
   delete(topic: string): void {
     const tokens = topic.split(".");
-    const path: Node<E>[] = [this.#root];
+    const path: RetainedNode<E>[] = [this.#root];
     for (const token of tokens) {
       const next = path[path.length - 1].children?.get(token);
       if (next === undefined) return;
@@ -74,7 +98,7 @@ export class RetainedStore<E extends Retainable> {
     const { value } = path[path.length - 1];
     if (value?.event === undefined) return;
     this.count--;
-    this.bytes -= value.event.bytes;
+    this.valueBytes -= value.event.bytes;
     // Who has it in a list to be delivered finds it gone.
     value.event = undefined;
     path[path.length - 1].value = undefined;
@@ -83,43 +107,17 @@ export class RetainedStore<E extends Retainable> {
       if (held !== undefined || children !== undefined) return;
       const parent = path[depth - 1];
       parent.children?.delete(tokens[depth - 1]);
+      this.nodeCount--;
       if (parent.children?.size === 0) parent.children = undefined;
     }
   }
 
-  /** The values of all topics that `pattern` matches. Walks only where some may be. */
-  matching(pattern: string): Retained<E>[] {
-    const found: Retained<E>[] = [];
-    walk(this.#root, pattern.split("."), 0, found);
-    return found;
-  }
-
-  #find(topic: string): Node<E> | undefined {
-    let node: Node<E> | undefined = this.#root;
-    for (const token of topic.split(".")) node = node?.children?.get(token);
-    return node;
+  /** Finds the values of all topics that `pattern` matches, a few at a time; none newer than `sinceVersion`. */
+  walk(pattern: string, sinceVersion = this.version): RetainedWalk<E> {
+    return new RetainedWalk(this.#root, pattern, sinceVersion);
   }
 }
 
-function walk<E>(node: Node<E>, tokens: readonly string[], at: number, found: Retained<E>[]): void {
-  if (at === tokens.length) {
-    if (node.value !== undefined) found.push(node.value);
-    return;
-  }
-  const { children } = node;
-  if (children === undefined) return;
-  const token = tokens[at];
-  if (token === ANY_REST) {
-    for (const child of children.values()) gather(child, found);
-  } else if (token === ANY_TOKEN) {
-    for (const child of children.values()) walk(child, tokens, at + 1, found);
-  } else {
-    const child = children.get(token);
-    if (child !== undefined) walk(child, tokens, at + 1, found);
-  }
-}
-
-function gather<E>({ value, children }: Node<E>, found: Retained<E>[]): void {
-  if (value !== undefined) found.push(value);
-  if (children !== undefined) for (const child of children.values()) gather(child, found);
+function makeNode<E>(sinceVersion: number): RetainedNode<E> {
+  return { children: undefined, value: undefined, sinceVersion };
 }

@@ -1,5 +1,8 @@
 import { Fifo } from "../../base/fifo.js";
 import type { Retained } from "./retained.js";
+import type { RetainedWalk } from "./retained-walk.js";
+import type { Holder } from "./subscription-room.js";
+import type { Walker } from "./walk-pace.js";
 
 /** What becomes of an event that finds the queue of its subscription full. */
 export type WhenFull = "drop-oldest" | "drop-newest" | "disconnect";
@@ -20,8 +23,10 @@ export class Subscription<E extends TopicEvent> {
   dropped = 0;
   /** Nothing more is for it. */
   isOver = false;
-  /** Last values that stand before its queue; undefined once it has them, or wants none. */
-  retained: Fifo<Retained<E>> | undefined;
+  /** How far it came with the last values, which stand before its queue; undefined before and behind them. */
+  walk: RetainedWalk<E> | undefined;
+  /** The last value that was found and could not be sent yet. */
+  found: Retained<E> | undefined;
 
   constructor(
     readonly subscriber: Subscriber<E>,
@@ -36,15 +41,18 @@ export class Subscription<E extends TopicEvent> {
 }
 
 /** A peer that listens: its subscriptions, and how much of theirs is on its way to it. */
-export class Subscriber<E extends TopicEvent> {
+export class Subscriber<E extends TopicEvent> implements Walker, Holder {
   readonly subscriptions = new Map<number, Subscription<E>>();
-  /** Those that still want last values, in the order they came: one at a time has them listed. */
+  subscriptionBytes = 0;
+  /** Those that still want last values, in the order they came: one at a time looks for them. */
   readonly catchingUp = new Set<Subscription<E>>();
   /** Those in whose queues something waits, whose turn is next first. */
   readonly waiting = new Set<Subscription<E>>();
   /** Bytes sent that it has not said to have taken. */
   outstanding = 0;
   queuedBytes = 0;
+  walkTurn = 0;
+  walkSpent = 0;
 
   constructor(readonly peer: number) {}
 

@@ -1,18 +1,15 @@
 import { assert } from "../../base/assert.js";
-import { Fifo } from "../../base/fifo.js";
 import type { StatusCode } from "../../base/status.js";
 import { Status } from "../../base/status.js";
 import { isPattern, isTopic } from "../../base/topic.js";
 import { PatternTrie } from "./pattern-trie.js";
-import { RetainedStore } from "./retained.js";
+import { type Retained, RetainedStore } from "./retained.js";
+import { type SubscriptionLimits, SubscriptionRoom } from "./subscription-room.js";
 import { Subscriber, Subscription, type TopicEvent, type WhenFull } from "./subscriptions.js";
+import { SEND_COST, WalkPace, walkPaceMax } from "./walk-pace.js";
 
 /** What bounds publish and subscribe; see Limits, of which it is a part. Bytes and counts. */
-export interface TopicLimits {
-  /** Subscriptions of all peers. */
-  readonly subscriptionsMax: number;
-  /** Subscriptions of one peer. */
-  readonly clientSubscriptionsMax: number;
+export interface TopicLimits extends SubscriptionLimits {
   /** The longest queue that a subscription may ask for, in events. */
   readonly eventQueueCountMax: number;
   /** Bytes of events that may wait for one peer. */
@@ -21,7 +18,7 @@ export interface TopicLimits {
   readonly eventBytesMax: number;
   /** Bytes of events that may be on their way to a peer. */
   readonly eventWindowBytes: number;
-  /** Topics whose last value is kept, and the bytes of these. */
+  /** Topics whose last value is kept, and the bytes of these, the nodes of their topics included. */
   readonly retainedCountMax: number;
   readonly retainedBytesMax: number;
 }
@@ -86,7 +83,8 @@ export class Topics<E extends TopicEvent> {
   };
   readonly trie = new PatternTrie<Subscription<E>>();
   readonly retained: RetainedStore<E>;
-  subscriptionCount = 0;
+  readonly pace: WalkPace<Subscriber<E>>;
+  readonly room: SubscriptionRoom;
   /** Events in queues, each as often as it waits, and the bytes of these, each once. */
   queuedCount = 0;
   queuedBytes = 0;
@@ -101,7 +99,9 @@ export class Topics<E extends TopicEvent> {
   /** Grows with each subscription that comes or goes. */
   #epoch = 0;
 
-  constructor(effects: TopicEffects<E>, limits: TopicLimits) {
+  constructor(effects: TopicEffects<E>, limits: TopicLimits, pace = walkPaceMax) {
+    this.pace = new WalkPace(pace);
+    this.room = new SubscriptionRoom(limits);
     this.#effects = effects;
     this.#limits = limits;
     this.retained = new RetainedStore<E>(limits.retainedCountMax, limits.retainedBytesMax);
@@ -145,7 +145,7 @@ export class Topics<E extends TopicEvent> {
 
   /**
    * `peer` listens to `pattern` from now on, under a number of its own that it does not use yet. It has
-   * last values to come: `pump` sends them.
+   * last values to come: `pump` sends them, and `turn` those that are too many for this one.
    */
   subscribe(
     peer: number,
@@ -172,8 +172,8 @@ export class Topics<E extends TopicEvent> {
       version,
     );
     subscriber.subscriptions.set(id, subscription);
+    this.room.add(subscriber, pattern);
     this.trie.add(pattern, subscription);
-    this.subscriptionCount++;
     this.#epoch++;
     if (options.wantsRetained && this.retained.count > 0) subscriber.catchingUp.add(subscription);
     this.#effects.listen(pattern, true);
@@ -193,7 +193,17 @@ export class Topics<E extends TopicEvent> {
     this.#pump(subscriber);
   }
 
-  /** Sends what waits for `peer`, as far as it has room. */
+  /** Whether `turn` is to be called in the next turn of the event loop. */
+  get needsTurn(): boolean {
+    return this.pace.needsTurn;
+  }
+
+  /** A new turn of the event loop: goes on with the last values of those for whom the one before was too short. */
+  turn(): void {
+    this.pace.begin((subscriber) => this.#pump(subscriber));
+  }
+
+  /** Sends what waits for `peer`, as far as it has room, and last values as far as this turn reaches. */
   pump(peer: number): void {
     const subscriber = this.#subscribers.get(peer);
     if (subscriber !== undefined) this.#pump(subscriber);
@@ -204,6 +214,7 @@ export class Topics<E extends TopicEvent> {
     const subscriber = this.#subscribers.get(peer);
     if (subscriber === undefined) return;
     for (const subscription of subscriber.subscriptions.values()) this.#remove(subscription);
+    this.pace.forget(subscriber);
     this.#subscribers.delete(peer);
   }
 
@@ -217,6 +228,10 @@ export class Topics<E extends TopicEvent> {
   /** What `peer` listens to. */
   *subscriptionsOf(peer: number): Iterable<{ readonly id: number; readonly pattern: string }> {
     yield* this.#subscribers.get(peer)?.subscriptions.values() ?? [];
+  }
+
+  get subscriptionCount(): number {
+    return this.room.count;
   }
 
   get subscriberCount(): number {
@@ -246,19 +261,11 @@ export class Topics<E extends TopicEvent> {
     id: number,
     pattern: string,
   ): Refusal | undefined {
-    const { subscriptionsMax, clientSubscriptionsMax } = this.#limits;
     if (!isPattern(pattern)) return { status: Status.INVALID_ARGUMENT, reason: "pattern is none" };
     if (known?.subscriptions.has(id)) {
       return { status: Status.INVALID_ARGUMENT, reason: `subscription ${id} is there already` };
     }
-    const status = Status.RESOURCE_EXHAUSTED;
-    if ((known?.subscriptions.size ?? 0) >= clientSubscriptionsMax) {
-      return { status, reason: `${clientSubscriptionsMax} subscriptions of one client at most` };
-    }
-    if (this.subscriptionCount >= subscriptionsMax) {
-      return { status, reason: `the broker has ${subscriptionsMax} subscriptions, its most` };
-    }
-    return undefined;
+    return this.room.refusal(known, pattern);
   }
 
   #refusePublish(status: StatusCode, reason: string): Refusal {
@@ -270,13 +277,14 @@ export class Topics<E extends TopicEvent> {
     const { subscriber, id, pattern, queue } = subscription;
     assert(!subscription.isOver, "a subscription ends once");
     subscription.isOver = true;
-    subscription.retained = undefined;
+    subscription.walk = undefined;
+    subscription.found = undefined;
     subscriber.subscriptions.delete(id);
     subscriber.catchingUp.delete(subscription);
     subscriber.waiting.delete(subscription);
     while (queue.count > 0) this.#release(subscriber, queue.shift() as E);
     this.trie.delete(pattern, subscription);
-    this.subscriptionCount--;
+    this.room.delete(subscriber, pattern);
     this.#epoch++;
     this.#effects.listen(pattern, false);
     // Lists of who listens must not keep those alive who do no more.
@@ -371,25 +379,44 @@ export class Topics<E extends TopicEvent> {
     }
   }
 
-  /** Sends the next of the last values; false when there is no room for it. */
+  /** Sends the next of the last values; false when there is no room for it, or this turn has done its share. */
   #catchUp(subscription: Subscription<E>): boolean {
-    const { subscriber, pattern, sinceVersion } = subscription;
-    if (subscription.retained === undefined) {
-      subscription.retained = new Fifo();
-      for (const value of this.retained.matching(pattern)) subscription.retained.push(value);
+    const { subscriber, sinceVersion } = subscription;
+    const left = this.pace.left(subscriber);
+    if (left <= 0) {
+      this.pace.wait(subscriber);
+      return false;
     }
-    const next = subscription.retained.peek();
+    const next = subscription.found ?? this.#nextRetained(subscription, left);
     if (next === undefined) {
-      subscription.retained = undefined;
-      subscriber.catchingUp.delete(subscription);
+      if (subscription.walk?.isDone) {
+        subscription.walk = undefined;
+        subscriber.catchingUp.delete(subscription);
+      }
       return true;
     }
-    // A newer one stands in the queue as an event, or is counted as dropped.
-    const isWanted = next.event !== undefined && next.version <= sinceVersion;
-    if (isWanted && !this.#hasRoom(subscriber, (next.event as E).bytes)) return false;
-    subscription.retained.shift();
-    if (isWanted) this.#deliver(subscription, next.event as E, true);
+    const { event, version } = next;
+    // It may have been deleted since; a newer one stands in the queue as an event, or is counted as dropped.
+    const isWanted = event !== undefined && version <= sinceVersion;
+    if (isWanted && !this.#hasRoom(subscriber, event.bytes)) {
+      subscription.found = next;
+      return false;
+    }
+    subscription.found = undefined;
+    if (isWanted) {
+      this.pace.spend(subscriber, SEND_COST);
+      this.#deliver(subscription, event, true);
+    }
     return true;
+  }
+
+  #nextRetained(subscription: Subscription<E>, visitsMax: number): Retained<E> | undefined {
+    const { subscriber, pattern, sinceVersion } = subscription;
+    const before = subscription.walk?.visitedCount ?? 0;
+    subscription.walk ??= this.retained.walk(pattern, sinceVersion);
+    const found = subscription.walk.next(visitsMax);
+    this.pace.spend(subscriber, subscription.walk.visitedCount - before);
+    return found;
   }
 }
 

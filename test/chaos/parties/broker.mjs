@@ -10,6 +10,8 @@ const broker = await Broker.start({
     queueWaitMsMax: 3000,
     absentWaitMs: 1500,
   },
+  // What failed is over soon.
+  tasks: { backoffMsMin: 50, backoffMsMax: 500 },
 });
 process.on("disconnect", () => process.exit(1));
 process.on("SIGTERM", async () => {
@@ -17,7 +19,6 @@ process.on("SIGTERM", async () => {
   process.exit(0);
 });
 process.on("message", () => {
-  const { requests, requestBytes, queued, clients, workers } = broker.stats;
-  process.send({ holds: { requests, requestBytes, queued, clients, workers } });
+  process.send({ holds: broker.stats.tasks });
 });
 process.send({ ready: true });

@@ -1,21 +1,30 @@
-// A client of the chaos. argv: { name, brokers, keys, record, rate, seed }. Its record has, in order:
+// A client of the chaos. argv: { name, peers, brokers, taskBrokers, keys, record, patternRecord,
+// patterns, rate, seed }. Its record has, in order:
 //   S <request> <attempts>           it is about to be sent
 //   O <request> <outcome> <ms late>  how it ended; how far past its deadline
 //   D                                a connection to a broker was lost
-// Told: { flood: count }, "stop" (it answers { settled } once none is pending), "probe".
+// That of the patterns beside requests is in patterns.mjs.
+// Told: { flood: count }, "stop" (it answers { settled } once none is pending), "probe", "call" (it calls out, and answers
+// { heard } once it has heard all), "dead" (it answers { dead }, the ids of the dead letters).
 import { openSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { parseKey } from "../../../build/codec/index.js";
 import { Client } from "../../../build/index.js";
 import { Random } from "../../random.mjs";
+import { QUEUES } from "../queues.mjs";
+import { makePatterns } from "./patterns.mjs";
 
-const { name, brokers, keys, record, rate, seed } = JSON.parse(process.argv[2]);
+const { name, peers, brokers, taskBrokers, keys, record, patternRecord, patterns, rate, seed } =
+  JSON.parse(process.argv[2]);
 const TICK_MS = 5;
 const PENDING_MAX = 12_000;
+/** Requests a second of one client that the patterns' rates stand beside. */
+const USUAL_RATE = 400;
 /** A gap between two looks at the clock beyond this means that this process was stopped, or starved. */
 const STALL_MS = 100;
 
 const file = openSync(record, "a");
+const patternFile = openSync(patternRecord, "a");
 const random = new Random(seed);
 let lines = "";
 let count = 0;
@@ -24,9 +33,10 @@ let isStopping = false;
 let stalledMs = 0;
 let seenMs = performance.now();
 
+const parsedKeys = keys && (await Promise.all(keys.map(parseKey)));
 const client = await Client.connect({
   brokers,
-  keys: keys && (await Promise.all(keys.map(parseKey))),
+  keys: parsedKeys,
   connectTimeoutMs: 0,
   onConnection: ({ state }) => {
     if (state !== "down") return;
@@ -48,6 +58,35 @@ function write() {
   lines = "";
 }
 
+/** How far past its deadline something is that begins now, the time left out that this process stood still. */
+function clock(timeoutMs) {
+  const deadlineMs = performance.now() + timeoutMs;
+  const stalledBefore = stalledMs;
+  return () => {
+    notice();
+    const lateMs = Math.round(performance.now() - deadlineMs - (stalledMs - stalledBefore));
+    return Math.max(0, lateMs);
+  };
+}
+
+const note = (line) => writeSync(patternFile, `${line}\n`);
+const beside = await makePatterns(
+  patterns,
+  {
+    name,
+    peers,
+    client,
+    taskBrokers,
+    connect: (some) => Client.connect({ brokers: some, keys: parsedKeys, connectTimeoutMs: 0 }),
+    random: new Random(seed + 1000),
+    note,
+    violation: (what) => note(`V ${what.replaceAll("\n", " ")}`),
+    tell: (message) => process.send(message),
+  },
+  clock,
+  () => whenIdle(),
+);
+
 /** What to ask next: most requests are small and quick, some are not. */
 function next() {
   const size = random.chance(98) ? random.below(400) : random.below(60_000);
@@ -63,8 +102,7 @@ function next() {
 }
 
 async function ask({ id, text, delayMs, isThrown, attempts, timeoutMs, cancelMs }) {
-  const deadlineMs = performance.now() + timeoutMs;
-  const stalledBefore = stalledMs;
+  const late = clock(timeoutMs);
   const abortion = cancelMs < 0 ? undefined : new AbortController();
   if (abortion !== undefined) setTimeout(() => abortion.abort(), cancelMs);
   let outcome;
@@ -79,9 +117,7 @@ async function ask({ id, text, delayMs, isThrown, attempts, timeoutMs, cancelMs 
     if (outcome === "INTERNAL" && isThrown) outcome = "THROWN";
     if (outcome === "CANCELLED" && abortion === undefined) outcome = "UNASKED-CANCEL";
   }
-  notice();
-  const lateMs = Math.round(performance.now() - deadlineMs - (stalledMs - stalledBefore));
-  lines += `O ${id} ${outcome} ${Math.max(0, lateMs)}\n`;
+  lines += `O ${id} ${outcome} ${late()}\n`;
   return outcome;
 }
 
@@ -98,12 +134,13 @@ function askMany(wanted) {
   for (const request of asked) {
     ask(request).then(() => {
       pendingCount--;
-      if (pendingCount === 0 && isStopping) settled();
+      whenIdle();
     });
   }
 }
 
-function settled() {
+function whenIdle() {
+  if (!isStopping || pendingCount + beside.pendingCount > 0) return;
   write();
   process.send({ settled: client.stats });
 }
@@ -123,6 +160,18 @@ async function probe(total) {
   process.send({ probed: outcomes.filter((outcome) => outcome !== "OK") });
 }
 
+/** The dead letters of all brokers, which it connects to for that. */
+async function tellDead() {
+  const all = await Promise.all(
+    taskBrokers.map((broker) => Client.connect({ brokers: [broker], connectTimeoutMs: 5000 })),
+  );
+  const lists = await Promise.all(
+    all.flatMap((one) => QUEUES.map((queue) => one.deadLetters(queue))),
+  );
+  await Promise.all(all.map((one) => one.close()));
+  process.send({ dead: lists.flat().map(({ taskId }) => taskId) });
+}
+
 let tickedMs = performance.now();
 let owed = 0;
 const ticking = setInterval(() => {
@@ -134,6 +183,7 @@ const ticking = setInterval(() => {
     owed += (Math.min(passedMs, STALL_MS) * rate) / 1000;
     if (owed >= 1) askMany(Math.floor(owed));
     owed %= 1;
+    beside.tick(Math.min(passedMs, STALL_MS), rate / USUAL_RATE);
   }
   write();
 }, TICK_MS);
@@ -141,15 +191,20 @@ const ticking = setInterval(() => {
 process.on("message", (message) => {
   if (message === "stop") {
     isStopping = true;
-    if (pendingCount === 0) settled();
+    whenIdle();
   } else if (message === "probe") {
     void probe(100);
+  } else if (message === "call") {
+    beside.call();
+  } else if (message === "dead") {
+    void tellDead();
   } else {
     askMany(message.flood);
   }
 });
 process.on("disconnect", () => process.exit(1));
 process.on("SIGTERM", async () => {
+  await beside.close();
   await client.close();
   clearInterval(ticking);
   write();

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { defaultLimits } from "../../../build/core/limits.js";
 import type { TopicEvent, WhenFull } from "../../../build/core/topics/subscriptions.js";
 import { Topics, UNTOLD_BYTES_MAX } from "../../../build/core/topics/topics.js";
+import { SEND_COST } from "../../../build/core/topics/walk-pace.js";
 
 interface Event extends TopicEvent {
   text: string;
@@ -16,7 +17,10 @@ let topics: Topics<Event>;
 let sent: Record<number, string[]>;
 let keptCount: number;
 
-function make(limits: Partial<typeof defaultLimits> = {}): void {
+function make(
+  limits: Partial<typeof defaultLimits> = {},
+  pace?: { turnMax: number; subscriberMax: number },
+): void {
   sent = {};
   keptCount = 0;
   topics = new Topics<Event>(
@@ -38,6 +42,7 @@ function make(limits: Partial<typeof defaultLimits> = {}): void {
       listen() {},
     },
     { ...defaultLimits, eventWindowBytes: WINDOW, ...limits },
+    pace,
   );
 }
 
@@ -233,12 +238,95 @@ describe("kept values", () => {
   });
 
   it("are refused beyond their bounds, and the event with them", () => {
-    make({ retainedCountMax: 1, retainedBytesMax: 1000 });
+    make({ retainedCountMax: 1, retainedBytesMax: 1256 });
     subscribe(1, 1, ">");
     expect(publish("a", "1", { isKept: true })).toBeUndefined();
     expect(publish("b", "2", { isKept: true })?.status).toBe(8);
     expect(publish("a", "3", { isKept: true, bytes: 2000 })?.status).toBe(8);
     expect(sent[1]).toEqual(["1:1"]);
+  });
+});
+
+describe("many kept values", () => {
+  const PACE = { turnMax: 400, subscriberMax: 100 };
+  /** How much a step may go past its share: to the end of a pattern, and what it found there. */
+  const BEYOND = 32 + SEND_COST;
+  let turnCount: number;
+
+  /** Calls `turn` until nothing is left to do; each does no more than its share. */
+  function settle(between = () => {}): void {
+    for (turnCount = 0; topics.needsTurn; turnCount++) {
+      const before = topics.pace.spentCount;
+      topics.turn();
+      expect(topics.pace.spentCount - before).toBeLessThanOrEqual(PACE.turnMax + BEYOND);
+      between();
+    }
+  }
+
+  beforeEach(() => {
+    make({ eventWindowBytes: 64 * 1024 * KIB }, PACE);
+    for (let i = 0; i < 1000; i++) publish(`t.${i}.x`, String(i), { isKept: true, bytes: 1 });
+  });
+
+  it("come over many turns, each once, and then what was published meanwhile", () => {
+    subscribe(1, 1, ">", { queueMax: 1000 });
+    expect(sent[1].length).toBeLessThan(PACE.subscriberMax);
+    publish("t.999.x", "newer", { isKept: true });
+    publish("t.1000.x", "new", { isKept: true });
+    topics.deleteRetained("t.998.x");
+    settle();
+    const wanted = [...Array(998).keys()].map((i) => `1:${i}!`);
+    expect(sent[1]).toEqual([...wanted, "1:newer", "1:new"]);
+    expect(turnCount).toBeGreaterThan(10);
+  });
+
+  it("cost a turn no more for 5,000 subscriptions whose patterns match next to nothing", () => {
+    const before = topics.pace.spentCount;
+    for (let id = 1; id <= 5000; id++) subscribe(1, id, "*.*.y");
+    expect(topics.pace.spentCount - before).toBeLessThanOrEqual(PACE.subscriberMax + BEYOND);
+    expect(topics.needsTurn).toBe(true);
+    // Nobody else waits for these.
+    subscribe(2, 1, "t.7.x");
+    expect(sent).toEqual({ 2: ["1:7!"] });
+    for (let i = 0; i < 20; i++) topics.turn();
+    for (let id = 1; id <= 5000; id++) topics.unsubscribe(1, id);
+    settle();
+    expect(sent).toEqual({ 2: ["1:7!"] });
+  });
+
+  it("come to all who wait for them in turn", () => {
+    for (let peer = 1; peer <= 20; peer++) subscribe(peer, 1, ">");
+    for (let i = 0; i < 5; i++) topics.turn();
+    for (let peer = 1; peer <= 20; peer++) expect(sent[peer]?.length).toBeGreaterThan(10);
+    settle();
+    for (let peer = 1; peer <= 20; peer++) expect(new Set(sent[peer]).size).toBe(1000);
+  });
+
+  it("end with the subscription, and with the peer", () => {
+    subscribe(1, 1, ">");
+    subscribe(1, 2, "t.3.*");
+    subscribe(2, 1, ">");
+    topics.unsubscribe(1, 1);
+    topics.leave(2);
+    const count = sent[1].length;
+    settle();
+    expect(sent[1].slice(count)).toEqual(["2:3!"]);
+    expect(sent[2].length).toBeLessThan(PACE.subscriberMax);
+    expect(topics).toMatchObject({ subscriptionCount: 1, subscriberCount: 1 });
+  });
+
+  it("wait for room on the way, and go on with it in any turn", () => {
+    make({ eventWindowBytes: WINDOW }, PACE);
+    for (let i = 0; i < 40; i++) publish(`t.${i}`, String(i), { isKept: true, bytes: 30 * KIB });
+    subscribe(1, 1, ">");
+    settle();
+    expect(sent[1]).toHaveLength(8);
+    for (let i = 0; i < 40; i++) {
+      topics.taken(1, 30 * KIB);
+      settle();
+    }
+    expect(new Set(sent[1]).size).toBe(40);
+    expect(sent[1]).toHaveLength(40);
   });
 });
 
@@ -255,6 +343,31 @@ describe("subscriptions", () => {
     topics.leave(1);
     expect(subscribe(2, 2, "d")).toBeUndefined();
     expect(topics.counts.subscribeRefused).toBe(4);
+  });
+
+  it("are refused beyond the bytes that they may take, of one client and of all", () => {
+    const long = (i: number) => `${"*.".repeat(31)}t${i}`;
+    const each = 512 + 32 * 320 + 4 * long(0).length;
+    make({ clientSubscriptionBytesMax: 2 * each + 1, subscriptionBytesMax: 4 * each });
+    for (let id = 0; id < 2; id++) expect(subscribe(1, id + 1, long(id))).toBeUndefined();
+    const held = 2 * each;
+    const mine = subscribe(1, 3, long(3));
+    expect(mine).toMatchObject({
+      status: 8,
+      reason: `${held + 1} bytes of subscriptions of one client at most: it has ${held}, and this one takes ${each}`,
+    });
+    for (let id = 0; id < 2; id++) expect(subscribe(2, id + 1, long(id))).toBeUndefined();
+    expect(subscribe(3, 1, "a")).toMatchObject({
+      status: 8,
+      reason: `the broker keeps ${4 * each} bytes of subscriptions at most: it has ${4 * each}, and this one takes 836`,
+    });
+    topics.unsubscribe(1, 1);
+    topics.leave(2);
+    expect(topics.room.bytes).toBe(each);
+    expect(subscribe(3, 1, "a")).toBeUndefined();
+    topics.leave(1);
+    topics.leave(3);
+    expect(topics.room).toMatchObject({ count: 0, bytes: 0 });
   });
 
   it("of 10,000, each of its own topic, cost one event the same", () => {

@@ -109,33 +109,120 @@ describe("the trie", () => {
 });
 
 describe("kept values", () => {
-  const event = (topic: string, bytes = 10) => ({ topic, bytes });
+  interface Event {
+    topic: string;
+    bytes: number;
+  }
+  const event = (topic: string, bytes = 10): Event => ({ topic, bytes });
+  /** Topics found by a walk of so many nodes at a time; `between` has its turn in between. */
+  const find = (store: RetainedStore<Event>, pattern: string, atOnce = 1e9, between = () => {}) => {
+    const { version } = store;
+    const walk = store.walk(pattern, version);
+    const found: string[] = [];
+    while (!walk.isDone) {
+      const next = walk.next(atOnce);
+      // As the core does: what is newer comes otherwise.
+      if (next?.event !== undefined && next.version <= version) found.push(next.event.topic);
+      between();
+    }
+    return { found: found.sort(), visitedCount: walk.visitedCount };
+  };
 
   it("are found by pattern as the trie finds patterns by topic", () => {
     fc.assert(
       fc.property(fc.array(topics), fc.array(topics), patterns, (kept, gone, pattern) => {
-        const store = new RetainedStore<{ topic: string; bytes: number }>(1000, 1e6);
+        const store = new RetainedStore<Event>(1000, 1e6);
         for (const topic of kept) store.set(event(topic));
         for (const topic of gone) store.delete(topic);
         const left = new Set(kept.filter((topic) => !gone.includes(topic)));
-        const found = store.matching(pattern).map(({ event: value }) => value?.topic);
-        expect(found.sort()).toEqual([...left].filter((topic) => matches(pattern, topic)).sort());
-        expect(store).toMatchObject({ count: left.size, bytes: left.size * 10 });
+        const { found } = find(store, pattern);
+        expect(found).toEqual([...left].filter((topic) => matches(pattern, topic)).sort());
+        expect(store).toMatchObject({ count: left.size, valueBytes: left.size * 10 });
         for (const topic of left) store.delete(topic);
-        expect(store).toMatchObject({ count: 0, bytes: 0 });
-        expect(store.matching(">")).toEqual([]);
+        expect(store).toMatchObject({ count: 0, bytes: 0, nodeCount: 0 });
+        expect(find(store, ">").found).toEqual([]);
       }),
     );
   });
 
+  it("are found a few nodes at a time, each once, whatever comes and goes meanwhile", () => {
+    const changes = fc.array(fc.tuple(topics, fc.boolean()), { maxLength: 40 });
+    fc.assert(
+      fc.property(
+        fc.array(topics),
+        changes,
+        patterns,
+        fc.nat(3),
+        (kept, changed, pattern, more) => {
+          const store = new RetainedStore<Event>(1000, 1e6);
+          for (const topic of kept) store.set(event(topic));
+          const left = [...changed];
+          const { found } = find(store, pattern, 1 + more, () => {
+            const change = left.shift();
+            if (change === undefined) return;
+            const [topic, isSet] = change;
+            if (isSet) store.set(event(topic));
+            else store.delete(topic);
+          });
+          const touched = new Set(changed.map(([topic]) => topic));
+          const all = [...new Set(kept)].filter((topic) => matches(pattern, topic));
+          expect(new Set(found).size).toBe(found.length);
+          expect(all).toEqual(expect.arrayContaining(found));
+          expect(found).toEqual(
+            expect.arrayContaining(all.filter((topic) => !touched.has(topic)).sort()),
+          );
+        },
+      ),
+    );
+  });
+
+  it("are looked for only where some may be that the pattern matches", () => {
+    const store = new RetainedStore<Event>(1e6, 1e9);
+    for (let i = 0; i < 1000; i++) {
+      store.set(event(`orders.${i}.created`));
+      store.set(event(`stock.bern.${i}`));
+    }
+    const visited = (pattern: string) => find(store, pattern).visitedCount;
+    expect(visited("orders.7.created")).toBe(4);
+    expect(visited("stock.*.7")).toBe(4);
+    expect(visited("stock.>")).toBe(1003);
+    expect(visited("prices.>")).toBe(2);
+    expect(visited("orders.7.>")).toBe(4);
+  });
+
+  it("come to an end though topics are made faster than they are looked at", () => {
+    const store = new RetainedStore<Event>(1e6, 1e9);
+    for (let i = 0; i < 10; i++) store.set(event(`t.${i}`));
+    let made = 10;
+    const { found, visitedCount } = find(store, ">", 1, () => {
+      for (let i = 0; i < 5; i++) store.set(event(`t.${made++}`));
+    });
+    expect(found).toHaveLength(10);
+    expect(visitedCount).toBe(12);
+  });
+
   it("are bounded in count and bytes; one in place of another counts for the difference", () => {
-    const store = new RetainedStore<{ topic: string; bytes: number }>(2, 100);
+    const store = new RetainedStore<Event>(2, 612);
     store.set(event("a", 60));
-    expect(store.refusal("b", 41)).toMatch(/100 bytes/);
-    expect(store.refusal("a", 100)).toBeUndefined();
+    expect(store.refusal("b", 41)).toMatch(/612 bytes/);
+    expect(store.refusal("a", 356)).toBeUndefined();
     store.set(event("b", 40));
     expect(store.refusal("c", 0)).toMatch(/2 topics/);
     store.delete("a");
     expect(store.refusal("c", 60)).toBeUndefined();
+  });
+
+  it("count with the nodes of their topics, each once", () => {
+    const store = new RetainedStore<Event>(100, 10 * 256);
+    store.set(event("a.b.c", 0));
+    store.set(event("a.b.d", 0));
+    store.set(event("a.b", 0));
+    expect(store).toMatchObject({ nodeCount: 4, bytes: 4 * 256 });
+    const six = "a.b.1.2.3.4.5.6";
+    expect(store.refusal(`${six}.7`, 0)).toMatch(/bytes of last values/);
+    expect(store.refusal(six, 1)).toMatch(/bytes of last values/);
+    expect(store.refusal(six, 0)).toBeUndefined();
+    store.delete("a.b.c");
+    expect(store.bytes).toBe(3 * 256);
   });
 });

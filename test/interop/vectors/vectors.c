@@ -63,8 +63,7 @@ static void print_record(const wq_record *r) {
       break;
     case WQ_WELCOME:
       printf(",\"version\":%u,\"broker\":\"%016" PRIx64 "\"", r->version, r->broker);
-      printf(",\"in_flight_max\":%u,\"record_max\":%u,\"direct_port\":%u", r->in_flight_max,
-             r->record_max, r->direct_port);
+      printf(",\"in_flight_max\":%u,\"record_max\":%u", r->in_flight_max, r->record_max);
       break;
     case WQ_ERROR:
       printf(",\"status\":%u,\"record\":%u", r->status, r->record);
@@ -131,6 +130,81 @@ static void on_message(int is_rewritten, char **words, size_t count) {
   }
   wq_batch_clear(&batch);
   for (size_t i = 0; i < count; i++) wq_buffer_free(&buffers[i]);
+}
+
+/* --- records that the library does not speak, as far as all records are alike --- */
+
+static uint64_t number(const uint8_t *at, int width) {
+  uint64_t value = 0;
+  while (width-- > 0) value = value << 8 | at[width];
+  return value;
+}
+
+/* Of PROTOCOL 3.6, 6, 7 and 8: the size of the fixed part, whether it begins with an id (3.1), and where it
+ * says how many frames are its own, if it does. */
+typedef struct { uint8_t fixed, has_id, count_at; } wq_walked;
+static const wq_walked walked[64] = {
+    [16] = {40, 1, 37}, [17] = {40, 1, 37}, [18] = {40, 1, 0}, [19] = {32, 1, 0},
+    [24] = {40, 1, 37}, [25] = {48, 1, 0},  [26] = {40, 1, 37},
+    [32] = {16, 0, 3},  [33] = {16, 0, 0},  [34] = {16, 0, 0}, [35] = {16, 0, 3},
+    [40] = {40, 1, 37}, [41] = {40, 1, 0},  [42] = {40, 1, 37}, [43] = {32, 1, 0},
+    [44] = {40, 1, 0},  [45] = {40, 1, 0},
+    [48] = {40, 1, 37}, [49] = {40, 1, 37}, [50] = {40, 1, 0}};
+
+/* Where the parts end whose sizes a record of tasks or surveys gives; past it is its body. */
+static size_t parts_end(const uint8_t *at, size_t size) {
+  size_t end = 40;
+  switch (at[0]) {
+    case 40: case 42: case 48: return end + at[36] + number(at + 38, 2);
+    case 49: return end + number(at + 38, 2);
+    case 41: case 44: case 50: return end + number(at + 36, 2);
+    case 45: break;
+    default: return 0;
+  }
+  end += number(at + 32, 2);
+  for (unsigned left = (unsigned)number(at + 34, 2); left > 0; left--) {
+    if (end + 32 > size) return end + 32;
+    end += 32 + number(at + end + 28, 2);
+  }
+  return end;
+}
+
+/* Prints the head of one record; how many frames it claims. */
+static unsigned print_head(const uint8_t *at, size_t size) {
+  const wq_walked kind = at[0] < 64 ? walked[at[0]] : (wq_walked){0, 0, 0};
+  const int is_whole = size >= kind.fixed;
+  const unsigned frames = is_whole && kind.count_at > 0 ? at[kind.count_at] : 0;
+  printf("{\"kind\":%u,\"flags\":%u,\"a\":%u,\"frames\":%u", at[0], at[1], at[2], frames);
+  printf(",\"fits\":%s", is_whole && parts_end(at, size) <= size ? "true" : "false");
+  if (is_whole && kind.has_id) {
+    printf(",\"session\":\"%016" PRIx64 "\",\"sequence\":\"%" PRIu64 "\"", number(at + 8, 8),
+           number(at + 16, 8));
+    printf(",\"slot\":%u,\"generation\":%u", (unsigned)number(at + 24, 4),
+           (unsigned)number(at + 28, 4));
+  }
+  putchar('}');
+  return frames;
+}
+
+static void on_walk(char **words, size_t count) {
+  wq_buffer batch = unhex(words[0]);
+  size_t at = 8, left = 0, frames = 0;
+  int is_malformed = batch.size < 8 || memcmp(batch.at, "WQ\1", 3) != 0;
+  if (!is_malformed) left = number(batch.at + 4, 4), is_malformed = left == 0;
+  printf("{\"records\":[");
+  for (size_t i = 0; i < left; i++) {
+    const size_t room = batch.size - at, size = room < 8 ? 0 : number(batch.at + at + 4, 4);
+    if (size < 8 || size > room) {
+      is_malformed = 1;
+      break;
+    }
+    if (i > 0) putchar(',');
+    frames += print_head(batch.at + at, size);
+    at += size;
+  }
+  if (at != batch.size || frames != count - 1) is_malformed = 1;
+  printf("],\"isMalformed\":%s}\n", is_malformed ? "true" : "false");
+  wq_buffer_free(&batch);
 }
 
 static void print_answer(const char *code, const wq_buffer *bytes) {
@@ -205,6 +279,10 @@ static void run(char **words, size_t count) {
   const char *op = words[0], *code = NULL;
   if (!strcmp(op, "read") || !strcmp(op, "rewrite")) {
     on_message(op[2] == 'w', words + 1, count - 1);
+    return;
+  }
+  if (!strcmp(op, "walk")) {
+    on_walk(words + 1, count - 1);
     return;
   }
   if (!strcmp(op, "key")) code = wq_add_key(&codec, words[1]);

@@ -1,0 +1,258 @@
+// One connection of ZMTP 2.0 or 3.x with the NULL mechanism, behind the greeting and READY: messages in,
+// messages out, PING and PONG. The socket is node:net's: where libzmq would be, two threads and two
+// switches between them stand for every message that comes in or goes out.
+import type { Socket } from "node:net";
+import { outgoing } from "../base/blocks.js";
+import { encodeCommand, encodeMessage } from "./encode.js";
+import { type FrameFault, FrameReader, readPing } from "./frames.js";
+import type { ZmtpVersion } from "./greeting.js";
+import type { Beating, Heartbeat } from "./heartbeat.js";
+import { READ_BYTES_MAX, readAccepted } from "./reading.js";
+
+/** Why a connection ended: by the peer or the system, by its silence, or by what it sent. */
+export type ConnectionEnd = "closed" | "silent" | "peer-error" | FrameFault;
+
+export interface ConnectionOptions {
+  version: ZmtpVersion;
+  /** Whether the peer has said to speak ZMTP 3.1, which knows PING. */
+  knowsPing: boolean;
+  /** Bytes of one message, all parts together; -1 for no limit. */
+  messageBytesMax: number;
+  heartbeat: Heartbeat;
+  /** What each message is handed on behind. */
+  head?: readonly Buffer[];
+}
+
+export interface ConnectionEvents {
+  /** Most parts are good until this returns, see FrameReader. */
+  onMessage(parts: Buffer[]): void;
+  /** All that was read is handed on. */
+  onRead?(): void;
+  /** After `isBlocked`: the system has taken all that was sent. */
+  onDrained?(): void;
+  /** Exactly once, and never within `send`. */
+  onEnd(why: ConnectionEnd): void;
+}
+
+/** It says no time to live: how long a peer waits for us is its own choice. */
+const ping = encodeCommand("PING", Buffer.alloc(2));
+
+/** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
+const FULL_READS_MAX = 4;
+
+/** What a Socket has beside its public face: bytes that the system has not taken yet. */
+interface Handled {
+  readonly _handle?: { readonly writeQueueSize?: number } | null;
+}
+
+export class Connection implements Beating {
+  /**
+   * A peer that answers PING with the thread that also runs its application may be silent for so many times
+   * as long.
+   */
+  patience = 1;
+  readonly #options: ConnectionOptions;
+  readonly #events: ConnectionEvents;
+  readonly #reader: FrameReader;
+  #socket!: Socket;
+  #heardCount = 0;
+  #heardBefore = 0;
+  /** Reads in a row that left more to read. */
+  #fullReads = 0;
+  #unsentBefore = 0;
+  #silentBeats = 0;
+  /** Beats after which the peer, by its own word, is gone if it is not heard; 0: it has not said. */
+  #ttlBeats = 0;
+  /** A PING is out, or could not go out, and nothing was heard since. */
+  #isAsked = false;
+  #mustAnswer: boolean;
+  #wasBlocked = false;
+  /** Parts that the system had not taken at once. */
+  readonly #unsent: Uint8Array[] = [];
+  #end: ConnectionEnd = "closed";
+  #isEnded = false;
+
+  constructor(options: ConnectionOptions, events: ConnectionEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#mustAnswer = options.knowsPing;
+    this.#reader = new FrameReader(
+      options.messageBytesMax,
+      {
+        onMessage: (parts) => events.onMessage(parts),
+        onCommand: (name, data) => this.#onCommand(name, data),
+      },
+      options.head,
+    );
+  }
+
+  /**
+   * Takes over an accepted connection, and says `ready`. `bytes` is what of its traffic was read with its
+   * handshake.
+   */
+  accept(peer: Socket, ready: Buffer, bytes: Buffer): void {
+    this.attach(readAccepted(peer, this.take));
+    this.#socket.write(ready);
+    if (bytes.length > 0) this.take(bytes);
+  }
+
+  /** Speaks over `socket`, which gives what is read to `take`. */
+  attach(socket: Socket): void {
+    this.#socket = socket;
+    socket.on("error", ignoreError);
+    socket.on("close", this.#onClose);
+    // Whoever has ended reads no more either: a peer that goes, goes.
+    socket.on("end", () => this.close());
+    this.#options.heartbeat.add(this);
+  }
+
+  /** What was read. Returns whether to read on at once: others have a turn between. */
+  readonly take = (bytes: Buffer): boolean => {
+    this.#heardCount++;
+    const fault = this.#reader.read(bytes);
+    if (fault !== undefined) this.#fail(fault);
+    this.#events.onRead?.();
+    this.#fullReads = bytes.length < READ_BYTES_MAX ? 0 : this.#fullReads + 1;
+    if (this.#fullReads < FULL_READS_MAX) return true;
+    this.#fullReads = 0;
+    setImmediate(() => this.#socket.resume());
+    return false;
+  };
+
+  /** Whether the system has not taken all that was sent: what is sent now takes memory. */
+  get isBlocked(): boolean {
+    return this.#socket.writableLength > 0;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded || this.#socket.destroyed;
+  }
+
+  /** Bytes that were sent and that the system has not taken. */
+  get unsentBytes(): number {
+    return (this.#socket as Handled)._handle?.writeQueueSize ?? this.#socket.writableLength;
+  }
+
+  /**
+   * Sends a message. Parts in `outgoing` are given back when that is done; others, unless small, are not
+   * copied and must not be changed afterwards.
+   */
+  send(parts: readonly Uint8Array[]): void {
+    const socket = this.#socket;
+    if (socket.destroyed) return;
+    const pieces = encodeMessage(parts);
+    const last = pieces.length - 1;
+    if (last > 0) {
+      socket.cork();
+      for (let i = 0; i < last; i++) socket.write(pieces[i]);
+    }
+    socket.write(pieces[last], this.#onWritten);
+    if (last > 0) socket.uncork();
+    if (socket.writableLength === 0) {
+      for (const part of parts) outgoing.giveBack(part);
+      return;
+    }
+    this.#wasBlocked = true;
+    this.#unsent.push(...parts);
+  }
+
+  /** Ends at once. */
+  close(): void {
+    this.#reader.stop();
+    this.#socket.destroy();
+  }
+
+  /** Takes nothing more, and ends when all is sent and the peer has seen it, at the latest after `lingerMs`. */
+  finish(lingerMs: number): void {
+    if (lingerMs === 0) return this.close();
+    this.#reader.stop();
+    const timer = setTimeout(() => this.close(), lingerMs);
+    this.#socket.once("close", () => clearTimeout(timer));
+    this.#socket.end();
+  }
+
+  /** The same, for a reason that is known elsewhere. */
+  endAs(why: ConnectionEnd): void {
+    this.#fail(why);
+  }
+
+  beat(): void {
+    // It has said its last, and waits no longer than it was told to.
+    if (this.#socket.writableEnded) return;
+    const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
+    const unsent = this.isBlocked ? this.unsentBytes : 0;
+    if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {
+      this.#heardBefore = this.#heardCount;
+      this.#unsentBefore = unsent;
+      this.#silentBeats = 0;
+      this.#isAsked = false;
+      return;
+    }
+    this.#unsentBefore = unsent;
+    const silentBeats = ++this.#silentBeats;
+    if (this.#ttlBeats > 0 && silentBeats >= this.#ttlBeats) return this.#endUnlessHeard();
+    if (silentBeats < beatsToPing) return;
+    if (!this.#isAsked) {
+      this.#isAsked = true;
+      // Behind what the peer does not take it would wait: whether it takes any is the question then.
+      if (unsent === 0 && this.#options.version === 3) this.#socket.write(ping);
+      return;
+    }
+    if (silentBeats < beatsToEnd * this.patience) return;
+    if (this.#mustAnswer || unsent > 0) this.#endUnlessHeard();
+  }
+
+  /** After a turn: this process may have been busy for so long itself, and not have read. */
+  #endUnlessHeard(): void {
+    const heardCount = this.#heardCount;
+    setImmediate(() => {
+      if (heardCount === this.#heardCount) this.#fail("silent");
+    });
+  }
+
+  #onCommand(name: string, data: Buffer): void {
+    switch (name) {
+      case "PING":
+        return this.#onPing(data);
+      case "PONG":
+        this.#mustAnswer = true;
+        return;
+      case "ERROR":
+        return this.#fail("peer-error");
+      default: // READY, which the handshake has read, or of a later ZMTP.
+    }
+  }
+
+  #onPing(data: Buffer): void {
+    const said = readPing(data);
+    if (said === undefined) return this.#fail("frame-malformed");
+    this.#ttlBeats = Math.ceil(said.ttlMs / this.#options.heartbeat.beatMs);
+    // Else it hears from us as soon as it reads.
+    if (!this.isBlocked) this.#socket.write(encodeCommand("PONG", said.context));
+  }
+
+  #onWritten = (error: Error | null | undefined): void => {
+    if (!this.#wasBlocked || error || this.#socket.writableLength > 0) return;
+    this.#wasBlocked = false;
+    for (const part of this.#unsent) outgoing.giveBack(part);
+    this.#unsent.length = 0;
+    this.#events.onDrained?.();
+  };
+
+  #fail(why: ConnectionEnd): void {
+    if (this.#isEnded || this.#end !== "closed") return;
+    this.#end = why;
+    this.close();
+  }
+
+  #onClose = (): void => {
+    this.#isEnded = true;
+    this.#options.heartbeat.delete(this);
+    this.#reader.stop();
+    this.#events.onEnd(this.#end);
+  };
+}
+
+function ignoreError(): void {
+  // Every error is followed by 'close', which is acted upon.
+}
