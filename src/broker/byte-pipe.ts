@@ -1,25 +1,16 @@
 // One accepted connection joined to its private ZeroMQ socket, byte for byte.
 //
-//   peer  <-- our greeting (sent at accept) --  acceptor
+//   peer  <-- our greeting (sent at accept) --  listener
 //   peer  --- greeting, READY, ... ---------->  upstream    replayed once it is connected
 //   peer  <-- READY, messages, PING ---------  upstream    after its 64-byte greeting, swallowed
-//
-// A peer of ZMTP 2.0 was sent, and its upstream has swallowed, the greeting's first 11 bytes.
 import { connect, type NetConnectOpts, type Socket } from "node:net";
-import {
-  checkGreeting,
-  greetingHeadSize,
-  greetingSize,
-  type Mechanism,
-  type ZmtpVersion,
-} from "../zmtp/greeting.js";
+import { checkGreeting, greetingSize, type Mechanism } from "../zmtp/greeting.js";
 
 export interface BytePipeOptions {
   peer: Socket; // Paused, its 'data' listener taken off.
   upstream: NetConnectOpts;
   replay: Buffer; // All that was read from the peer so far.
   mechanism: Mechanism;
-  version: ZmtpVersion; // The peer's.
   openTimeoutMs: number;
   stallTimeoutMs: number; // How long an end may hold up the other's close, or take no bytes.
   onOpen(): void; // ZeroMQ has answered: its READY, or WELCOME, is on the way to the peer.
@@ -99,7 +90,7 @@ export class BytePipe {
       upstream.write(this.#options.replay);
       this.#options.replay = Buffer.alloc(0);
       this.#peer.on("data", (chunk) => {
-        if (!upstream.write(chunk)) this.#peer.pause();
+        if (!upstream.write(chunk) && upstream.writableLength > 0) this.#peer.pause();
       });
       this.#peer.resume();
     });
@@ -123,22 +114,22 @@ export class BytePipe {
       this.#onUpstreamGreeting(bytes);
       return true;
     }
-    if (this.#peer.write(bytes)) return true;
+    // `write` says no to all that is large, whether the system took it or not.
+    if (this.#peer.write(bytes) || this.#peer.writableLength === 0) return true;
     this.#peer.setTimeout(this.#options.stallTimeoutMs);
     return false;
   }
 
   #onUpstreamGreeting(bytes: Buffer): void {
     this.#greeting = Buffer.concat([this.#greeting, bytes]);
-    const { mechanism, version } = this.#options;
-    const swallowedSize = version === 3 ? greetingSize : greetingHeadSize;
-    const check = checkGreeting(this.#greeting.subarray(0, swallowedSize), mechanism);
+    const { mechanism } = this.#options;
+    const check = checkGreeting(this.#greeting.subarray(0, greetingSize), mechanism);
     if (check.state === "faulty") return this.destroy();
     // What follows tells that ZeroMQ has taken the peer's greeting: wait for it.
-    if (this.#greeting.length <= swallowedSize) return;
+    if (this.#greeting.length <= greetingSize) return;
     clearTimeout(this.#openTimer);
     this.#isOpen = true;
-    this.#peer.write(this.#greeting.subarray(swallowedSize));
+    this.#peer.write(this.#greeting.subarray(greetingSize));
     this.#greeting = Buffer.alloc(0);
     this.#peer.on("drain", () => {
       this.#peer.setTimeout(0);

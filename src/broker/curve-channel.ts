@@ -97,7 +97,6 @@ export class CurveChannel<S extends Socket> {
       upstream: connectOptions(parseEndpoint("private endpoint", this.#endpoint)),
       replay: options.bytes,
       mechanism: "CURVE",
-      version: 3,
       openTimeoutMs: options.handshakeTimeoutMs,
       stallTimeoutMs: options.stallTimeoutMs,
       onOpen: () => {},

@@ -1,4 +1,4 @@
-// The part of ZMTP that the acceptors take part in: the greeting, and the NULL mechanism's READY,
+// The start of a connection of ZMTP: the greeting, and the NULL mechanism's READY,
 // enough to learn a peer's socket type, or CURVE's HELLO. Pure: bytes in, values out, never throws.
 // RFC 15 (ZMTP 2.0: JeroMQ 0.3, libzmq 3.2) https://rfc.zeromq.org/spec/15
 // RFC 23 (ZMTP 3.0) https://rfc.zeromq.org/spec/23, RFC 37 (ZMTP 3.1) https://rfc.zeromq.org/spec/37,

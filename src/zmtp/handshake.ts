@@ -1,5 +1,5 @@
 // The start of one accepted connection: our greeting out, the peer's greeting and READY or HELLO in. To a
-// peer of ZMTP 2.0 goes the head of our greeting alone: the rest is said by the socket it is joined to.
+// peer of ZMTP 2.0 goes the head of our greeting alone: the rest is said by whoever takes it over.
 import type { Socket } from "node:net";
 import {
   encodeError,
