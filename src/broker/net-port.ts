@@ -4,7 +4,7 @@
 import type { Access } from "../base/access.js";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
 import { encodeReady, encodeReady2 } from "../zmtp/encode.js";
-import { greetingSize } from "../zmtp/greeting.js";
+import { greetingSize, knowsPing } from "../zmtp/greeting.js";
 import { refusePeer } from "../zmtp/handshake.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";
 import { type Accepted, Listener, type ListenerRefusal } from "../zmtp/listener.js";
@@ -48,7 +48,6 @@ const REFUSALS_MIN = 8;
 const ONE_THREAD_PATIENCE = 30;
 /** The same of a worker whose pulse is not here yet, or not any more, while it may be busy with what it has. */
 const NO_PULSE_PATIENCE = 5;
-const MINOR_OFFSET = 11;
 /** Where a peer of ZMTP 2.0 has its identity, a frame, and its messages behind that. */
 const IDENTITY_2_OFFSET = 12;
 
@@ -287,7 +286,7 @@ export class NetPort extends Port {
     return new Connection(
       {
         version,
-        knowsPing: version === 3 && bytes[MINOR_OFFSET] > 0,
+        knowsPing: knowsPing(bytes),
         messageBytesMax: this.#options.messageBytesMax,
         heartbeat: this.#heartbeat,
         head,

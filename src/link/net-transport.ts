@@ -2,13 +2,12 @@ import { connect, type Socket } from "node:net";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
 import { encodeReady } from "../zmtp/encode.js";
 import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
-import { encodeGreeting, greetingSize, readHandshake } from "../zmtp/greeting.js";
+import { encodeGreeting, greetingSize, knowsPing, readHandshake } from "../zmtp/greeting.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";
 import { readingInto } from "../zmtp/reading.js";
 import type { LinkOptions } from "./link.js";
 import type { Transport, TransportEvents } from "./transport.js";
 
-const MINOR_OFFSET = 11;
 const greeting = Buffer.concat([encodeGreeting("NULL"), encodeReady("DEALER")]);
 
 const endings: Readonly<Record<ConnectionEnd, string>> = {
@@ -84,7 +83,7 @@ export class NetTransport implements Transport {
     this.#connection = new Connection(
       {
         version: 3,
-        knowsPing: rest[MINOR_OFFSET] > 0,
+        knowsPing: knowsPing(rest),
         messageBytesMax: -1,
         heartbeat: new Heartbeat(heartbeatIntervalMs, heartbeatTimeoutMs),
       },

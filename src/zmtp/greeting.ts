@@ -118,6 +118,11 @@ export function checkGreeting(bytes: Uint8Array, mechanism: Mechanism): Greeting
   return { state: "whole", version: 3 };
 }
 
+/** Whether a whole greeting is of a peer that speaks ZMTP 3.1, which has PING. */
+export function knowsPing(greeting: Uint8Array): boolean {
+  return speaksZmtp3(greeting) && (greeting[majorOffset] > 3 || greeting[majorOffset + 1] > 0);
+}
+
 /** Whether a greeting, so far, is of a peer that waits for the rest of ours as ZMTP 3 has it. */
 export function speaksZmtp3(bytes: Uint8Array): boolean {
   return bytes.length > majorOffset && bytes[majorOffset] >= 3;
