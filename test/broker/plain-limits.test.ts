@@ -79,18 +79,23 @@ it("a PUB is asked for all that is listened to, whether it was there before or c
   await eventually("both are asked for all", () => early.size === COUNT && late.size === COUNT);
 });
 
-it("one key has no more prefixes than one client has subscriptions, over all its connections", async () => {
-  const limits = { clientSubscriptionsMax: 3, subscriptionsMax: 10 };
-  const access = accessOf({ client: { subscribe: [">"] }, worker: { subscribe: [">"] } });
-  const { broker } = await startBroker({ xsub: ANY, xpub: ANY, limits }, access);
-  closers.push(() => broker.close({ timeoutMs: 0 }));
-  const sub = (key: "client" | "worker", ...prefixes: string[]) => {
+/** Makes SUB sockets of a key that ask for prefixes. */
+function subscriberAt(broker: Broker) {
+  return (key: "client" | "worker", ...prefixes: string[]) => {
     const socket = new Subscriber({ ...socketKeys(key), linger: 0 });
     closers.push(() => socket.close());
     socket.connect(broker.xpub[0]);
     socket.subscribe(...prefixes);
     return socket;
   };
+}
+
+it("one key has no more prefixes than one client has subscriptions, over all its connections", async () => {
+  const limits = { clientSubscriptionsMax: 3, subscriptionsMax: 10 };
+  const access = accessOf({ client: { subscribe: [">"] }, worker: { subscribe: [">"] } });
+  const { broker } = await startBroker({ xsub: ANY, xpub: ANY, limits }, access);
+  closers.push(() => broker.close({ timeoutMs: 0 }));
+  const sub = subscriberAt(broker);
   sub("client", "a", "b");
   await eventually("both are asked for", () => plain(broker).prefixes === 2);
   const second = sub("client", "c", "d");
@@ -108,13 +113,7 @@ it("prefixes are counted in bytes too, those of one key and those of all", async
   const access = accessOf({ client: { subscribe: [">"] }, worker: { subscribe: [">"] } });
   const { broker } = await startBroker({ xsub: ANY, xpub: ANY, limits }, access);
   closers.push(() => broker.close({ timeoutMs: 0 }));
-  const sub = (key: "client" | "worker", ...prefixes: string[]) => {
-    const socket = new Subscriber({ ...socketKeys(key), linger: 0 });
-    closers.push(() => socket.close());
-    socket.connect(broker.xpub[0]);
-    socket.subscribe(...prefixes);
-    return socket;
-  };
+  const sub = subscriberAt(broker);
   sub("client", "aaaa", "bbbb", "cccc");
   await eventually("its third is refused", () => plain(broker).prefixesRefused === 1);
   sub("worker", "dddd", "eeee");
