@@ -13,7 +13,7 @@ const rules = {
   core: [["base"], [], []],
   wire: [["base"], ["core"], []],
   codec: [[], [], [/^node:/, "lz4-wasm", "libsodium-wrappers"]],
-  zmtp: [["base"], [], [/^node:/]],
+  zmtp: [["base"], [], [/^node:/, "libsodium-wrappers"]],
   link: [["base", "wire", "zmtp"], [], [/^node:/, "zeromq"]],
   admin: [["base"], [], [/^node:/, "prom-client"]],
   broker: [["base", "core", "wire", "zmtp", "link", "admin"], [], [/^node:/, "zeromq"]],

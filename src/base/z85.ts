@@ -18,3 +18,17 @@ export function encodeZ85(bytes: Uint8Array): string {
   }
   return text;
 }
+
+/** The 4 bytes of each 5 characters. `text` must have been checked, as by `curveKey`. */
+export function decodeZ85(text: string): Uint8Array {
+  const bytes = new Uint8Array((text.length / 5) * 4);
+  const view = new DataView(bytes.buffer);
+  for (let group = 0; group * 5 < text.length; group++) {
+    let value = 0;
+    for (const digit of text.slice(group * 5, group * 5 + 5)) {
+      value = value * 85 + DIGITS.indexOf(digit);
+    }
+    view.setUint32(group * 4, value);
+  }
+  return bytes;
+}

@@ -232,16 +232,20 @@ export class Broker {
     const id = randomBytes(8);
     const brokerId = { brokerLow: id.readUInt32LE(0), brokerHigh: id.readUInt32LE(4) || 1 };
     const exchange = new Exchange(limits, rules, brokerId, majordomo);
+    const { curve, onSecurity } = options;
+    const gate =
+      curve === undefined
+        ? undefined
+        : await CurveGate.open(curve, exchange, { ...portOptions, onSecurity });
     const ports = {
-      frontend: makePort("frontend", exchange, portOptions),
-      backend: makePort("backend", exchange, portOptions),
+      frontend: makePort("frontend", exchange, portOptions, gate),
+      backend: makePort("backend", exchange, portOptions, gate),
     };
     let taskSockets: TaskSockets | undefined;
     const tasks = new TaskPattern(exchange, taskLimits);
     exchange.addPattern(tasks);
     const surveys = new SurveyPattern(exchange);
     exchange.addPattern(surveys);
-    let gate: CurveGate | undefined;
     const watch = new Watch(
       exchange,
       () => [...Object.values(ports), ...(gate?.doors ?? [])],
@@ -251,22 +255,11 @@ export class Broker {
     );
     let admin: AdminServer | undefined;
     try {
-      if (options.curve !== undefined) {
-        const { onSecurity } = options;
-        gate = new CurveGate(options.curve, exchange, { ...portOptions, onSecurity });
-      }
       if (adminAddress !== undefined) admin = await watch.listen(adminAddress, adminToken);
       const bound: string[] = [];
       const served: string[] = [];
-      if (gate !== undefined) {
-        for (const endpoint of frontends) bound.push(await gate.listen("frontend", endpoint));
-        for (const endpoint of backends) served.push(await gate.listen("backend", endpoint));
-      }
-      // Under CURVE nothing stands open that does not ask for a key, not even to this machine.
-      if (gate === undefined) {
-        for (const endpoint of frontends) bound.push(await ports.frontend.listen(endpoint));
-        for (const endpoint of backends) served.push(await ports.backend.listen(endpoint));
-      }
+      for (const endpoint of frontends) bound.push(await ports.frontend.listen(endpoint));
+      for (const endpoint of backends) served.push(await ports.backend.listen(endpoint));
       const { push, pull } = options;
       taskSockets = await TaskSockets.listen(exchange, tasks, { ...portOptions, push, pull, gate });
       exchange.addPattern(taskSockets);
@@ -312,8 +305,7 @@ export class Broker {
       queued,
       clients: core.clientCount - peers.innerCount,
       workers: core.workerCount,
-      backendConnections:
-        this.#ports.backend.connectionCount + (this.#gate?.connectionsOf("backend") ?? 0),
+      backendConnections: this.#ports.backend.connectionCount,
       services,
       topics: this.#exchange.pubsub.stats,
       counts: { ...core.counts },
@@ -355,8 +347,7 @@ export class Broker {
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
     const ports = Object.values(this.#ports);
-    const curvePorts = this.#gate === undefined ? [] : Object.values(this.#gate.ports);
-    await Promise.all([...ports, ...curvePorts].map((port) => port.settle(lingerMs)));
+    await Promise.all(ports.map((port) => port.settle(lingerMs)));
     this.#exchange.close();
     await Promise.all(ports.map((port) => port.end(lingerMs)));
     await this.#gate?.close({ lingerMs });
@@ -391,10 +382,16 @@ function warn(text: string): void {
   process.emitWarning(text, { code: "WASMQ_INSECURE" });
 }
 
-function makePort(side: Side, exchange: Exchange, options: NetPortOptions): NetPort {
+/** The port of one side; under CURVE of a `gate`. */
+function makePort(
+  side: Side,
+  exchange: Exchange,
+  options: NetPortOptions,
+  gate: CurveGate | undefined,
+): NetPort {
   const { plain } = exchange;
   const port: NetPort = new NetPort(
-    options,
+    { ...options, curve: gate?.forPorts },
     {
       onMessage: (frames) => exchange.onMessage(side, port, frames),
       onTurn: () => exchange.onTurn(),
@@ -409,6 +406,7 @@ function makePort(side: Side, exchange: Exchange, options: NetPortOptions): NetP
         },
   );
   exchange.addPort(port);
+  gate?.watch(port);
   return port;
 }
 

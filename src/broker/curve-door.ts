@@ -18,7 +18,6 @@ import type { Zap } from "./zap.js";
 export type CurveRefusal =
   | ListenerRefusal
   | PlainFault
-  | "hello-refused" // Not made for our key, or no HELLO at all.
   | "unauthenticated" // The key is not in the access file.
   | "revoked" // The key is no longer in the access file.
   | "denied" // The key is known, and may not do what the port is for.
@@ -74,7 +73,7 @@ export class CurveDoor<S extends Socket> {
       door.#listener = await Listener.listen(
         { ...options, mechanism: "CURVE" },
         {
-          onReady: (_, accepted) => door.#onHello(accepted),
+          onReady: (accepted) => door.#onHello(accepted),
           onRefused: (reason, remote) => door.#refuse(reason, remote),
           readyCount: () => door.#channels.size,
         },

@@ -1,13 +1,16 @@
 import { readFileSync } from "node:fs";
-import type { Dealer, Router, Socket } from "zeromq";
+import type { Socket } from "zeromq";
 import { type AccessSpec, AccessTable } from "../base/access.js";
 import { curveKey } from "../base/check.js";
 import { Status } from "../base/status.js";
+import { decodeZ85 } from "../base/z85.js";
+import { CurveBox } from "../zmtp/curve-box.js";
+import { Turns } from "../zmtp/turns.js";
 import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
-import { CurvePort } from "./curve-port.js";
-import type { Exchange, Side } from "./exchange.js";
+import type { Exchange } from "./exchange.js";
+import type { NetPort, NetRefusal, PortCurve } from "./net-port.js";
+import type { PortOptions } from "./port.js";
 import { Zap } from "./zap.js";
-import type { PortOptions } from "./zmq-port.js";
 
 /** The broker's key pair, in Z85, and who may come in. */
 export interface BrokerCurve {
@@ -49,34 +52,48 @@ const REASONS = {
   mechanism: "it does not use CURVE",
   "hello-malformed": "its first command is not CURVE's HELLO",
   "hello-refused": "its HELLO was not made for this broker's public key",
+  "initiate-refused": "its INITIATE does not prove a key",
+  "message-refused": "a message was not sealed for its connection, or came twice",
   unauthenticated: "this key may not connect",
   revoked: "this key may no longer connect",
 } as const;
 
 /** A listener, whatever sockets it makes. */
-type Door = Pick<
-  CurveDoor<Socket>,
-  "endpoint" | "refusalCounts" | "connectionCount" | "recheck" | "close"
->;
+type Door = Pick<CurveDoor<Socket>, "endpoint" | "refusalCounts" | "recheck" | "close">;
 
 /** The listeners of a broker under CURVE: who comes in, and what each may do. */
 export class CurveGate {
-  readonly ports: Readonly<Record<Side, CurvePort>>;
+  /** For ports that speak CURVE themselves. */
+  readonly forPorts: PortCurve;
+  /** Of plain sockets that libzmq speaks to. */
   readonly doors: Door[] = [];
-  readonly #sides = new Map<Door, Side>();
+  readonly #ports: NetPort[] = [];
   readonly #curve: BrokerCurve;
   readonly #options: CurveGateOptions;
   readonly #exchange: Exchange;
   readonly #table: AccessTable;
-  readonly #zap: Zap;
+  #zap: Zap | undefined;
 
-  /** Throws TypeError or Error of one line for keys or an access file that are none. */
-  constructor(curve: BrokerCurve, exchange: Exchange, options: CurveGateOptions) {
+  /** Rejects with TypeError or Error of one line for keys or an access file that are none. */
+  static async open(
+    curve: BrokerCurve,
+    exchange: Exchange,
+    options: CurveGateOptions,
+  ): Promise<CurveGate> {
+    curveKey("curve.publicKey", curve.publicKey);
+    curveKey("curve.secretKey", curve.secretKey);
+    return new CurveGate(curve, exchange, options, await CurveBox.load());
+  }
+
+  private constructor(
+    curve: BrokerCurve,
+    exchange: Exchange,
+    options: CurveGateOptions,
+    box: CurveBox,
+  ) {
     this.#curve = curve;
     this.#exchange = exchange;
     this.#options = options;
-    curveKey("curve.publicKey", curve.publicKey);
-    curveKey("curve.secretKey", curve.secretKey);
     this.#table = readAccess(curve.access, (spec) => {
       return new AccessTable(spec, ({ key, name, action, what }) => {
         exchange.faults.denied++;
@@ -85,13 +102,20 @@ export class CurveGate {
         this.#tell({ status, what: "denied", reason, key, name, remote: "" });
       });
     });
-    this.ports = { frontend: this.#makePort("frontend"), backend: this.#makePort("backend") };
-    this.#zap = Zap.acquire();
+    const secretKey = decodeZ85(curve.secretKey);
+    this.forPorts = {
+      box,
+      // The one that belongs to it, whatever is said: libzmq takes no other either.
+      keys: { publicKey: box.publicKeyOf(secretKey), secretKey },
+      turns: new Turns(),
+      find: (key) => this.#table.find(key),
+      onRefused: (what, remote, key, name) => this.#onRefused(what, remote, key, name),
+    };
   }
 
-  connectionsOf(side: Side): number {
-    const doors = this.doors.filter((door) => this.#sides.get(door) === side);
-    return doors.reduce((sum, door) => sum + door.connectionCount, 0);
+  /** One that was made with `forPorts`: whoever is there is looked at again when another access file comes. */
+  watch(port: NetPort): void {
+    this.#ports.push(port);
   }
 
   /**
@@ -109,6 +133,7 @@ export class CurveGate {
     }: Pick<CurveDoorOptions<S>, "makeSocket" | "onOpen" | "right"> & { isPatient?: boolean },
   ): Promise<string> {
     const { handshakeTimeoutMs, heartbeatTimeoutMs, connectionsMax } = this.#options;
+    this.#zap ??= Zap.acquire();
     const door = await CurveDoor.listen<S>({
       endpoint,
       secretKey: this.#curve.secretKey,
@@ -126,17 +151,6 @@ export class CurveGate {
     return door.endpoint;
   }
 
-  /** Listens for one side of the broker; resolves with the endpoint and its real port. */
-  async listen(side: Side, endpoint: string): Promise<string> {
-    const port = this.ports[side];
-    const at = await this.listenFor<Router | Dealer>(endpoint, {
-      makeSocket: (security) => port.makeSocket(security),
-      onOpen: (channel) => port.add(channel),
-    });
-    this.#sides.set(this.doors[this.doors.length - 1], side);
-    return at;
-  }
-
   /**
    * Takes another access file, or the same one as it is now. Whoever may still be here stays; the
    * others are told and cut off. Throws where it cannot be read, and changes nothing.
@@ -144,52 +158,23 @@ export class CurveGate {
   reload(access: string | AccessSpec = this.#curve.access): ReloadResult {
     readAccess(access, (spec) => this.#table.replace(spec));
     let cutCount = 0;
-    for (const port of Object.values(this.ports)) {
-      for (const [routingId, channel] of [...port.lines()]) {
-        const { access: held } = channel;
-        if (held === undefined || this.#table.find(held.key) === held) continue;
-        channel.refuse("revoked");
+    for (const port of this.#ports) {
+      cutCount += port.revokeUnknown((routingId) => {
         this.#exchange.evict(port, routingId, Status.UNAUTHENTICATED, REASONS.revoked);
-        port.cut(routingId);
-        cutCount++;
-      }
+      });
     }
     // First: whoever it cuts off is not to be cut off, and counted, once more.
     cutCount += this.#exchange.recheck();
-    // Those of the ports above are told, and their connections end a little later.
-    for (const door of this.doors) if (!this.#sides.has(door)) cutCount += door.recheck();
+    for (const door of this.doors) cutCount += door.recheck();
     return { keyCount: this.#table.keyCount, cutCount };
   }
 
   async close({ lingerMs = 0 } = {}): Promise<void> {
-    for (const port of Object.values(this.ports)) port.close(lingerMs);
     await Promise.all(this.doors.map((door) => door.close({ lingerMs })));
-    this.#zap.release();
+    this.#zap?.release();
   }
 
-  #makePort(side: Side): CurvePort {
-    const exchange = this.#exchange;
-    const port: CurvePort = new CurvePort(
-      this.#options,
-      {
-        onMessage: (frames) => exchange.onMessage(side, port, frames),
-        onTurn: () => exchange.onTurn(),
-        onUnreachable: (outbox, isUnread) => exchange.onUnreachable(outbox, isUnread),
-      },
-      side === "frontend"
-        ? undefined
-        : {
-            onPlainWorker: (worker) => exchange.plain.onWorker(worker),
-            onPlainReply: (worker, parts) => exchange.plain.onReply(worker, parts),
-            onPlainGone: (worker) => exchange.plain.onGone(worker),
-            onPlainMistaken: (worker) => exchange.plain.onMistaken(worker),
-          },
-    );
-    exchange.addPort(port);
-    return port;
-  }
-
-  #onRefused(what: CurveRefusal, remote: string, key = "", name = ""): void {
+  #onRefused(what: CurveRefusal | NetRefusal, remote: string, key = "", name = ""): void {
     if (!Object.hasOwn(REASONS, what)) return;
     const reason = REASONS[what as keyof typeof REASONS];
     this.#tell({ status: "UNAUTHENTICATED", what, reason, key, name, remote });

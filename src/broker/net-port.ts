@@ -1,23 +1,26 @@
-// The peers without CURVE, each over the connection that it made: REQ, DEALER and ROUTER at both ports,
+// The peers of a side, each over the connection that it made: REQ, DEALER and ROUTER at both ports,
 // REP at the backend beside them. ROUTER and REP refuse each other (the ZMTP socket-type check), so whether
-// we are a ROUTER or a DEALER is said once the peer has said what it is.
+// we are a ROUTER or a DEALER is said once the peer has said what it is; under CURVE, who it is too.
 import type { Access } from "../base/access.js";
+import { encodeZ85 } from "../base/z85.js";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
-import { encodeReady, encodeReady2 } from "../zmtp/encode.js";
+import type { CurveSession } from "../zmtp/curve-session.js";
+import { encodeProperties, encodeReady, encodeReady2 } from "../zmtp/encode.js";
 import { greetingSize, knowsPing } from "../zmtp/greeting.js";
-import { refusePeer } from "../zmtp/handshake.js";
+import { type CurveListening, refusePeer } from "../zmtp/handshake.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";
 import { type Accepted, Listener, type ListenerRefusal } from "../zmtp/listener.js";
 import type { Outbox } from "./outbox.js";
 import { PlainDialogue, type PlainFault } from "./plain-dialogue.js";
 import type { PlainWorker } from "./plain-worker.js";
-import { Port, type PortEvents } from "./port.js";
-import type { PortOptions } from "./zmq-port.js";
+import { Port, type PortEvents, type PortOptions } from "./port.js";
 
 /** Why a connection was refused or dropped. Stable names: counters are keyed by them. */
 export type NetRefusal =
   | ListenerRefusal
   | "socket-type"
+  | "unauthenticated" // The key is not in the access file.
+  | "revoked" // The key is no longer in the access file.
   | PlainFault
   | Exclude<ConnectionEnd, "closed">;
 
@@ -31,11 +34,21 @@ export interface RepEvents {
   onPlainGone(worker: PlainWorker): void;
 }
 
+/** Who comes in under CURVE. */
+export interface PortCurve extends CurveListening {
+  /** Who has this key, Z85; undefined where it may not come in. */
+  find(key: string): Access | undefined;
+  /** `key` where one was shown, `name` where that is known. */
+  onRefused(reason: NetRefusal, remote: string, key?: string, name?: string): void;
+}
+
 export interface NetPortOptions extends PortOptions {
   /** Connections at each endpoint. */
   connectionsMax: number;
   /** Unfinished handshakes, of connectionsMax. Default 1024. */
   handshakesMax?: number;
+  /** Nobody comes in without a key that is known. */
+  curve?: PortCurve;
 }
 
 const NO_BYTES = Buffer.alloc(0);
@@ -48,6 +61,10 @@ const REFUSALS_MIN = 8;
 const ONE_THREAD_PATIENCE = 30;
 /** The same of a worker whose pulse is not here yet, or not any more, while it may be busy with what it has. */
 const NO_PULSE_PATIENCE = 5;
+/** To one that is cut off: how long it may take to read why. */
+const CUT_MS = 500;
+/** RFC 27 (ZAP): the status of who may not come in, which libzmq takes for the reason of an ERROR. */
+const NOT_LET_IN = "400";
 /** Where a peer of ZMTP 2.0 has its identity, a frame, and its messages behind that. */
 const IDENTITY_2_OFFSET = 12;
 
@@ -55,6 +72,8 @@ const IDENTITY_2_OFFSET = 12;
 class Line {
   readonly routingId: Buffer;
   readonly connection: Connection;
+  /** Its last word is said, nothing is taken from it any more. */
+  isCut = false;
   /** What is to be sent once it takes something again, and what it had not taken yet when it last refused. */
   blocked: Outbox | undefined;
   unsentBytes = 0;
@@ -62,11 +81,25 @@ class Line {
   pulse: Line | undefined;
   pulseOf: Line | undefined;
 
-  constructor(id: number, connect: (routingId: Buffer) => Connection) {
+  constructor(
+    id: number,
+    readonly remote: string,
+    /** What its key may do, where it has shown one. */
+    readonly access: Access | undefined,
+    connect: (routingId: Buffer) => Connection,
+  ) {
     this.routingId = Buffer.alloc(4);
     this.routingId.writeUInt32LE(id);
     this.connection = connect(this.routingId);
   }
+}
+
+/** A connection to a REP. */
+interface Rep {
+  readonly worker: PlainWorker;
+  readonly remote: string;
+  readonly access: Access | undefined;
+  readonly isCut: false;
 }
 
 export class NetPort extends Port {
@@ -79,7 +112,7 @@ export class NetPort extends Port {
   readonly #listeners: Listener[] = [];
   readonly #refusals = new Map<NetRefusal, number>();
   readonly #lines = new Map<number, Line>();
-  readonly #reps = new Map<Connection, PlainWorker>();
+  readonly #reps = new Map<Connection, Rep>();
   #lastId = 0;
   #isTurnDue = false;
   #onEmpty: (() => void) | undefined;
@@ -96,16 +129,17 @@ export class NetPort extends Port {
 
   /** Starts to listen and resolves with the endpoint, the real port in it; rejects with a one-line Error. */
   async listen(endpoint: string): Promise<string> {
-    const { handshakeTimeoutMs, connectionsMax, handshakesMax } = this.#options;
+    const { handshakeTimeoutMs, connectionsMax, handshakesMax, curve } = this.#options;
+    const mechanism = curve === undefined ? "NULL" : "CURVE";
     let readyCount = 0;
     const listener = await Listener.listen(
-      { endpoint, mechanism: "NULL", handshakeTimeoutMs, connectionsMax, handshakesMax },
+      { endpoint, mechanism, curve, handshakeTimeoutMs, connectionsMax, handshakesMax },
       {
-        onReady: (socketType, accepted) => {
-          const isTaken = this.#onReady(socketType, accepted, () => readyCount--);
+        onReady: (accepted) => {
+          const isTaken = this.#onReady(accepted, () => readyCount--);
           if (isTaken) readyCount++;
         },
-        onRefused: (reason) => this.#refuse(reason),
+        onRefused: (reason, remote) => this.#refuse(reason, remote),
         readyCount: () => readyCount,
       },
     );
@@ -119,9 +153,36 @@ export class NetPort extends Port {
     return handshakeCount + this.#lines.size + this.#reps.size;
   }
 
-  /** Nobody shows a key here: who may connect may do everything. */
-  accessOf(): Access | undefined {
-    return undefined;
+  accessOf(routingId: Buffer): Access | undefined {
+    return this.#lines.get(routingId.readUInt32LE())?.access;
+  }
+
+  /** Cuts off whoever has a key that is not known any more, told by `tell` before; returns how many. */
+  revokeUnknown(tell: (routingId: Buffer) => void): number {
+    const { curve } = this.#options;
+    const isUnknown = ({ isCut, access }: Pick<Line, "isCut" | "access">) =>
+      !isCut && access !== undefined && curve?.find(access.key) !== access;
+    // A pulse goes with its worker.
+    const lines = [...this.#lines.values()].filter(({ pulseOf }) => pulseOf === undefined);
+    const cut = lines.filter(isUnknown);
+    for (const line of cut) {
+      this.#refuse("revoked", line.remote, line.access);
+      tell(line.routingId);
+      this.cut(line.routingId);
+    }
+    const reps = [...this.#reps.values()].filter(isUnknown);
+    for (const { worker, remote, access } of reps) {
+      this.#refuse("revoked", remote, access);
+      worker.close();
+    }
+    return cut.length + reps.length;
+  }
+
+  override cut(routingId: Buffer): void {
+    const line = this.#lines.get(routingId.readUInt32LE());
+    if (line === undefined || line.isCut) return;
+    line.isCut = true;
+    line.connection.finish(CUT_MS);
   }
 
   override onOneThread(routingId: Buffer, hasPulse: boolean): void {
@@ -134,6 +195,8 @@ export class NetPort extends Port {
     const pulse = this.#lines.get(pulseId.readUInt32LE());
     const worker = this.#lines.get(workerId.readUInt32LE());
     if (pulse === undefined || worker === undefined || pulse === worker) return false;
+    // A session is no secret: another key's connection must not say how this one's worker is.
+    if (pulse.access !== worker.access) return false;
     if (worker.pulse === pulse) return true;
     // Of one that stood for another too, nobody would know when to ask that one again.
     if (pulse.pulseOf !== undefined) return false;
@@ -181,7 +244,7 @@ export class NetPort extends Port {
     outbox?: Outbox,
   ): boolean | undefined {
     const line = this.#lines.get(routingId.readUInt32LE());
-    if (line === undefined || line.connection.isEnded) return undefined;
+    if (line === undefined || line.isCut || line.connection.isEnded) return undefined;
     if (line.connection.isBlocked) {
       // What is sent once is not tried again, and is no reason to forget what is.
       if (outbox === undefined) return false;
@@ -196,16 +259,19 @@ export class NetPort extends Port {
   }
 
   /** Returns whether it is served; `onGone` is called when it is no more. */
-  #onReady(socketType: string, { peer, bytes, version }: Accepted, onGone: () => void): boolean {
+  #onReady(accepted: Accepted, onGone: () => void): boolean {
+    const { peer, socketType, version, remote } = accepted;
+    const access = this.#admit(accepted);
+    if (access === null) return false;
     switch (socketType) {
       case "DEALER":
       case "ROUTER":
       case "REQ":
-        this.#addLine({ peer, bytes, version }, onGone);
+        this.#addLine(accepted, access, onGone);
         return true;
       case "REP":
         if (this.#rep === undefined) break;
-        this.#addRep({ peer, bytes, version }, this.#rep, onGone);
+        this.#addRep(accepted, access, this.#rep, onGone);
         return true;
       default:
     }
@@ -215,16 +281,29 @@ export class NetPort extends Port {
       const served = this.#rep === undefined ? "REQ or DEALER" : "DEALER or REP";
       refusePeer(peer, `${socketType} sockets are not served here, use ${served}`);
     }
-    this.#refuse("socket-type");
+    this.#refuse("socket-type", remote, access);
     return false;
   }
 
-  #addLine(accepted: Greeted, onGone: () => void): void {
+  /** What it may do, undefined where nobody shows a key; null for one that may not come in, and is told. */
+  #admit({ peer, remote, curve }: Accepted): Access | undefined | null {
+    if (curve === undefined) return undefined;
+    const key = encodeZ85(curve.key);
+    const access = this.#options.curve?.find(key);
+    if (access !== undefined) return access;
+    refusePeer(peer, NOT_LET_IN);
+    this.#refuse("unauthenticated", remote, { key, name: "" });
+    return null;
+  }
+
+  #addLine(accepted: Accepted, access: Access | undefined, onGone: () => void): void {
     do this.#lastId = (this.#lastId + 1) >>> 0;
     while (this.#lines.has(this.#lastId));
     const id = this.#lastId;
-    const line: Line = new Line(id, (routingId) =>
-      this.#connect(accepted, [routingId], {
+    const { peer, remote } = accepted;
+    const { ready, bytes, session } = openingOf(accepted, "ROUTER");
+    const line: Line = new Line(id, remote, access, (routingId) =>
+      this.#connect(accepted, session, [routingId], {
         onMessage: (parts) => {
           if (!this.isClosed) this.#events.onMessage(parts);
         },
@@ -243,18 +322,25 @@ export class NetPort extends Port {
       }),
     );
     this.#lines.set(id, line);
-    accept(line.connection, accepted, "ROUTER");
+    line.connection.accept(peer, ready, bytes);
   }
 
-  #addRep(accepted: Greeted, events: RepEvents, onGone: () => void): void {
+  #addRep(
+    accepted: Accepted,
+    access: Access | undefined,
+    events: RepEvents,
+    onGone: () => void,
+  ): void {
     this.#lastId = (this.#lastId + 1) >>> 0;
     const dialogue = new PlainDialogue(this.#lastId);
-    const connection = this.#connect(accepted, [], {
+    const { peer, remote } = accepted;
+    const { ready, bytes, session } = openingOf(accepted, "DEALER");
+    const connection = this.#connect(accepted, session, [], {
       onMessage: (parts) => {
         const reply = dialogue.read(parts);
         if (reply === "stale") return;
         if (typeof reply !== "string") return events.onPlainReply(worker, reply);
-        this.#refuse(reply);
+        this.#refuse(reply, remote, access);
         connection.close();
       },
       onGone: () => {
@@ -265,19 +351,20 @@ export class NetPort extends Port {
     });
     const worker: PlainWorker = {
       id: this.#lastId,
-      access: undefined,
+      access,
       send: (parts) => {
         if (!connection.isEnded) connection.send(dialogue.begin(parts));
       },
       close: () => connection.close(),
     };
-    this.#reps.set(connection, worker);
-    accept(connection, accepted, "DEALER");
+    this.#reps.set(connection, { worker, remote, access, isCut: false });
+    connection.accept(peer, ready, bytes);
     events.onPlainWorker(worker);
   }
 
   #connect(
-    { bytes, version }: Greeted,
+    { bytes, version, remote }: Accepted,
+    curve: CurveSession | undefined,
     head: readonly Buffer[],
     on: { onMessage(parts: Buffer[]): void; onDrained?(): void; onGone(why: ConnectionEnd): void },
   ): Connection {
@@ -290,6 +377,7 @@ export class NetPort extends Port {
         messageBytesMax: this.#options.messageBytesMax,
         heartbeat: this.#heartbeat,
         head,
+        curve,
       },
       {
         onMessage: (parts) => {
@@ -299,7 +387,7 @@ export class NetPort extends Port {
         onRead: this.#onRead,
         onDrained: on.onDrained,
         onEnd: (why) => {
-          if (why !== "closed" && !this.isClosed) this.#refuse(why);
+          if (why !== "closed" && !this.isClosed) this.#refuse(why, remote);
           on.onGone(why);
           this.#onRead();
           this.#tellEmpty();
@@ -327,15 +415,27 @@ export class NetPort extends Port {
     if (this.#lines.size + this.#reps.size === 0) this.#onEmpty?.();
   }
 
-  #refuse(reason: NetRefusal): void {
+  /** Counts it and, where whoever comes in has a key, tells it. */
+  #refuse(reason: NetRefusal, remote: string, peer?: Pick<Access, "key" | "name">): void {
     this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+    this.#options.curve?.onRefused(reason, remote, peer?.key, peer?.name);
   }
 }
 
-type Greeted = Pick<Accepted, "peer" | "bytes" | "version">;
+/** How a connection is taken over: what we say first, what came behind the handshake, and what it is under. */
+interface Opening {
+  ready: Buffer;
+  bytes: Buffer;
+  session: CurveSession | undefined;
+}
 
-/** Says what we are and takes the connection over, with what came behind its handshake. */
-function accept(connection: Connection, { peer, bytes, version }: Greeted, as: string): void {
-  if (version === 2) connection.accept(peer, encodeReady2(as), bytes.subarray(IDENTITY_2_OFFSET));
-  else connection.accept(peer, encodeReady(as), bytes.subarray(greetingSize));
+/** For one that we are a socket of type `as` for. */
+function openingOf({ bytes, rest, version, curve }: Accepted, as: string): Opening {
+  if (curve !== undefined) {
+    return { ...curve.server.ready(encodeProperties(as)), bytes: rest };
+  }
+  // READY is read once more, and passed over.
+  const [ready, start] =
+    version === 2 ? [encodeReady2(as), IDENTITY_2_OFFSET] : [encodeReady(as), greetingSize];
+  return { ready, bytes: bytes.subarray(start), session: undefined };
 }

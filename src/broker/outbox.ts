@@ -16,8 +16,6 @@ export class Outbox {
   #readyBytes = 0;
   /** Whether it stands in the list of those to be sent to. */
   isDue = false;
-  /** Whether there is a message of it that is not yet accepted or refused. */
-  isSending = false;
   /** How often in a row its next message was not taken, nor anything of those before: the peer does not read. */
   refusedCount = 0;
   /** Turns of the port's retry timer until that message is tried again. */

@@ -107,24 +107,6 @@ export class PlainPeers {
     this.#host.onTurn();
   }
 
-  /** It was no REP: the request that it was sent counts as one that it never began. */
-  onMistaken(plainWorker: PlainWorker): void {
-    const peer = this.#host.peers.ofPlainWorker(plainWorker);
-    if (peer === undefined) return;
-    this.#host.begin();
-    const { index, slot, generation } = peer;
-    const busyCount = this.#host.core.worker(index)?.inFlight ?? 0;
-    if (busyCount > 0) {
-      // As a native worker gives back what it has not begun: it takes nothing new, and fails it.
-      this.#host.step({ kind: "drain", peer: index });
-      const status = Status.UNAVAILABLE;
-      const rest = { status, reason: "no REP", retryAfterMs: 0, untouched: true };
-      this.#host.step({ kind: "failure", peer: index, slot, generation, ...rest });
-    }
-    this.#host.leave(peer);
-    this.#host.onTurn();
-  }
-
   onGone(plainWorker: PlainWorker): void {
     const peer = this.#host.peers.ofPlainWorker(plainWorker);
     if (peer === undefined) return;

@@ -18,7 +18,7 @@ import type { PlainTopics, PubSub } from "./pubsub.js";
 const MESSAGES_QUEUED_MAX = 1000;
 /**
  * What of one peer may wait to be read. At the mark libzmq 4.3.5 stops to read, and if the peer is gone
- * then, a heartbeat of its own that stands in what is left makes libzmq abort the process: see zmq-port.ts.
+ * then, a heartbeat of its own that stands in what is left makes libzmq abort the process (`!_io_error`).
  */
 const MESSAGES_UNREAD_MAX = 131_072;
 /**

@@ -5,6 +5,13 @@ import type { Outbox } from "./outbox.js";
 const RETRY_MS = 5;
 const RETRY_TURNS_MAX = 16;
 
+export interface PortOptions {
+  heartbeatIntervalMs: number;
+  heartbeatTimeoutMs: number;
+  handshakeTimeoutMs: number;
+  messageBytesMax: number;
+}
+
 export interface PortEvents {
   /** A message of a peer, the routing id first. Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
@@ -39,13 +46,13 @@ export abstract class Port {
 
   /**
    * Sends one message, one at a time for each peer: true when it is taken, false when the peer takes nothing
-   * now, which `unblock` or a later try ends, undefined when it is gone; or a promise of one of these.
+   * now, which `unblock` or a later try ends, undefined when it is gone.
    */
   protected abstract transmit(
     routingId: Buffer,
     message: readonly Uint8Array[],
     outbox?: Outbox,
-  ): boolean | undefined | Promise<boolean | undefined>;
+  ): boolean | undefined;
 
   /** What the peer may do; undefined where everything is allowed, since nobody shows a key. */
   abstract accessOf(routingId: Buffer): Access | undefined;
@@ -98,7 +105,7 @@ export abstract class Port {
 
   /** Sends one message that nobody will miss if it cannot be sent at once. */
   sendOnce(routingId: Buffer, message: readonly Uint8Array[]): void {
-    if (!this.isClosed) void this.transmit(routingId, message);
+    if (!this.isClosed) this.transmit(routingId, message);
   }
 
   /** Forgets `outbox` and what it holds. */
@@ -126,7 +133,7 @@ export abstract class Port {
 
   /** Sends the messages of `outbox`, one after the other, so that they arrive in order. */
   #send(outbox: Outbox): void {
-    while (!outbox.isSending && !outbox.isGivenUp && !this.isClosed) {
+    while (!outbox.isGivenUp && !this.isClosed) {
       const routingId = this.#routingIds.get(outbox);
       const message = routingId === undefined ? undefined : outbox.peek();
       if (message === undefined) {
@@ -135,15 +142,7 @@ export abstract class Port {
         return;
       }
       const isTaken = this.transmit(routingId as Buffer, message, outbox);
-      if (typeof isTaken === "object") {
-        outbox.isSending = true;
-        void isTaken.then((later) => {
-          outbox.isSending = false;
-          if (this.#onTransmitted(outbox, later)) this.#send(outbox);
-        });
-      } else if (!this.#onTransmitted(outbox, isTaken)) {
-        return;
-      }
+      if (!this.#onTransmitted(outbox, isTaken)) return;
     }
   }
 

@@ -69,7 +69,7 @@ export class Brokers {
     const defaults = connectionDefaults(options);
     for (const endpoint of new Set(endpoints)) {
       const made: Broker = new Broker(
-        { ...defaults, endpoint, isReadToEnd: true },
+        { ...defaults, endpoint },
         this.#membership(() => made, events),
       );
       this.#list.push(made);

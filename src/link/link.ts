@@ -1,8 +1,6 @@
 import { BatchWriter } from "../wire/batch.js";
 import type { CurveKeys } from "./curve.js";
-import { NetTransport } from "./net-transport.js";
-import type { Transport, TransportEvents } from "./transport.js";
-import { ZmqTransport } from "./zmq-transport.js";
+import { NetTransport, type TransportEvents } from "./net-transport.js";
 
 export interface LinkOptions {
   /** `tcp://host:port` or `ipc://path` of a broker. */
@@ -16,8 +14,6 @@ export interface LinkOptions {
   reconnectMsMax: number;
   /** Our key pair and the broker's public key; none where it does not use CURVE. */
   curve?: CurveKeys;
-  /** Whether what has come in already is still delivered when the peer disconnects. */
-  isReadToEnd?: boolean;
 }
 
 export interface LinkEvents {
@@ -43,7 +39,7 @@ export class Link {
   recordMax = 0;
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
-  #transport: Transport | undefined;
+  #transport: NetTransport | undefined;
   #isOpen = false;
   #isClosed = false;
   #isSending = false;
@@ -62,11 +58,6 @@ export class Link {
 
   get endpoint(): string {
     return this.#options.endpoint;
-  }
-
-  /** Whether the thread that runs the owner's program also answers the broker's heartbeats. */
-  get isOneThread(): boolean {
-    return this.#options.curve === undefined;
   }
 
   /** Whether what is written now goes out. */
@@ -103,7 +94,7 @@ export class Link {
   /** Sends what is written. */
   flush(): void {
     if (this.#isSending || !this.#isOpen) return;
-    const transport = this.#transport as Transport;
+    const transport = this.#transport as NetTransport;
     while (this.#transport === transport && this.#hasUnsent) {
       this.messageCount++;
       const sent = transport.send(this.#full.shift() ?? this.writer.finish());
@@ -118,13 +109,8 @@ export class Link {
     return this.#full.length > 0 || !this.writer.isEmpty;
   }
 
-  async #goOnAfter(sent: Promise<void>, transport: Transport): Promise<void> {
-    try {
-      await sent;
-    } catch (error) {
-      // Closed meanwhile, and the owner told; or else what was written is gone, and it must be told.
-      if (this.#transport === transport) this.#lost(transport, (error as Error).message);
-    }
+  async #goOnAfter(sent: Promise<void>, transport: NetTransport): Promise<void> {
+    await sent;
     if (this.#transport === transport) {
       this.#isSending = false;
       this.flush();
@@ -162,7 +148,6 @@ export class Link {
   }
 
   #connect(): void {
-    const { curve } = this.#options;
     this.#isSending = false;
     const events: TransportEvents = {
       onOpen: () => {
@@ -175,10 +160,7 @@ export class Link {
       },
       onLost: (reason) => this.#lost(transport, reason),
     };
-    const transport: Transport =
-      curve === undefined
-        ? new NetTransport(this.#options, events)
-        : new ZmqTransport(this.#options, curve, events);
+    const transport: NetTransport = new NetTransport(this.#options, events);
     this.#transport = transport;
     this.#timer = setTimeout(
       () => this.#lost(transport, `no ${this.#isOpen ? "WELCOME" : "connection"} in time`),
@@ -186,7 +168,7 @@ export class Link {
     );
   }
 
-  #lost(transport: Transport, reason: string): void {
+  #lost(transport: NetTransport, reason: string): void {
     if (this.#transport !== transport) return;
     this.#transport = undefined;
     this.#isOpen = false;

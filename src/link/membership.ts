@@ -82,7 +82,7 @@ export class Membership {
   #onOpen(): void {
     const hello = this.#events.hello();
     if (hello === undefined) return;
-    writeHello(this.link.writer, { ...hello, isOneThread: this.link.isOneThread });
+    writeHello(this.link.writer, { ...hello, isOneThread: true });
     this.link.flush();
   }
 

@@ -1,14 +1,10 @@
 import { connect, type Socket } from "node:net";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
-import { encodeReady } from "../zmtp/encode.js";
 import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
-import { encodeGreeting, greetingSize, knowsPing, readHandshake } from "../zmtp/greeting.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";
 import { readingInto } from "../zmtp/reading.js";
 import type { LinkOptions } from "./link.js";
-import type { Transport, TransportEvents } from "./transport.js";
-
-const greeting = Buffer.concat([encodeGreeting("NULL"), encodeReady("DEALER")]);
+import { CurveHandshake, type Met, type NetHandshake, NullHandshake } from "./net-handshake.js";
 
 const endings: Readonly<Record<ConnectionEnd, string>> = {
   closed: "disconnect",
@@ -16,16 +12,28 @@ const endings: Readonly<Record<ConnectionEnd, string>> = {
   "peer-error": "the broker refuses this connection",
   "frame-malformed": "broker sent nonsense: a frame of ZMTP that is none",
   "message-too-large": "broker sent a message of too many parts",
+  "message-refused": "a message was not sealed by the broker for this connection",
 };
 
-/** By ourselves over node:net, as a DEALER, with the NULL mechanism. */
-export class NetTransport implements Transport {
+export interface TransportEvents {
+  /** The handshake is done: messages go out and come in. */
+  onOpen(): void;
+  /** Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
+  onMessage(frames: Buffer[]): void;
+  /** It is over, and why. Exactly once, unless it is closed before; what had come in was handed on. */
+  onLost(reason: string): void;
+}
+
+/**
+ * One connection to a broker, once made and never again: as a DEALER over node:net, with the NULL mechanism
+ * or with CURVE.
+ */
+export class NetTransport {
   readonly #options: LinkOptions;
   readonly #events: TransportEvents;
-  readonly #socket: Socket;
+  #handshake: NetHandshake | undefined;
+  #socket: Socket | undefined;
   #connection: Connection | undefined;
-  /** What of the broker's handshake was read. */
-  #read: Buffer = Buffer.alloc(0);
   #error = "";
   #isOver = false;
   #onDrained: (() => void) | undefined;
@@ -33,13 +41,31 @@ export class NetTransport implements Transport {
   constructor(options: LinkOptions, events: TransportEvents) {
     this.#options = options;
     this.#events = events;
-    const to = connectOptions(parseEndpoint("endpoint", options.endpoint));
-    this.#socket = connect({ ...to, onread: readingInto((bytes) => this.#take(bytes)) });
-    this.#socket.on("error", this.#onError);
-    this.#socket.on("close", this.#onClose);
-    this.#socket.write(greeting);
+    const { curve } = options;
+    if (curve === undefined) this.#connect(new NullHandshake());
+    else {
+      CurveHandshake.begin(curve).then(
+        (handshake) => this.#connect(handshake),
+        (error) => this.#lost((error as Error).message),
+      );
+    }
   }
 
+  #connect(handshake: NetHandshake): void {
+    if (this.#isOver) return;
+    this.#handshake = handshake;
+    const to = connectOptions(parseEndpoint("endpoint", this.#options.endpoint));
+    const socket = connect({ ...to, onread: readingInto((bytes) => this.#take(bytes)) });
+    this.#socket = socket;
+    socket.on("error", this.#onError);
+    socket.on("close", this.#onClose);
+    socket.write(handshake.first);
+  }
+
+  /**
+   * Sends one message; undefined when the next may follow at once, else a promise that resolves when it may.
+   * Not to be called before `onOpen`, nor while the promise is pending.
+   */
   send(message: Uint8Array[]): Promise<void> | undefined {
     const connection = this.#connection as Connection;
     connection.send(message);
@@ -49,43 +75,44 @@ export class NetTransport implements Transport {
     });
   }
 
+  /** Ends it, without a word to the events; what was sent still goes out, for at most `lingerMs`. */
   close(lingerMs: number): void {
     this.#isOver = true;
-    if (this.#connection === undefined) this.#socket.destroy();
+    if (this.#connection === undefined) this.#socket?.destroy();
     else this.#connection.finish(lingerMs);
     this.#onDrained?.();
   }
 
   #take(bytes: Buffer): boolean {
     if (this.#connection !== undefined) return this.#connection.take(bytes);
-    if (!this.#isOver) this.#greet(bytes);
+    if (!this.#isOver) this.#onMet((this.#handshake as NetHandshake).take(bytes));
     return true;
   }
 
-  #greet(bytes: Buffer): void {
-    this.#read = Buffer.concat([this.#read, bytes]);
-    const handshake = readHandshake(this.#read, "NULL");
-    if (handshake.state === "partial") return;
-    if (handshake.state === "faulty") {
-      const isCurve = handshake.fault === "mechanism";
-      return this.#lost(
-        isCurve
-          ? "UNAUTHENTICATED: the broker wants CURVE, and no keys are given"
-          : `no broker is there: ${handshake.detail}`,
-      );
+  #onMet(met: Met): void {
+    switch (met.state) {
+      case "partial":
+        if (met.answer !== undefined) this.#socket?.write(met.answer);
+        return;
+      case "lost":
+        return this.#lost(met.reason);
+      case "open":
+        return this.#open(met);
+      default:
+        met satisfies never;
     }
-    if (handshake.version !== 3 || handshake.socketType !== "ROUTER") {
-      return this.#lost(`no broker is there, but a ${handshake.socketType} socket`);
-    }
+  }
+
+  #open({ knowsPing, session, rest }: Extract<Met, { state: "open" }>): void {
     const { heartbeatIntervalMs, heartbeatTimeoutMs } = this.#options;
-    const rest = this.#read;
-    this.#read = Buffer.alloc(0);
+    const socket = this.#socket as Socket;
     this.#connection = new Connection(
       {
         version: 3,
-        knowsPing: knowsPing(rest),
+        knowsPing,
         messageBytesMax: -1,
         heartbeat: new Heartbeat(heartbeatIntervalMs, heartbeatTimeoutMs),
+        curve: session,
       },
       {
         onMessage: (frames) => {
@@ -95,11 +122,10 @@ export class NetTransport implements Transport {
         onEnd: (why) => this.#lost(endings[why]),
       },
     );
-    this.#socket.off("close", this.#onClose);
-    this.#connection.attach(this.#socket);
+    socket.off("close", this.#onClose);
+    this.#connection.attach(socket);
     this.#events.onOpen();
-    // READY again, which is passed over, and what came behind it.
-    if (!this.#isOver) this.#connection.take(rest.subarray(greetingSize));
+    if (!this.#isOver && rest.length > 0) this.#connection.take(rest);
   }
 
   #onError = (error: NodeJS.ErrnoException): void => {
@@ -107,15 +133,14 @@ export class NetTransport implements Transport {
   };
 
   #onClose = (): void => {
-    this.#lost(
-      this.#error === "" ? "the broker closed the connection in the handshake" : this.#error,
-    );
+    const { closedReason } = this.#handshake as NetHandshake;
+    this.#lost(this.#error === "" ? closedReason : this.#error);
   };
 
   #lost(reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#socket.destroy();
+    this.#socket?.destroy();
     this.#events.onLost(reason);
     this.#onDrained?.();
   }

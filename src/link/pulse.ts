@@ -2,6 +2,7 @@ import { Dealer } from "zeromq";
 import { BatchWriter } from "../wire/batch.js";
 import { Role } from "../wire/layout.js";
 import { writeHello } from "../wire/session-record.js";
+import { curveOptions } from "./curve.js";
 import type { LinkOptions } from "./link.js";
 import type { Session } from "./session.js";
 
@@ -17,6 +18,7 @@ export class Pulse {
   constructor(options: LinkOptions, session: Session) {
     this.#session = session;
     this.#socket = new Dealer({
+      ...(options.curve === undefined ? {} : curveOptions(options.curve)),
       linger: 0,
       // Never told anything: what comes all the same is not read, and not kept either.
       receiveHighWaterMark: 1,

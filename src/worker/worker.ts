@@ -193,7 +193,7 @@ export class Worker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
       onWelcome: () => {
-        if (broker.link.isOneThread) broker.pulse = new Pulse(options, this.#session);
+        broker.pulse = new Pulse(options, this.#session);
         // It may have changed since HELLO.
         if (this.#auto !== undefined) this.#tellCredit(broker);
         this.#waiters.notify();

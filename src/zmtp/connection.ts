@@ -1,8 +1,10 @@
-// One connection of ZMTP 2.0 or 3.x with the NULL mechanism, behind the greeting and READY: messages in,
+// One connection of ZMTP 2.0 or 3.x, behind the handshake of the NULL mechanism or of CURVE: messages in,
 // messages out, PING and PONG. The socket is node:net's: where libzmq would be, two threads and two
 // switches between them stand for every message that comes in or goes out.
 import type { Socket } from "node:net";
 import { outgoing } from "../base/blocks.js";
+import { CurveReader } from "./curve-reader.js";
+import type { CurveSession } from "./curve-session.js";
 import { encodeCommand, encodeMessage } from "./encode.js";
 import { type FrameFault, FrameReader, readPing } from "./frames.js";
 import type { ZmtpVersion } from "./greeting.js";
@@ -21,6 +23,8 @@ export interface ConnectionOptions {
   heartbeat: Heartbeat;
   /** What each message is handed on behind. */
   head?: readonly Buffer[];
+  /** Under CURVE: what seals and opens all that goes over it. */
+  curve?: CurveSession;
 }
 
 export interface ConnectionEvents {
@@ -34,8 +38,8 @@ export interface ConnectionEvents {
   onEnd(why: ConnectionEnd): void;
 }
 
-/** It says no time to live: how long a peer waits for us is its own choice. */
-const ping = encodeCommand("PING", Buffer.alloc(2));
+/** Of our PING: how long a peer waits for us is its own choice. */
+const NO_TIME_TO_LIVE = Buffer.alloc(2);
 
 /** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
 const FULL_READS_MAX = 4;
@@ -54,6 +58,8 @@ export class Connection implements Beating {
   readonly #options: ConnectionOptions;
   readonly #events: ConnectionEvents;
   readonly #reader: FrameReader;
+  /** Under CURVE, behind the reader. */
+  readonly #opener: CurveReader | undefined;
   #socket!: Socket;
   #heardCount = 0;
   #heardBefore = 0;
@@ -76,14 +82,18 @@ export class Connection implements Beating {
     this.#options = options;
     this.#events = events;
     this.#mustAnswer = options.knowsPing;
-    this.#reader = new FrameReader(
-      options.messageBytesMax,
-      {
-        onMessage: (parts) => events.onMessage(parts),
-        onCommand: (name, data) => this.#onCommand(name, data),
-      },
-      options.head,
-    );
+    const { messageBytesMax, head, curve } = options;
+    const sink = {
+      onMessage: (parts: Buffer[]) => events.onMessage(parts),
+      onCommand: (name: string, data: Buffer) => this.#onCommand(name, data),
+      onFault: (fault: FrameFault) => this.#fail(fault),
+    };
+    if (curve === undefined) {
+      this.#reader = new FrameReader(messageBytesMax, sink, head);
+    } else {
+      this.#opener = new CurveReader(curve, messageBytesMax, sink, head);
+      this.#reader = new FrameReader(CurveReader.frameSizeMax(messageBytesMax), this.#opener);
+    }
   }
 
   /**
@@ -140,7 +150,11 @@ export class Connection implements Beating {
   send(parts: readonly Uint8Array[]): void {
     const socket = this.#socket;
     if (socket.destroyed) return;
-    const pieces = encodeMessage(parts);
+    const { curve } = this.#options;
+    const pieces = curve === undefined ? encodeMessage(parts) : [curve.sealMessage(parts)];
+    // Sealed it is in memory of the session's, and what was to be sent is not needed any more.
+    const held = curve === undefined ? parts : pieces;
+    if (curve !== undefined) for (const part of parts) outgoing.giveBack(part);
     const last = pieces.length - 1;
     if (last > 0) {
       socket.cork();
@@ -149,23 +163,35 @@ export class Connection implements Beating {
     socket.write(pieces[last], this.#onWritten);
     if (last > 0) socket.uncork();
     if (socket.writableLength === 0) {
-      for (const part of parts) outgoing.giveBack(part);
+      for (const part of held) outgoing.giveBack(part);
       return;
     }
     this.#wasBlocked = true;
-    this.#unsent.push(...parts);
+    this.#unsent.push(...held);
+  }
+
+  #sendCommand(name: string, data: Uint8Array): void {
+    const command = encodeCommand(name, data);
+    const { curve } = this.#options;
+    // In a box goes what stands behind the frame's head.
+    this.#socket.write(curve === undefined ? command : curve.sealCommand(command.subarray(2)));
   }
 
   /** Ends at once. */
   close(): void {
-    this.#reader.stop();
+    this.#stopReading();
     this.#socket.destroy();
+  }
+
+  #stopReading(): void {
+    this.#reader.stop();
+    this.#opener?.stop();
   }
 
   /** Takes nothing more, and ends when all is sent and the peer has seen it, at the latest after `lingerMs`. */
   finish(lingerMs: number): void {
     if (lingerMs === 0) return this.close();
-    this.#reader.stop();
+    this.#stopReading();
     const timer = setTimeout(() => this.close(), lingerMs);
     this.#socket.once("close", () => clearTimeout(timer));
     this.#socket.end();
@@ -195,7 +221,7 @@ export class Connection implements Beating {
     if (!this.#isAsked) {
       this.#isAsked = true;
       // Behind what the peer does not take it would wait: whether it takes any is the question then.
-      if (unsent === 0 && this.#options.version === 3) this.#socket.write(ping);
+      if (unsent === 0 && this.#options.version === 3) this.#sendCommand("PING", NO_TIME_TO_LIVE);
       return;
     }
     if (silentBeats < beatsToEnd * this.patience) return;
@@ -228,7 +254,7 @@ export class Connection implements Beating {
     if (said === undefined) return this.#fail("frame-malformed");
     this.#ttlBeats = Math.ceil(said.ttlMs / this.#options.heartbeat.beatMs);
     // Else it hears from us as soon as it reads.
-    if (!this.isBlocked) this.#socket.write(encodeCommand("PONG", said.context));
+    if (!this.isBlocked) this.#sendCommand("PONG", said.context);
   }
 
   #onWritten = (error: Error | null | undefined): void => {
@@ -248,7 +274,8 @@ export class Connection implements Beating {
   #onClose = (): void => {
     this.#isEnded = true;
     this.#options.heartbeat.delete(this);
-    this.#reader.stop();
+    this.#stopReading();
+    this.#options.curve?.end();
     this.#events.onEnd(this.#end);
   };
 }

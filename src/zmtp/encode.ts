@@ -103,12 +103,26 @@ export function encodeReady2(socketType: string): Buffer {
   return Buffer.from([socketTypes2.indexOf(socketType), 0, 0]);
 }
 
-/** READY's properties, each | name size u8 | name | value size u32 | value |. */
+/** | 04 or 06 | size u8 or u64 | body |: a command that may be longer than that. */
+export function encodeCommandFrame(body: Uint8Array): Buffer {
+  if (body.length <= 255) {
+    return Buffer.concat([Buffer.from([flagCommand, body.length]), body]);
+  }
+  const head = Buffer.alloc(headerSizeMax);
+  writeLongHead(head, 0, flagCommand, body.length);
+  return Buffer.concat([head, body]);
+}
+
 export function encodeReady(socketType: string): Buffer {
+  return encodeCommand("READY", encodeProperties(socketType));
+}
+
+/** What READY says, each | name size u8 | name | value size u32 | value |. */
+export function encodeProperties(socketType: string): Buffer {
   const value = (text: string) =>
     Buffer.concat([Buffer.from([0, 0, 0, text.length]), Buffer.from(text, "latin1")]);
   const data = ["Socket-Type", socketType, "Identity", ""].map((text, index) =>
     index % 2 === 0 ? Buffer.from([text.length, ...Buffer.from(text, "latin1")]) : value(text),
   );
-  return encodeCommand("READY", Buffer.concat(data));
+  return Buffer.concat(data);
 }

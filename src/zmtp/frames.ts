@@ -6,7 +6,11 @@
 import { BLOCK_BYTES_MAX, Blocks, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 
 /** Why bytes are no traffic that can be served. Stable names: counters are keyed by them. */
-export type FrameFault = "frame-malformed" | "message-too-large";
+export type FrameFault =
+  | "frame-malformed"
+  | "message-too-large"
+  /** Under CURVE: not sealed for this connection, changed on its way, or come before. */
+  | "message-refused";
 
 export interface FrameSink {
   /**
@@ -23,7 +27,7 @@ export const flagLong = 0x02;
 export const flagCommand = 0x04;
 
 /** Parts of one message (PROTOCOL 1): a batch is closed long before (wire/batch.ts). */
-const partsMax = 1024;
+export const partsMax = 1024;
 /** READY is the largest command, and is refused above this size by the handshake. */
 const commandSizeMax = 8192;
 /** Where no size is set: what a Buffer holds on every Node.js that the package runs on. */
@@ -234,10 +238,9 @@ export class FrameReader {
     this.#body = undefined;
     this.#bodySize = 0;
     if ((this.#flags & flagCommand) !== 0) {
-      // | name size u8 | name | data |
-      const nameEnd = 1 + body[0];
-      if (body.length === 0 || body[0] === 0 || nameEnd > body.length) return "frame-malformed";
-      this.#sink.onCommand(body.toString("latin1", 1, nameEnd), body.subarray(nameEnd));
+      const command = readCommand(body);
+      if (command === undefined) return "frame-malformed";
+      this.#sink.onCommand(command.name, command.data);
       return undefined;
     }
     this.#parts.push(body);
@@ -250,6 +253,13 @@ export class FrameReader {
     this.#dropBlocks();
     return undefined;
   }
+}
+
+/** A command's body, | name size u8 | name | data |; undefined where it is none. */
+export function readCommand(body: Buffer): { name: string; data: Buffer } | undefined {
+  const nameEnd = 1 + body[0];
+  if (body.length === 0 || body[0] === 0 || nameEnd > body.length) return undefined;
+  return { name: body.toString("latin1", 1, nameEnd), data: body.subarray(nameEnd) };
 }
 
 /** What PING carries: | time to live u16, tenths of a second | context, up to 16 bytes |. */

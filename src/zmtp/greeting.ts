@@ -23,7 +23,7 @@ export type ZmtpVersion = 2 | 3;
 /** What the bytes of a connection's start amount to so far. */
 export type Handshake =
   | { state: "partial" }
-  /** Of a CURVE peer the socket type is "": it is told in what only ZeroMQ can read. */
+  /** Of a CURVE peer the socket type is "": it is told in INITIATE. */
   | { state: "ready"; socketType: string; version: ZmtpVersion }
   | { state: "faulty"; fault: HandshakeFault; detail: string };
 
@@ -41,10 +41,8 @@ export const greetingHeadSize = 11;
 /** Largest READY body taken. libzmq's own is under 300 bytes: an identity is at most 255. */
 export const readySizeMax = 8192;
 
-/**
- * CURVE's HELLO: | "HELLO" with its size, 6 | version 2 | padding 72 | transient key 32 | nonce 8 | box 80 |
- */
-const helloSize = 200;
+/** CURVE's HELLO, see curve-handshake.ts. */
+export const helloSize = 200;
 
 const signatureSize = 10;
 const majorOffset = 10;
@@ -146,7 +144,7 @@ function readSocketType2(bytes: Uint8Array): Handshake {
   return { state: "ready", socketType, version: 2 };
 }
 
-/** | flags 04 | size u8, 200 | 05 "HELLO" | ... |: whether it was made for our key, ZeroMQ will see. */
+/** | flags 04 | size u8, 200 | 05 "HELLO" | ... |: whether it was made for our key is seen later. */
 function readHello(bytes: Uint8Array, offset: number): Handshake {
   const start = [flagCommand, helloSize, 5, 72, 69, 76, 76, 79];
   for (let i = 0; i < Math.min(start.length, bytes.length - offset); i++) {
@@ -160,6 +158,23 @@ function readHello(bytes: Uint8Array, offset: number): Handshake {
 
 /** | flags u8, 04 or 06 | body size u8 or u64 | 05 "READY" | properties | */
 function readReady(bytes: Uint8Array, offset: number): Handshake {
+  const command = readCommandFrame(bytes, offset);
+  if (command.state !== "whole") return command;
+  const { body } = command;
+  const name = commandName(body);
+  if (name === "ERROR") return faulty("peer-error", "the peer sent ERROR");
+  if (name !== "READY") return faulty("ready-malformed", "the first command is not READY");
+  return readProperties(body.subarray(6));
+}
+
+/** The command of a handshake that stands at `offset`, and where it ends. */
+export function readCommandFrame<T extends Uint8Array>(
+  bytes: T,
+  offset: number,
+):
+  | { state: "partial" }
+  | { state: "whole"; body: T; end: number }
+  | Extract<Handshake, { state: "faulty" }> {
   if (bytes.length === offset) return { state: "partial" };
   const flags = bytes[offset];
   if (flags !== flagCommand && flags !== (flagCommand | flagLong)) {
@@ -172,16 +187,23 @@ function readReady(bytes: Uint8Array, offset: number): Handshake {
   if (size > readySizeMax) {
     return faulty("ready-too-large", `READY must be at most ${readySizeMax} bytes, got ${size}`);
   }
-  if (bytes.length < bodyOffset + size) return { state: "partial" };
-  const body = bytes.subarray(bodyOffset, bodyOffset + size);
-  const name = size > 0 ? latin1(body.subarray(1, 1 + body[0])) : "";
-  if (name === "ERROR") return faulty("peer-error", "the peer sent ERROR");
-  if (name !== "READY") return faulty("ready-malformed", "the first command is not READY");
-  return readProperties(body.subarray(6));
+  const end = bodyOffset + size;
+  if (bytes.length < end) return { state: "partial" };
+  return { state: "whole", body: bytes.subarray(bodyOffset, end) as T, end };
+}
+
+/** The name in a command's body; "" where it is none. */
+export function commandName(body: Uint8Array): string {
+  return body.length > 0 ? latin1(body.subarray(1, 1 + body[0])) : "";
+}
+
+/** Why, in the body of an ERROR: | 05 "ERROR" | reason size u8 | reason |. */
+export function readErrorReason(body: Uint8Array): string {
+  return latin1(body.subarray(7, 7 + body[6]));
 }
 
 /** Properties, each | name size u8 | name | value size u32 | value |; names in any case. */
-function readProperties(bytes: Uint8Array): Handshake {
+export function readProperties(bytes: Uint8Array): Handshake {
   let socketType = "";
   let at = 0;
   while (at < bytes.length) {

@@ -1,35 +1,83 @@
-// The start of one accepted connection: our greeting out, the peer's greeting and READY or HELLO in. To a
-// peer of ZMTP 2.0 goes the head of our greeting alone: the rest is said by whoever takes it over.
+// The start of one accepted connection: our greeting out, the peer's greeting and READY in, or under CURVE
+// its HELLO and, where we speak it ourselves, INITIATE. To a peer of ZMTP 2.0 goes the head of our greeting
+// alone: the rest is said by whoever takes it over.
 import type { Socket } from "node:net";
+import type { CurveBox, KeyPairBytes } from "./curve-box.js";
+import { CurveServer } from "./curve-handshake.js";
 import {
   encodeError,
   encodeGreeting,
   greetingHeadSize,
   greetingSize,
   type HandshakeFault,
+  helloSize,
   type Mechanism,
+  readCommandFrame,
   readHandshake,
+  readProperties,
   speaksZmtp3,
   type ZmtpVersion,
 } from "./greeting.js";
+import type { Turns } from "./turns.js";
+
+/** Why a handshake came to nothing. Stable names: counters are keyed by them. */
+export type HandshakeRefusal =
+  | HandshakeFault
+  | "hello-refused" // Under CURVE: HELLO was not made for our key.
+  | "initiate-refused" // Under CURVE: INITIATE shows no key, or one that has not vouched for this connection.
+  | "handshake-timeout"
+  | "closed-early"; // Closed by the peer before its READY: a port scan, a health check.
+
+/** CURVE by ourselves. */
+export interface CurveListening {
+  box: CurveBox;
+  keys: KeyPairBytes;
+  /** For what takes long, an agreement on keys some 0.2 ms. */
+  turns: Turns;
+}
+
+/** A peer that has shown its key; our half of the handshake has its READY still to say. */
+export interface CurveReady {
+  server: CurveServer;
+  key: Uint8Array;
+}
+
+/** What a handshake came to; the peer is paused and nobody listens to it any more. */
+export interface Greeted {
+  peer: Socket;
+  socketType: string;
+  version: ZmtpVersion;
+  /** All that was read, and of that what stands behind the handshake under CURVE. */
+  bytes: Buffer;
+  rest: Buffer;
+  /** Where we speak CURVE ourselves. */
+  curve: CurveReady | undefined;
+}
 
 export interface PeerHandshakeOptions {
   peer: Socket;
   mechanism: Mechanism;
+  /** With the mechanism CURVE; without, all that is read of it is HELLO, and `socketType` is "". */
+  curve?: CurveListening;
   timeoutMs: number;
-  /** `bytes` is all that was read; the peer is paused and nobody listens to it any more. */
-  onReady(socketType: string, bytes: Buffer, version: ZmtpVersion): void;
-  onRefused(reason: HandshakeFault | "handshake-timeout" | "closed-early"): void;
+  onReady(greeted: Greeted): void;
+  onRefused(reason: HandshakeRefusal): void;
 }
 
 /** How long one that comes with another mechanism may take to read that in our greeting, and go. */
 const MISMATCH_MS = 500;
+/** Behind the greeting and HELLO's frame. */
+const INITIATE_AT = greetingSize + 2 + helloSize;
 
 export class PeerHandshake {
   #options: PeerHandshakeOptions;
   #bytes: Buffer = Buffer.alloc(0);
   #timer: NodeJS.Timeout;
   #hasGreeted = false;
+  #isOver = false;
+  #server: CurveServer | undefined;
+  /** WELCOME is being made, or INITIATE being looked at. */
+  #isWaiting = false;
   #onAbort: (() => void) | undefined;
 
   constructor(options: PeerHandshakeOptions) {
@@ -51,16 +99,15 @@ export class PeerHandshake {
 
   #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
+    if (this.#server !== undefined) return this.#onInitiate();
     const handshake = readHandshake(this.#bytes, this.#options.mechanism);
     if (handshake.state !== "faulty" || handshake.fault === "mechanism") this.#greet();
     switch (handshake.state) {
       case "partial":
         return;
       case "ready":
-        this.#options.peer.pause();
-        this.#detach();
-        this.#options.onReady(handshake.socketType, this.#bytes, handshake.version);
-        return;
+        if (this.#options.curve !== undefined) return this.#onHello(this.#options.curve);
+        return this.#ready(handshake.socketType, handshake.version);
       case "faulty":
         this.#refuse(handshake.fault, handshake.detail);
         return;
@@ -68,6 +115,62 @@ export class PeerHandshake {
         handshake satisfies never;
     }
   };
+
+  #ready(
+    socketType: string,
+    version: ZmtpVersion,
+    curve: CurveReady | undefined = undefined,
+    restAt = 0,
+  ): void {
+    const { peer } = this.#options;
+    const bytes = this.#bytes;
+    peer.pause();
+    this.#detach();
+    const rest = bytes.subarray(restAt);
+    this.#options.onReady({ peer, socketType, version, bytes, rest, curve });
+  }
+
+  // --- CURVE by ourselves ---
+
+  #onHello({ box, keys, turns }: CurveListening): void {
+    const server = new CurveServer(box, keys);
+    this.#server = server;
+    this.#later(turns, () => {
+      const hello = this.#bytes.subarray(greetingSize + 2, INITIATE_AT);
+      const welcome = server.welcome(hello);
+      if (welcome === undefined) return this.#refuse("hello-refused");
+      this.#options.peer.write(welcome);
+      this.#onInitiate();
+    });
+  }
+
+  #onInitiate(): void {
+    const { curve } = this.#options;
+    if (this.#isWaiting || curve === undefined) return;
+    const command = readCommandFrame(this.#bytes, INITIATE_AT);
+    if (command.state === "partial") return;
+    if (command.state === "faulty") return this.#refuse("initiate-refused");
+    const { body, end } = command;
+    this.#later(curve.turns, () => {
+      const server = this.#server as CurveServer;
+      const shown = server.initiate(body);
+      if (shown === undefined) return this.#refuse("initiate-refused");
+      const read = readProperties(shown.properties);
+      if (read.state !== "ready") return this.#refuse("initiate-refused");
+      this.#ready(read.socketType, 3, { server, key: shown.key }, end);
+    });
+  }
+
+  /** In a turn to come, unless it is over by then. */
+  #later(turns: Turns, step: () => void): void {
+    this.#isWaiting = true;
+    turns.add(() => {
+      if (this.#isOver) return false;
+      this.#isWaiting = false;
+      step();
+      return true;
+    });
+  }
 
   /** Sends the rest of our greeting, once. */
   #greet(): void {
@@ -86,7 +189,7 @@ export class PeerHandshake {
 
   #onClose = (): void => this.#refuse("closed-early");
 
-  #refuse(reason: HandshakeFault | "handshake-timeout" | "closed-early", detail?: string): void {
+  #refuse(reason: HandshakeRefusal, detail?: string): void {
     this.#detach();
     if (reason === "mechanism" && !this.#options.peer.destroyed) return this.#awaitMismatch();
     // Only a peer that has shown to speak ZMTP 3 is told why, in its own tongue.
@@ -114,6 +217,7 @@ export class PeerHandshake {
   }
 
   #detach(): void {
+    this.#isOver = true;
     this.#onAbort?.();
     clearTimeout(this.#timer);
     this.#options.peer.off("data", this.#onData);

@@ -2,14 +2,17 @@
 // and what has shown to speak ZMTP is handed on. Neither silence nor a flood takes more than its bounds.
 import { createServer, type Server, type Socket } from "node:net";
 import { listenError, listenOn, parseEndpoint } from "./endpoint.js";
-import type { HandshakeFault, Mechanism, ZmtpVersion } from "./greeting.js";
-import { PeerHandshake } from "./handshake.js";
+import type { Mechanism } from "./greeting.js";
+import {
+  type CurveListening,
+  type Greeted,
+  type HandshakeRefusal,
+  PeerHandshake,
+} from "./handshake.js";
 
 /** Why a connection did not come to be served. Stable names: counters are keyed by them. */
 export type ListenerRefusal =
-  | HandshakeFault
-  | "handshake-timeout"
-  | "closed-early" // Closed by the peer before its READY: a port scan, a health check.
+  | HandshakeRefusal
   | "connections-max"
   | "handshakes-max" // The oldest unfinished handshake gave way to a newer connection.
   | "accept"; // The system could not accept: out of file descriptors.
@@ -17,21 +20,20 @@ export type ListenerRefusal =
 export interface ListenerOptions {
   endpoint: string; // tcp://host:port, port 0 or * for any; ipc://path
   mechanism: Mechanism;
+  /** Where CURVE is spoken here; else HELLO alone is read, and the rest is for whoever takes over. */
+  curve?: CurveListening;
   handshakeTimeoutMs: number;
   connectionsMax: number;
   handshakesMax?: number; // Unfinished ones, of connectionsMax. Default 1024.
 }
 
-/** A connection whose handshake told what it is; it is paused and nobody listens to it any more. */
-export interface Accepted {
-  peer: Socket;
+/** A connection whose handshake told what it is. */
+export interface Accepted extends Greeted {
   remote: string;
-  bytes: Buffer; // All that was read of it.
-  version: ZmtpVersion;
 }
 
 export interface ListenerEvents {
-  onReady(socketType: string, accepted: Accepted): void;
+  onReady(accepted: Accepted): void;
   onRefused(reason: ListenerRefusal, remote: string): void;
   /** Connections that came out of `onReady` and still stand. */
   readyCount(): number;
@@ -116,10 +118,11 @@ export class Listener {
     const handshake = new PeerHandshake({
       peer,
       mechanism: this.#options.mechanism,
+      curve: this.#options.curve,
       timeoutMs: this.#options.handshakeTimeoutMs,
-      onReady: (socketType, bytes, version) => {
+      onReady: (greeted) => {
         this.#handshakes.delete(handshake);
-        this.#events.onReady(socketType, { peer, remote, bytes, version });
+        this.#events.onReady({ ...greeted, remote });
       },
       onRefused: (reason) => {
         this.#handshakes.delete(handshake);

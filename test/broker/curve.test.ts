@@ -1,6 +1,5 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Dealer, Reply, Request } from "zeromq";
-import { NetPort } from "../../build/broker/net-port.js";
 import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
@@ -114,46 +113,32 @@ describe("whoever may", () => {
     expect(broker.stats.counts.redelivered).toBe(1);
   });
 
-  test("a native worker that is slow to say HELLO is taken at its word", async () => {
+  test("a DEALER that says nothing is taken for nothing, and may be a worker whenever it says so", async () => {
     const slow = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
     slow.connect(broker.backend[0]);
-    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
-    const asking = ask(requester(), "x");
-    // What it was handed as a REP, it cannot read.
-    expect((await slow.receive()).length).toBe(3);
+    await eventually("it is there", () => broker.stats.backendConnections === 1);
+    expect(broker.stats.workers).toBe(0);
     await slow.send(message(workerHello(["echo"])));
-    startRep();
-    expect(await asking).toEqual(["rep", "x"]);
-    await eventually("both are there", () => broker.stats.workers === 2);
+    await eventually("it is a worker", () => broker.stats.workers === 1);
     expect(broker.stats.services.echo).toMatchObject({ isServed: true });
   });
 
-  test.each([
-    ["a native one", message(workerHello(["echo"]))],
-    ["one of Majordomo 0.1", ["", "MDPW01", Buffer.of(1), "echo"]],
-    ["one of Majordomo 0.2", ["MDPW02", Buffer.of(1), "echo"]],
-  ])("what a late worker was handed as a REP is not an attempt: %s", async (_name, word) => {
-    const slow = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
-    slow.connect(broker.backend[0]);
-    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
-    const client = await connect();
-    const asking = client.request<Uint8Array>("default", Buffer.from("x"), { ...raw, attempts: 1 });
-    expect((await slow.receive()).length).toBe(3);
-    await slow.send(word);
-    await eventually("it is known", () => broker.stats.services.echo?.isServed === true);
-    startRep();
-    expect(Buffer.from(await asking).toString()).toBe("repx");
-  });
-
-  test("what one did that answers as no REP does, and says no name, is an attempt", async () => {
-    const odd = kept(new Dealer({ ...socketKeys("worker"), linger: 0 }));
-    odd.connect(broker.backend[0]);
-    await eventually("it is taken for a REP", () => broker.stats.workers === 1);
-    const client = await connect();
-    const asking = client.request("default", Buffer.from("x"), { ...raw, attempts: 1 });
-    expect((await odd.receive()).length).toBe(3);
-    await odd.send("done");
-    await expect(asking).rejects.toMatchObject({ code: "UNAVAILABLE" });
+  test("a worker has a pulse, which comes in by its key and goes with it", async () => {
+    const { broker: other } = await startBroker({
+      heartbeatIntervalMs: 50,
+      heartbeatTimeoutMs: 100,
+    });
+    kept({ close: () => other.close({ timeoutMs: 0 }) });
+    const worker = kept(
+      await Worker.start({
+        brokers: other.backend,
+        curve: curveOf("worker"),
+        services: { echo: (body) => body },
+      }),
+    );
+    await eventually("both connections stand", () => other.stats.backendConnections === 2);
+    await worker.drain();
+    await eventually("both have ended", () => other.stats.backendConnections === 0);
   });
 
   test("a broker that closes lets out the last replies", async () => {
@@ -409,13 +394,18 @@ test("a client is not made with a key that is none", async () => {
   );
 });
 
-test("a broker under CURVE binds and reads no socket that asks for no key", async () => {
-  const listen = vi.spyOn(NetPort.prototype, "listen");
-  try {
-    const { broker: other } = await startBroker();
-    await other.close({ timeoutMs: 0 });
-    expect(listen.mock.calls).toEqual([]);
-  } finally {
-    vi.restoreAllMocks();
+test("no port stands open to who shows no key", async () => {
+  const any = "tcp://127.0.0.1:0";
+  const plain = { push: any, pull: any, xsub: any, xpub: any };
+  const { broker: other } = await startBroker(plain);
+  kept({ close: () => other.close({ timeoutMs: 0 }) });
+  const { frontend, backend, push, pull, xsub, xpub } = other;
+  const endpoints = [frontend, backend, push, pull, xsub, xpub].flat() as string[];
+  expect(endpoints.length).toBe(6);
+  for (const endpoint of endpoints) {
+    const socket = kept(new Dealer({ linger: 0 }));
+    socket.connect(endpoint);
   }
+  await eventually("each is refused", () => (other.stats.refusals.mechanism ?? 0) >= 6);
+  expect(other.stats.backendConnections).toBe(0);
 });

@@ -5,6 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { NetPort } from "../../build/broker/net-port.js";
 import { Broker, Client, Worker } from "../../build/index.js";
+import { curveOf, socketKeys, startBroker } from "../broker/curve-keys.js";
 import { pulseHello, workerHello } from "../broker/fake-port.js";
 import { RawPeer } from "../broker/processes.js";
 import { endAll, eventually, Party } from "./processes.js";
@@ -102,6 +103,43 @@ test("a worker that is stopped is taken for dead with its pulse, and comes back"
   expect(broker.stats.workers).toBe(2);
 });
 
+test("under CURVE the same: one that computes keeps its request, one that is stopped is dead", async () => {
+  const { broker: curved } = await startBroker(quick);
+  closers.push(() => curved.close({ timeoutMs: 0 }));
+  const asker = await Client.connect({ brokers: curved.frontend, curve: curveOf("both") });
+  closers.push(() => asker.close({ timeoutMs: 0 }));
+  const worker = { brokers: curved.backend, curve: curveOf("both") };
+  const party = await startWorker(worker);
+  await untilPulses(1);
+  expect(await asker.request("block", 3000, { attempts: 1 })).toEqual({ worker: "w" });
+  expect(curved.stats.refusals).toEqual({});
+  party.signal("SIGSTOP");
+  await eventually("it is dead", () => curved.stats.workers === 0);
+  expect(curved.stats.refusals.silent).toBeGreaterThanOrEqual(1);
+  party.signal("SIGCONT");
+  await eventually("it is back", () => curved.stats.workers === 1);
+});
+
+test("under CURVE a pulse of another key is none", async () => {
+  const { broker: curved } = await startBroker();
+  closers.push(() => curved.close({ timeoutMs: 0 }));
+  const [endpoint] = curved.backend;
+  const peer = (key: "worker" | "both") => {
+    const made = new RawPeer(endpoint, socketKeys(key));
+    closers.push(() => made.close());
+    return made;
+  };
+  const worker = peer("worker");
+  await worker.say(workerHello());
+  expect(await worker.receive()).toMatchObject({ kind: "WELCOME" });
+  const stranger = peer("both");
+  await stranger.say(pulseHello());
+  expect(await stranger.receive()).toMatchObject({ kind: "ERROR", status: 7 });
+  await peer("worker").say(pulseHello());
+  await untilPulses(2);
+  expect(onPulse.mock.results.map(({ value }) => value)).toEqual([false, true]);
+});
+
 test("a client that computes for as long keeps its connection, and gets its replies", async () => {
   await startWorker({ delayMs: 20 });
   const options = { brokers: broker.frontend, ...quick, blockMs: 3000 };
@@ -124,7 +162,7 @@ test("a worker without its pulse answers for itself: computing, it is taken for 
   const startMs = performance.now();
   await eventually("some heartbeats", () => performance.now() - startMs > 1500);
   expect(broker.stats.workers).toBe(1);
-  const error = await client.request("block", 3000, { attempts: 1 }).catch((reason) => reason);
+  const error = await client.request("block", 6000, { attempts: 1 }).catch((reason) => reason);
   expect(error).toMatchObject({ code: "UNAVAILABLE" });
   expect(broker.stats.refusals).toEqual({ silent: 1 });
   between.isOpen = true;

@@ -1,0 +1,116 @@
+import { Blocks, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+import { boxedCommand, boxedMore, type CurveSession, messageOverhead } from "./curve-session.js";
+import { type FrameFault, type FrameSink, partsMax, readCommand } from "./frames.js";
+
+/** Parts of so few bytes that wait for the rest of their message have no block of their own. */
+const SMALL_BYTES_MAX = 4096;
+
+const blocks = new Blocks();
+
+export interface CurveSink extends FrameSink {
+  /** Nothing more is told afterwards. */
+  onFault(fault: FrameFault): void;
+}
+
+/** Frames under CURVE to the messages and commands in them: what a FrameReader reads goes through here. */
+export class CurveReader implements FrameSink {
+  readonly #session: CurveSession;
+  readonly #messageSizeMax: number;
+  readonly #sink: CurveSink;
+  readonly #head: readonly Buffer[];
+  #parts: Buffer[];
+  #size = 0;
+  /** Those that parts of the message at hand lie in. */
+  #blocks: Buffer[] = [];
+  #isStopped = false;
+
+  /** As of a FrameReader. */
+  constructor(
+    session: CurveSession,
+    messageSizeMax: number,
+    sink: CurveSink,
+    head: readonly Buffer[] = [],
+  ) {
+    this.#session = session;
+    this.#messageSizeMax = messageSizeMax;
+    this.#sink = sink;
+    this.#head = head;
+    this.#parts = [...head];
+  }
+
+  /** What a frame may have at most, for the FrameReader in front. */
+  static frameSizeMax(messageSizeMax: number): number {
+    return messageSizeMax === -1 ? -1 : messageSizeMax + messageOverhead;
+  }
+
+  /** One frame, in which a box is. */
+  onMessage(frames: Buffer[]): void {
+    if (this.#isStopped) return;
+    const [frame] = frames;
+    const boxed = frames.length === 1 ? this.#session.open(frame) : undefined;
+    if (boxed === undefined) return this.#fail("message-refused");
+    const flags = boxed[0];
+    const plain = boxed.subarray(1);
+    if ((flags & boxedCommand) !== 0) return this.#onCommand(plain);
+    const hasMore = (flags & boxedMore) !== 0;
+    this.#size += plain.length;
+    const isTooLarge = this.#messageSizeMax !== -1 && this.#size > this.#messageSizeMax;
+    if (isTooLarge || this.#parts.length - this.#head.length === partsMax) {
+      return this.#fail("message-too-large");
+    }
+    this.#parts.push(this.#copy(plain, hasMore));
+    if (hasMore) return;
+    const parts = this.#parts;
+    this.#parts = [...this.#head];
+    this.#size = 0;
+    this.#sink.onMessage(parts);
+    this.#dropBlocks();
+  }
+
+  /** In clear: RFC 26 has MESSAGE as a command; any other may be anybody's, and is nothing that a peer says. */
+  onCommand(name: string, data: Buffer): void {
+    if (name !== "MESSAGE") return this.#fail("message-refused");
+    const frame = Buffer.allocUnsafe(8 + data.length);
+    frame.write("\x07MESSAGE", "latin1");
+    data.copy(frame, 8);
+    this.onMessage([frame]);
+  }
+
+  /** Nothing more is told. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#parts = [];
+    this.#dropBlocks();
+  }
+
+  #onCommand(body: Uint8Array): void {
+    // A copy: what it causes may be sealed in the same memory.
+    const command = readCommand(Buffer.from(body));
+    if (command === undefined) return this.#fail("frame-malformed");
+    this.#sink.onCommand(command.name, command.data);
+  }
+
+  #copy(plain: Uint8Array, hasMore: boolean): Buffer {
+    const { length } = plain;
+    if (length >= OWN_FRAME_BYTES_MIN || (hasMore && length <= SMALL_BYTES_MAX)) {
+      const own = Buffer.allocUnsafeSlow(length);
+      own.set(plain);
+      return own;
+    }
+    const block = blocks.take(Math.max(1, length));
+    this.#blocks.push(block);
+    block.set(plain);
+    return block.subarray(0, length);
+  }
+
+  #fail(fault: FrameFault): void {
+    this.stop();
+    this.#sink.onFault(fault);
+  }
+
+  #dropBlocks(): void {
+    if (this.#blocks.length === 0) return;
+    for (const block of this.#blocks) blocks.giveBack(block);
+    this.#blocks = [];
+  }
+}

@@ -1,0 +1,138 @@
+// Traffic under CURVE, behind the handshake: each part of a message, and each command, in a box of its own.
+// RFC 26 (CurveZMQ) https://rfc.zeromq.org/spec/26; as libzmq has it, MESSAGE is in a message's frame.
+import { assert } from "../base/assert.js";
+import { BLOCK_BYTES_MAX, outgoing } from "../base/blocks.js";
+import { type CurveBox, NONCE_SIZE, type SharedKey, TAG_SIZE } from "./curve-box.js";
+import { flagLong, headerSizeMax } from "./frames.js";
+
+export type CurveSide = "client" | "server";
+
+/** | 07 "MESSAGE" | nonce u64 | box of | flags u8: 1 more, 2 command | bytes | | */
+const MESSAGE = Buffer.from("\x07MESSAGE", "latin1");
+const COUNTER_SIZE = 8;
+export const messageHeadSize = MESSAGE.length + COUNTER_SIZE;
+/** How much longer a frame's body is than what it carries. */
+export const messageOverhead = messageHeadSize + TAG_SIZE + 1;
+const FRAME_OVERHEAD = headerSizeMax + messageOverhead;
+
+export const boxedMore = 0x01;
+export const boxedCommand = 0x02;
+
+/** A prefix of 16 bytes, and a number that each box has one above the one before. */
+export class Nonce {
+  readonly bytes = Buffer.alloc(NONCE_SIZE);
+  #count = 0;
+
+  constructor(prefix: string) {
+    this.use(prefix);
+  }
+
+  /** The same number goes on behind another prefix: one sender has one sequence. */
+  use(prefix: string): this {
+    this.bytes.write(prefix, 0, NONCE_SIZE - COUNTER_SIZE, "latin1");
+    return this;
+  }
+
+  /** The next of our own; throws where there is none left. */
+  next(): void {
+    if (this.#count === Number.MAX_SAFE_INTEGER) throw new Error("no nonce is left");
+    this.#write(++this.#count);
+  }
+
+  /** Takes the one that stands at `at`; false where it is not above all before it, which says that it was seen. */
+  follow(source: Buffer, at: number): boolean {
+    const count = source.readUInt32BE(at) * 2 ** 32 + source.readUInt32BE(at + 4);
+    if (count <= this.#count || count > Number.MAX_SAFE_INTEGER) return false;
+    this.#write(count);
+    return true;
+  }
+
+  /** The number, as it stands on the wire. */
+  get counter(): Buffer {
+    return this.bytes.subarray(NONCE_SIZE - COUNTER_SIZE);
+  }
+
+  #write(count: number): void {
+    this.#count = count;
+    this.bytes.writeUInt32BE(Math.floor(count / 2 ** 32), NONCE_SIZE - COUNTER_SIZE);
+    this.bytes.writeUInt32BE(count % 2 ** 32, NONCE_SIZE - COUNTER_SIZE + 4);
+  }
+}
+
+/** What one connection's traffic is sealed and opened with; the handshake makes it. */
+export class CurveSession {
+  readonly #box: CurveBox;
+  readonly #key: SharedKey;
+  readonly #ours: Nonce;
+  readonly #theirs: Nonce;
+  #isEnded = false;
+
+  /** `key` and the nonces, as far as the handshake has used them, become this one's own. */
+  constructor(box: CurveBox, key: SharedKey, side: CurveSide, ours: Nonce, theirs: Nonce) {
+    const isClient = side === "client";
+    this.#box = box;
+    this.#key = key;
+    this.#ours = ours.use(isClient ? "CurveZMQMESSAGEC" : "CurveZMQMESSAGES");
+    this.#theirs = theirs.use(isClient ? "CurveZMQMESSAGES" : "CurveZMQMESSAGEC");
+  }
+
+  /** A message as the one piece that is to be written, in `outgoing` where it is not too large for that. */
+  sealMessage(parts: readonly Uint8Array[]): Buffer {
+    let size = 0;
+    for (const { length } of parts) size += FRAME_OVERHEAD + length;
+    const isBlock = size <= BLOCK_BYTES_MAX;
+    const piece = isBlock ? outgoing.take(size) : Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    const last = parts.length - 1;
+    for (let i = 0; i <= last; i++) {
+      at = this.#sealFrame(piece, at, i < last ? boxedMore : 0, parts[i]);
+    }
+    return piece.subarray(0, at);
+  }
+
+  /** `command` is the body of its frame: name and data. */
+  sealCommand(command: Uint8Array): Buffer {
+    const piece = Buffer.allocUnsafe(FRAME_OVERHEAD + command.length);
+    return piece.subarray(0, this.#sealFrame(piece, 0, boxedCommand, command));
+  }
+
+  /** Returns where it ends. */
+  #sealFrame(piece: Buffer, start: number, flags: number, plain: Uint8Array): number {
+    assert(!this.#isEnded, "a session under CURVE that has ended seals nothing");
+    const size = messageOverhead + plain.length;
+    let at = start;
+    if (size > 255) {
+      piece[at] = flagLong;
+      piece.writeUInt32BE(Math.floor(size / 2 ** 32), at + 1);
+      piece.writeUInt32BE(size % 2 ** 32, at + 5);
+      at += headerSizeMax;
+    } else {
+      piece[at] = 0;
+      piece[at + 1] = size;
+      at += 2;
+    }
+    piece.set(MESSAGE, at);
+    this.#ours.next();
+    piece.set(this.#ours.counter, at + MESSAGE.length);
+    const boxAt = at + messageHeadSize;
+    this.#box.seal(this.#key, this.#ours.bytes, flags, plain, piece, boxAt);
+    return at + size;
+  }
+
+  /**
+   * What stands in a MESSAGE, the flags first, good until the next call; undefined where it is none, was not
+   * sealed for this connection, or has come before.
+   */
+  open(frame: Buffer): Uint8Array | undefined {
+    if (this.#isEnded || frame.length < messageOverhead) return undefined;
+    for (let i = 0; i < MESSAGE.length; i++) if (frame[i] !== MESSAGE[i]) return undefined;
+    if (!this.#theirs.follow(frame, MESSAGE.length)) return undefined;
+    return this.#box.open(this.#key, this.#theirs.bytes, frame.subarray(messageHeadSize));
+  }
+
+  /** Forgets the key: nothing is sealed or opened any more. */
+  end(): void {
+    this.#isEnded = true;
+    this.#key.fill(0);
+  }
+}
