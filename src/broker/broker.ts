@@ -61,8 +61,6 @@ export interface BrokerOptions {
    * none until they have done. Default 0: such a one may take its time.
    */
   mdpBusyLiveness?: number;
-  /** How often peers are looked for whose end ZeroMQ did not tell of. Default 10000. */
-  probeIntervalMs?: number;
   /** Connections at each endpoint. Default 10000. */
   connectionsMax?: number;
   /**
@@ -150,7 +148,6 @@ export class Broker {
   /** Without CURVE. */
   readonly #ports: Readonly<Record<Side, NetPort>>;
   readonly #gate: CurveGate | undefined;
-  readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
 
   private constructor(
@@ -161,14 +158,12 @@ export class Broker {
     watching: { watch: Watch; admin: AdminServer | undefined },
     taskSockets: TaskSockets,
     plain: PlainSockets | undefined,
-    probeIntervalMs: number,
   ) {
     this.push = taskSockets.push;
     this.pull = taskSockets.pull;
     this.#watch = watching.watch;
     this.#admin = watching.admin;
     this.admin = watching.admin?.url;
-    this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
     this.xsub = plain?.xsub ?? [];
     this.xpub = plain?.xpub ?? [];
@@ -208,7 +203,6 @@ export class Broker {
         `heartbeatTimeoutMs (${times.heartbeatTimeoutMs}) must be more than heartbeatIntervalMs (${times.heartbeatIntervalMs})`,
       );
     }
-    const probeIntervalMs = timeMs("probeIntervalMs", options.probeIntervalMs ?? 10_000);
     const majordomo = {
       heartbeatMs: timeMs("mdpHeartbeatMs", options.mdpHeartbeatMs ?? majordomoTimes.heartbeatMs),
       liveness: wholeNumber("mdpLiveness", options.mdpLiveness ?? 3, 1, 1000),
@@ -276,7 +270,6 @@ export class Broker {
         { watch, admin },
         taskSockets,
         plain,
-        probeIntervalMs,
       );
     } catch (error) {
       await admin?.close();
@@ -343,7 +336,6 @@ export class Broker {
   async #close(timeoutMs: number): Promise<boolean> {
     this.#watch.phase = "draining";
     const isEmpty = await this.#exchange.shutdown(timeoutMs);
-    clearInterval(this.#probing);
     // The last replies still go out; peers that do not read them are not waited for.
     const lingerMs = timeoutMs === 0 ? 0 : 500;
     const ports = Object.values(this.#ports);

@@ -15,7 +15,6 @@ import {
   readHello,
   writeDrain,
   writeError,
-  writePing,
   writeWelcome,
 } from "../wire/session-record.js";
 import { NameCache, queueService } from "../wire/text.js";
@@ -559,20 +558,6 @@ export class Exchange implements Host {
     for (const port of this.#ports) port.flush();
     this.#onShutdownTurn?.();
     if (this.#needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
-  }
-
-  /**
-   * Sends each native peer that is owed nothing a PING, so that who is gone is found out. ZeroMQ's
-   * notice of it is lost when the peer's pipe is full at that moment.
-   */
-  probe(): void {
-    this.delivery.nowMs = this.#now();
-    for (const { role, outbox, port, routingId } of this.peers) {
-      if ((role !== "client" && role !== "worker") || !outbox.isEmpty) continue;
-      writePing(outbox.writer);
-      port?.due(outbox, routingId);
-    }
-    this.onTurn();
   }
 
   /** A peer cannot be reached or does not read; perhaps in the middle of a step. */

@@ -14,7 +14,6 @@ export const brokerOptionNames: OptionNames<BrokerOptions> = {
   mdpHeartbeatMs: true,
   mdpLiveness: true,
   mdpBusyLiveness: true,
-  probeIntervalMs: true,
   connectionsMax: true,
   push: true,
   pull: true,

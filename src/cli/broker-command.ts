@@ -22,7 +22,7 @@ const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
 The config file is a JSON object: frontend, backend, xsub, xpub, push, pull, curveKey, access, insecure, admin,
 adminToken, logLevel, limits, services, tasks, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
-mdpLiveness, mdpBusyLiveness, probeIntervalMs, connectionsMax.
+mdpLiveness, mdpBusyLiveness, connectionsMax.
 
 Without a curve key only loopback and ipc are listened on, or, with --insecure, anything. With one every
 connection is under CURVE, and what --access does not grant its key is refused. SIGHUP reads the access

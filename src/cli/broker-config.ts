@@ -56,7 +56,6 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     mdpHeartbeatMs: readNumber,
     mdpLiveness: readNumber,
     mdpBusyLiveness: readNumber,
-    probeIntervalMs: readNumber,
     connectionsMax: readNumber,
   };
 

@@ -82,16 +82,6 @@ describe("sessions", () => {
     expect(stage.take("backend", "w")).toMatchObject([{ kind: "REQUEST", sequence: "2" }]);
   });
 
-  it("are probed: a PING for native peers that are owed nothing, nothing for plain ones", () => {
-    greet();
-    stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);
-    stage.exchange.probe();
-    expect(stage.take("frontend", "c")).toEqual([{ kind: "PING" }]);
-    expect(stage.take("backend", "w")).toEqual([{ kind: "PING" }]);
-    expect(stage.takeMessages("frontend", "p")).toEqual([]);
-    expect(stage.exchange.peers.count).toBe(3);
-  });
-
   it("does not take a plain client for a worker", () => {
     greet();
     stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);

@@ -1,4 +1,4 @@
-// Departures that ZeroMQ does not tell of: its notice goes through the peer's pipe, which may be full.
+// Departures while the broker is busy, behind more than it has read.
 import { expect, it } from "vitest";
 import { Broker } from "../../build/broker/broker.js";
 import { clientHello } from "./fake-port.js";
@@ -13,14 +13,12 @@ const cancel = {
   status: 1,
 };
 const PEERS = 10;
-/** As many messages, with HELLO, as a pipe holds: see MESSAGES_QUEUED_MAX of the router port. */
 const MESSAGES = 63;
 
-it("peers that leave with their pipe full are found out", async () => {
+it("peers that leave with much unread are found out", async () => {
   const broker = await Broker.start({
     frontend: "tcp://127.0.0.1:*",
     backend: "tcp://127.0.0.1:*",
-    probeIntervalMs: 50,
   });
   const peers = Array.from(
     { length: PEERS },
