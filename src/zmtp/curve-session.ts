@@ -21,7 +21,7 @@ export const boxedCommand = 0x02;
 /** A prefix of 16 bytes, and a number that each box has one above the one before. */
 export class Nonce {
   readonly bytes = Buffer.alloc(NONCE_SIZE);
-  #count = 0;
+  #count = -1;
 
   constructor(prefix: string) {
     this.use(prefix);
@@ -36,7 +36,8 @@ export class Nonce {
   /** The next of our own; throws where there is none left. */
   next(): void {
     if (this.#count === Number.MAX_SAFE_INTEGER) throw new Error("no nonce is left");
-    this.#write(++this.#count);
+    // From 1 on, as libzmq does; a peer may begin with 0.
+    this.#write(Math.max(1, this.#count + 1));
   }
 
   /** Takes the one that stands at `at`; false where it is not above all before it, which says that it was seen. */

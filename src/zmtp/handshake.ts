@@ -163,11 +163,15 @@ export class PeerHandshake {
 
   /** In a turn to come, unless it is over by then. */
   #later(turns: Turns, step: () => void): void {
+    const { peer } = this.#options;
     this.#isWaiting = true;
+    // It has nothing more to say by now, and what it says all the same takes no memory.
+    peer.pause();
     turns.add(() => {
       if (this.#isOver) return false;
       this.#isWaiting = false;
       step();
+      if (!this.#isOver && !this.#isWaiting) peer.resume();
       return true;
     });
   }

@@ -1,6 +1,9 @@
 // CurveZMQ (RFC 26) by ourselves: the handshake between our two halves, and what neither side takes. That both
 // halves are what libzmq speaks is for test/broker/curve.test.ts (its client, our server) and below (the reverse).
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Router } from "zeromq";
 import { decodeZ85, encodeZ85 } from "../../build/base/z85.js";
@@ -14,7 +17,9 @@ import { CurveReader } from "../../build/zmtp/curve-reader.js";
 import type { CurveSession } from "../../build/zmtp/curve-session.js";
 import { encodeProperties } from "../../build/zmtp/encode.js";
 import { FrameReader } from "../../build/zmtp/frames.js";
-import { readCommandFrame, readProperties } from "../../build/zmtp/greeting.js";
+import { encodeGreeting, readCommandFrame, readProperties } from "../../build/zmtp/greeting.js";
+import { PeerHandshake } from "../../build/zmtp/handshake.js";
+import type { Turns } from "../../build/zmtp/turns.js";
 import { keyOf, socketKeys } from "../broker/curve-keys.js";
 import { seedOfRun } from "../broker/processes.js";
 import { Random } from "../random.mjs";
@@ -184,6 +189,44 @@ describe("the handshake", () => {
     expect(server.initiate(initiate)).toBeUndefined();
     const client = new CurveClient(box, clientKeys, serverKeys.publicKey);
     expect(client.ready(randomBytes(100))).toBeUndefined();
+  });
+});
+
+describe("a peer that goes on behind its HELLO", () => {
+  test("is not read until that had its turn, and is refused then", async () => {
+    const steps: (() => boolean)[] = [];
+    const turns = { add: (step: () => boolean) => void steps.push(step) } as unknown as Turns;
+    const refusals: string[] = [];
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const far = connect(port, "127.0.0.1");
+    far.on("error", () => {});
+    const [near] = (await once(server, "connection")) as [Socket];
+    new PeerHandshake({
+      peer: near,
+      mechanism: "CURVE",
+      curve: { box, keys: serverKeys, turns },
+      timeoutMs: 60_000,
+      onReady: () => refusals.push("ready"),
+      onRefused: (reason) => refusals.push(reason),
+    });
+    const { hello } = meet();
+    const said = Buffer.concat([encodeGreeting("CURVE"), Buffer.from([4, 200]), hello]);
+    far.write(Buffer.concat([said, Buffer.alloc(16 * 1024 * 1024, 4)]));
+    while (steps.length === 0) await turn();
+    for (let i = 0; i < 100; i++) await turn();
+    expect(near.bytesRead).toBeLessThan(1024 * 1024);
+    const closed = once(near, "close");
+    // HELLO is answered; what stands behind it is looked at in another turn, and is no INITIATE.
+    expect([steps.length, steps[0]()]).toEqual([1, true]);
+    for (let i = 0; i < 100; i++) await turn();
+    expect(near.bytesRead).toBeLessThan(1024 * 1024);
+    expect([steps.length, steps[1]()]).toEqual([2, true]);
+    await closed;
+    expect(refusals).toEqual(["initiate-refused"]);
+    far.destroy();
+    server.close();
   });
 });
 
