@@ -35,7 +35,7 @@ async function main(options) {
   /** @type {string[]} */
   const violations = [];
   const cast = await makeCast(options, random, folder, (what) => violations.push(what));
-  const { brokers, workers, clients, isSealed } = cast;
+  const { brokers, workers, clients, isSealed, isCurved } = cast;
   const parties = [...brokers, ...workers, ...clients];
   /** Whatever happens: by the pids of what was started here. */
   const killAll = () => Promise.all(parties.map((party) => party.kill()));
@@ -48,7 +48,10 @@ async function main(options) {
       process.exit(signal === "SIGINT" ? 130 : 143);
     });
   }
-  console.log(`chaos: --seconds ${seconds} --seed ${seed}, ${isSealed ? "sealed" : "in clear"}`);
+  const under = isCurved ? "under CURVE" : "without CURVE";
+  console.log(
+    `chaos: --seconds ${seconds} --seed ${seed}, ${isSealed ? "sealed" : "in clear"}, ${under}`,
+  );
   let done = new Map();
   /** @type {string[]} */
   let dead = [];
@@ -188,7 +191,8 @@ try {
 }
 
 /** @param {import("./options.mjs").ChaosOptions} options */
-function again({ seconds, seed, rate, patterns }) {
+function again({ seconds, seed, rate, patterns, isCurved }) {
   const list = patterns.join(",") || "none";
-  return `--seconds ${seconds} --seed ${seed} --rate ${rate} --patterns ${list}`;
+  const curve = isCurved === undefined ? "" : ` --curve ${isCurved ? "yes" : "no"}`;
+  return `--seconds ${seconds} --seed ${seed} --rate ${rate} --patterns ${list}${curve}`;
 }

@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
  * @property {number} seed
  * @property {number} rate requests a second of all clients together, floods not counted
  * @property {readonly string[]} patterns what is done beside requests
+ * @property {boolean | undefined} isCurved under CURVE or not; undefined: by the seed
  * @property {boolean} isKept the records stay in their folder
  */
 
@@ -15,6 +16,7 @@ export const USAGE = `usage: npm run chaos -- [options]
   --seed S      of the schedule of faults; a new one by default, printed
   --rate N      requests a second of all clients together, default 1200; floods come on top
   --patterns LIST   what is done beside requests, with commas: tasks, topics, streams, surveys; default all, or none
+  --curve yes|no   whether all connections are under CURVE; half the seeds do so by default
   --keep        leave the records of what was asked and run in their folder
   --help`;
 
@@ -32,6 +34,13 @@ function patternsOf(text) {
   return names;
 }
 
+/** @param {string | undefined} text */
+function curveOf(text) {
+  if (text === undefined) return undefined;
+  if (text === "yes" || text === "no") return text === "yes";
+  throw new TypeError(`--curve must be yes or no, got ${text}`);
+}
+
 /**
  * Reads the command line; undefined when only help is wanted.
  * @param {string[]} args
@@ -46,6 +55,7 @@ export function readOptions(args) {
       seed: { type: "string" },
       rate: { type: "string" },
       patterns: { type: "string", default: PATTERNS.join(",") },
+      curve: { type: "string" },
       keep: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -56,6 +66,7 @@ export function readOptions(args) {
     seed: number("--seed", values.seed, Math.floor(Math.random() * 2 ** 32), 0, 2 ** 32 - 1),
     rate: number("--rate", values.rate, 1200, 1, 5000),
     patterns: patternsOf(values.patterns),
+    isCurved: curveOf(values.curve),
     isKept: values.keep,
   };
 }

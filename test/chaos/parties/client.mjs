@@ -14,8 +14,10 @@ import { Random } from "../../random.mjs";
 import { QUEUES } from "../queues.mjs";
 import { makePatterns } from "./patterns.mjs";
 
-const { name, peers, brokers, taskBrokers, keys, record, patternRecord, patterns, rate, seed } =
-  JSON.parse(process.argv[2]);
+const { name, peers, brokers, taskBrokers, curve, keys, rate, seed, ...told } = JSON.parse(
+  process.argv[2],
+);
+const { record, patternRecord, patterns } = told;
 const TICK_MS = 5;
 const PENDING_MAX = 12_000;
 /** Requests a second of one client that the patterns' rates stand beside. */
@@ -36,6 +38,7 @@ let seenMs = performance.now();
 const parsedKeys = keys && (await Promise.all(keys.map(parseKey)));
 const client = await Client.connect({
   brokers,
+  curve,
   keys: parsedKeys,
   connectTimeoutMs: 0,
   onConnection: ({ state }) => {
@@ -77,7 +80,8 @@ const beside = await makePatterns(
     peers,
     client,
     taskBrokers,
-    connect: (some) => Client.connect({ brokers: some, keys: parsedKeys, connectTimeoutMs: 0 }),
+    connect: (some) =>
+      Client.connect({ brokers: some, curve, keys: parsedKeys, connectTimeoutMs: 0 }),
     random: new Random(seed + 1000),
     note,
     violation: (what) => note(`V ${what.replaceAll("\n", " ")}`),
@@ -163,7 +167,9 @@ async function probe(total) {
 /** The dead letters of all brokers, which it connects to for that. */
 async function tellDead() {
   const all = await Promise.all(
-    taskBrokers.map((broker) => Client.connect({ brokers: [broker], connectTimeoutMs: 5000 })),
+    taskBrokers.map((broker) => {
+      return Client.connect({ brokers: [broker], curve, connectTimeoutMs: 5000 });
+    }),
   );
   const lists = await Promise.all(
     all.flatMap((one) => QUEUES.map((queue) => one.deadLetters(queue))),

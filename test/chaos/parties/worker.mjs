@@ -8,7 +8,7 @@ import { parseKey } from "../../../build/codec/index.js";
 import { Worker } from "../../../build/index.js";
 import { QUEUES } from "../queues.mjs";
 
-const { brokers, keys, record, taskRecord } = JSON.parse(process.argv[2]);
+const { brokers, curve, keys, record, taskRecord } = JSON.parse(process.argv[2]);
 const file = openSync(record, "a");
 const taskFile = openSync(taskRecord, "a");
 
@@ -21,6 +21,7 @@ async function work({ id, isDoomed, failCount, delayMs }, { attempt }) {
 
 const worker = await Worker.start({
   brokers,
+  curve,
   keys: keys && (await Promise.all(keys.map(parseKey))),
   concurrency: 16,
   connectTimeoutMs: 0,
