@@ -3,64 +3,37 @@ import {
   attemptOf,
   type Dialect,
   disconnectToWorker,
-  heartbeatToWorker,
   type MajordomoCommand,
   requestToWorker,
 } from "../wire/majordomo.js";
 import { NameCache } from "../wire/text.js";
-import { GatheredParts, type PartFault, REPLY_TOO_LARGE } from "./gathered-parts.js";
+import { GatheredParts } from "./gathered-parts.js";
+import { Heartbeats, type MajordomoTimes, MajordomoWorker } from "./heartbeats.js";
 import type { Host } from "./host.js";
 import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
+import { type PartFault, type PartRoom, REPLY_TOO_LARGE } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import type { Port } from "./port.js";
 import { bodyFault, rawReply } from "./raw-records.js";
-
-export interface MajordomoTimes {
-  /** How often workers are sent a heartbeat, and expected to send one. */
-  heartbeatMs: number;
-  /** After so many intervals of silence a worker is taken for dead. */
-  liveness: number;
-  /** The same for one that works and never sent a heartbeat while it did; 0: it may be silent. */
-  busyLiveness: number;
-}
-
-class MajordomoWorker {
-  /** When it last said anything. */
-  heardMs: number;
-  /** Whether it works on a request whose client still waits. */
-  isBusy = false;
-  busySinceMs = 0;
-  slot = 0;
-  generation = 0;
-  /** Whether it was heard in the middle of its work. The Guide's workers are mute until they have done. */
-  beatsAtWork = false;
-
-  constructor(
-    readonly peer: Peer,
-    readonly dialect: Dialect,
-    nowMs: number,
-  ) {
-    this.heardMs = nowMs;
-  }
-}
 
 /** Workers of the Majordomo protocol: each serves one service, one request at a time. */
 export class MajordomoWorkers {
   /** What came with the command being stepped. */
   #part: readonly Uint8Array[] = [];
   #isShuttingDown = false;
-  #beatAtMs = 0;
-  #timer: NodeJS.Timeout | undefined;
   readonly #names = new NameCache();
   readonly #workers = new Map<Peer, MajordomoWorker>();
   readonly #gathered: GatheredParts;
+  readonly #heartbeats: Heartbeats;
 
   constructor(
     private readonly host: Host,
     private readonly times: MajordomoTimes,
+    room: PartRoom,
     private readonly takesParts: (client: Peer | undefined) => boolean,
   ) {
-    this.#gathered = new GatheredParts(host.limits);
+    this.#gathered = new GatheredParts(host.limits, room);
+    this.#heartbeats = new Heartbeats(host, times, this.#workers);
   }
 
   // --- in ---
@@ -153,7 +126,7 @@ export class MajordomoWorkers {
       peers.delete(peer);
       return;
     }
-    this.#beat();
+    this.#heartbeats.start();
   }
 
   #onReply(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
@@ -241,44 +214,11 @@ export class MajordomoWorkers {
     return this.#part;
   }
 
-  // --- heartbeats and departures ---
-
-  /** Starts the timer of the first worker. */
-  #beat(): void {
-    if (this.#timer !== undefined) return;
-    this.#beatAtMs = this.host.delivery.nowMs;
-    this.#timer = setTimeout(this.#onBeat, this.times.heartbeatMs);
-  }
-
-  #onBeat = (): void => {
-    this.#timer = undefined;
-    this.host.begin();
-    const { nowMs } = this.host.delivery;
-    // After a long turn of the event loop, what they said may wait unread.
-    const isLate = nowMs - this.#beatAtMs > 2 * this.times.heartbeatMs;
-    for (const worker of this.#workers.values()) {
-      const { peer, dialect } = worker;
-      if (!isLate && this.#isSilent(worker, nowMs)) {
-        this.host.leave(peer);
-      } else if (peer.outbox.isEmpty) {
-        peer.outbox.push(heartbeatToWorker(dialect));
-        peer.due();
-      }
-    }
-    if (this.#workers.size > 0) this.#beat();
-    this.host.onTurn();
-  };
-
-  #isSilent({ heardMs, isBusy, beatsAtWork }: MajordomoWorker, nowMs: number): boolean {
-    const { heartbeatMs, liveness, busyLiveness } = this.times;
-    const intervals = (nowMs - heardMs) / heartbeatMs;
-    if (!isBusy || beatsAtWork) return intervals >= liveness;
-    return busyLiveness > 0 && intervals >= busyLiveness;
-  }
+  // --- departures ---
 
   onLeave(peer: Peer): void {
     this.#gathered.forget(peer);
-    if (this.#workers.delete(peer) && this.#workers.size === 0) this.close();
+    if (this.#workers.delete(peer) && this.#workers.size === 0) this.#heartbeats.close();
   }
 
   /** The broker is about to stop: no more workers are taken. */
@@ -295,7 +235,6 @@ export class MajordomoWorkers {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#heartbeats.close();
   }
 }

@@ -3,9 +3,11 @@ import { NO_RECORD } from "../wire/layout.js";
 import type { MajordomoMessage } from "../wire/majordomo.js";
 import { ownFrames } from "./bodies.js";
 import type { Side } from "./exchange.js";
+import type { MajordomoTimes } from "./heartbeats.js";
 import type { Host, Pattern } from "./host.js";
 import { MajordomoClients } from "./majordomo-clients.js";
-import { type MajordomoTimes, MajordomoWorkers } from "./majordomo-workers.js";
+import { MajordomoWorkers } from "./majordomo-workers.js";
+import { PartRoom } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import type { PlainPeers } from "./plain-peers.js";
 import type { Port } from "./port.js";
@@ -18,6 +20,8 @@ export const majordomoTimes: MajordomoTimes = { heartbeatMs: 2500, liveness: 3, 
  */
 export class Majordomo implements Pattern {
   readonly kinds = new Map();
+  /** What waits in the broker of its workers' replies. */
+  readonly partRoom: PartRoom;
   readonly #host: Host;
   readonly #clients: MajordomoClients;
   readonly #workers: MajordomoWorkers;
@@ -25,7 +29,9 @@ export class Majordomo implements Pattern {
   constructor(host: Host, plain: PlainPeers, times: MajordomoTimes) {
     this.#host = host;
     this.#clients = new MajordomoClients(host, plain);
-    this.#workers = new MajordomoWorkers(host, times, (peer) => this.#clients.takesParts(peer));
+    this.partRoom = new PartRoom(host.limits);
+    const takesParts = (peer: Peer | undefined) => this.#clients.takesParts(peer);
+    this.#workers = new MajordomoWorkers(host, times, this.partRoom, takesParts);
   }
 
   /** Requests of its clients that ended without a reply, of which nobody was told. */
