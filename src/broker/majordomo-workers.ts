@@ -9,6 +9,7 @@ import {
 import { NameCache } from "../wire/text.js";
 import { GatheredParts } from "./gathered-parts.js";
 import { Heartbeats, type MajordomoTimes, MajordomoWorker } from "./heartbeats.js";
+import { HeldParts, type HeldStream } from "./held-parts.js";
 import type { Host } from "./host.js";
 import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
 import { type PartFault, type PartRoom, REPLY_TOO_LARGE } from "./part-room.js";
@@ -24,6 +25,7 @@ export class MajordomoWorkers {
   readonly #names = new NameCache();
   readonly #workers = new Map<Peer, MajordomoWorker>();
   readonly #gathered: GatheredParts;
+  readonly #held: HeldParts;
   readonly #heartbeats: Heartbeats;
 
   constructor(
@@ -33,6 +35,7 @@ export class MajordomoWorkers {
     private readonly takesParts: (client: Peer | undefined) => boolean,
   ) {
     this.#gathered = new GatheredParts(host.limits, room);
+    this.#held = new HeldParts(host, room);
     this.#heartbeats = new Heartbeats(host, times, this.#workers);
   }
 
@@ -132,6 +135,9 @@ export class MajordomoWorkers {
   #onReply(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
     const { host } = this;
     const { slot, generation } = attemptOf(address);
+    const stream = this.#held.of(worker.peer, slot, generation);
+    if (stream?.hasBegun === true) return this.#onFinal(worker, stream, body);
+    if (stream !== undefined) this.#held.forget(stream);
     const isMine = slot === worker.slot && generation === worker.generation;
     const whole = isMine ? this.#gathered.withLast(worker.peer, body) : body;
     // Before the step, which may hand it the next.
@@ -143,15 +149,35 @@ export class MajordomoWorkers {
     host.step({ kind: "reply", peer: worker.peer.index, slot, generation });
   }
 
+  /** The end of a stream, parts of which came before. */
+  #onFinal(worker: MajordomoWorker, stream: HeldStream, body: readonly Uint8Array[]): void {
+    if (this.#isStale(stream)) return;
+    this.#rest(worker);
+    this.#held.onFinal(stream, body);
+  }
+
+  /** Whether its FINAL has come before: for the core it is under way still. */
+  #isStale({ isEnded }: HeldStream): boolean {
+    if (isEnded) this.host.core.counts.stale++;
+    return isEnded;
+  }
+
   /**
    * A part of a reply goes on at once to a client of MDP/0.2, and no other worker may begin anew from there on.
-   * For any other client the parts are gathered: their frames and those of FINAL are its reply.
+   * A native client that asked for a stream gets it as it grants. For any other client the parts are gathered:
+   * their frames and those of FINAL are its reply.
    */
   #onPart(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
     const { core, peers } = this.host;
     const { slot, generation } = attemptOf(address);
+    const stream = this.#held.of(worker.peer, slot, generation);
+    if (stream !== undefined) {
+      if (!this.#isStale(stream)) this.#held.onPartial(stream, body);
+      return;
+    }
     const isPassedOn = this.takesParts(peers.at(core.requests.client[slot]));
-    const fault = this.#partFault(worker, body, isPassedOn);
+    // Of what nobody waits for any more nothing is kept: it ends with its FINAL, as small or large as it is.
+    const fault = worker.isBusy ? this.#partFault(worker, body, isPassedOn) : undefined;
     if (fault !== undefined) {
       const isMine = slot === worker.slot && generation === worker.generation;
       if (isMine) this.#rest(worker);
@@ -195,12 +221,29 @@ export class MajordomoWorkers {
     worker.slot = slot;
     worker.generation = generation;
     this.#gathered.forget(peer);
+    if (worker.dialect.version === 2 && this.#isNativeStream(slot)) {
+      this.#held.begin(peer, slot, generation);
+    }
     return requestToWorker(worker.dialect, addressOf(slot, generation), body);
   }
 
-  /** Nobody waits for what `peer` works on. It cannot be told, but has no more claim to be silent. */
-  onAbort(peer: Peer): void {
+  #isNativeStream(slot: number): boolean {
+    const { core, peers } = this.host;
+    if (core.streams.at(slot) === undefined) return false;
+    return peers.at(core.requests.client[slot])?.role === "client";
+  }
+
+  /** The reader of the stream in `slot` takes more. */
+  onGrant(slot: number): void {
+    this.#held.onGrant(slot);
+  }
+
+  /** Nobody waits for what `peer` has in `slot`. It cannot be told, but has no more claim to be silent. */
+  onAbort(peer: Peer, slot: number): void {
+    this.#held.onAbort(slot);
     const worker = this.#workers.get(peer) as MajordomoWorker;
+    // It may have done with that, and be at work on another.
+    if (worker.slot !== slot) return;
     this.#rest(worker);
     worker.heardMs = this.host.delivery.nowMs;
   }
@@ -214,10 +257,21 @@ export class MajordomoWorkers {
     return this.#part;
   }
 
+  /** Whether `feed` has something to do. */
+  get isDue(): boolean {
+    return this.#held.isDue;
+  }
+
+  /** Passes on what the readers of streams have granted. */
+  feed(): void {
+    this.#held.feed();
+  }
+
   // --- departures ---
 
   onLeave(peer: Peer): void {
     this.#gathered.forget(peer);
+    this.#held.onLeave(peer);
     if (this.#workers.delete(peer) && this.#workers.size === 0) this.#heartbeats.close();
   }
 

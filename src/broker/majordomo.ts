@@ -72,6 +72,11 @@ export class Majordomo implements Pattern {
     return this.#clients.replyTo(peer, service, body, false);
   }
 
+  /** The message that takes a part of the native stream in `slot` to `client`. */
+  streamPartTo(client: Peer, slot: number, service: Uint8Array, body: readonly Uint8Array[]) {
+    return this.#clients.streamPartTo(client, slot, service, body);
+  }
+
   /** The message that takes the part at hand to `client`; undefined where it is gathered at `worker`. */
   partTo(client: Peer, worker: Peer, service: Uint8Array): Uint8Array[] | undefined {
     if (this.#clients.takesParts(client)) {
@@ -90,19 +95,25 @@ export class Majordomo implements Pattern {
     this.#clients.onCredit(peer, inFlightMax);
   }
 
-  onAbort(peer: Peer): void {
-    this.#workers.onAbort(peer);
+  onAbort(peer: Peer, slot: number): void {
+    this.#workers.onAbort(peer, slot);
+  }
+
+  onGrant(slot: number): void {
+    this.#workers.onGrant(slot);
   }
 
   // --- turns, time and departures ---
 
   /** Whether `feed` has something to do. */
   get isDue(): boolean {
-    return this.#clients.isDue;
+    return this.#clients.isDue || this.#workers.isDue;
   }
 
-  /** Asks what was kept back of its clients and has room now. */
+  /** Passes on parts that were granted, and asks what was kept back of its clients and has room now. */
   feed(): void {
+    // First: what ends makes room.
+    this.#workers.feed();
     this.#clients.feed();
   }
 
