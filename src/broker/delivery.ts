@@ -123,7 +123,7 @@ export class Delivery implements Effects {
 
   /** To a client that knows no records. */
   #replyRaw(peer: Peer, slot: number, record: HeldRecord): void {
-    const parts = replyBody(record).map((part) => Buffer.from(part));
+    const parts = ownBody(record);
     const isPlain = peer.role === "plain-client";
     peer.outbox.push(
       isPlain ? [EMPTY, ...parts] : this.majordomo.replyTo(peer, this.#serviceOf(slot), parts),
@@ -144,19 +144,27 @@ export class Delivery implements Effects {
     return Buffer.from(requestService(this.bodies.get(slot) as HeldRecord));
   }
 
-  /** Laid out as a reply is, and for native clients alone: no other can ask for a stream. */
+  /** Laid out as a reply is. Beside native clients those of MDP/0.2 may get one. */
   streamPart(client: number, slot: number): void {
-    this.reply(client, slot);
+    const peer = this.#peers.at(client) as Peer;
+    if (peer.role !== "mdp-client") return this.reply(client, slot);
+    const parts = ownBody(this.current as HeldRecord);
+    peer.outbox.push(this.majordomo.streamPartTo(peer, slot, this.#serviceOf(slot), parts));
+    peer.wrote();
   }
 
   grant(worker: number, slot: number, partsMax: number, bytesMax: number): void {
     const { requests } = this;
     const peer = this.#peers.at(worker) as Peer;
-    // Those that know no records answer once, whatever they are granted.
+    if (peer.role === "mdp-worker") this.majordomo.onGrant(slot);
+    // A REP worker answers once, whatever it is granted.
     if (peer.role !== "worker") return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
     const id = this.#exchangeId(client, requests.sequence[slot], slot, requests.generation[slot]);
     writeStreamCredit(peer.outbox.writer, id, partsMax, bytesMax);
+    // It was never asked whether it knows streams, and where it does not, reads nothing behind this kind if frames
+    // are left (PROTOCOL 3.1).
+    if (client.role === "mdp-client") peer.outbox.endBatch();
     peer.wrote();
   }
 
@@ -189,7 +197,7 @@ export class Delivery implements Effects {
     const { requests } = this;
     const peer = this.#peers.at(worker) as Peer;
     // A REP or Majordomo worker cannot be told; what it answers is dropped.
-    if (peer.role === "mdp-worker") this.majordomo.onAbort(peer);
+    if (peer.role === "mdp-worker") this.majordomo.onAbort(peer, slot);
     if (peer.role !== "worker") return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
     const sequence = requests.sequence[slot];
@@ -228,6 +236,11 @@ export class Delivery implements Effects {
     id.generation = generation;
     return id;
   }
+}
+
+/** The frames of a reply, or of a part, in memory of their own. */
+function ownBody(record: HeldRecord): Uint8Array[] {
+  return replyBody(record).map((part) => Buffer.from(part));
 }
 
 /** What a plain client gets in place of a reply (PROTOCOL 4). */

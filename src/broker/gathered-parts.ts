@@ -1,11 +1,9 @@
-import { Status, type StatusCode } from "../base/status.js";
 import type { Limits } from "../core/limits.js";
 import { ownFrames } from "./bodies.js";
+import { costOf, NO_ROOM, type PartFault, type PartRoom, REPLY_TOO_LARGE } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import { bodyFault } from "./raw-records.js";
 
-/** What a frame counts for beside its bytes. */
-const FRAME_COST = 128;
 const NO_FRAMES: readonly Uint8Array[] = [];
 
 interface Gathered {
@@ -13,38 +11,24 @@ interface Gathered {
   cost: number;
 }
 
-/** Why a reply ends before its worker has ended it. */
-export interface PartFault {
-  readonly status: StatusCode;
-  readonly reason: string;
-}
-
-export const REPLY_TOO_LARGE: PartFault = {
-  status: Status.INTERNAL,
-  reason: "the worker's reply is larger than the broker takes",
-};
-const NO_ROOM: PartFault = {
-  status: Status.RESOURCE_EXHAUSTED,
-  reason: "the broker has no room for the parts of the reply",
-};
-
 /**
  * Parts of replies for clients that take a reply in one piece, by the worker that sends them. No more
- * of one than a reply may be, and of all together no more than `requestBytesMax`, frames included.
+ * of one than a reply may be.
  */
 export class GatheredParts {
   readonly #limits: Limits;
+  readonly #room: PartRoom;
   readonly #gathered = new Map<Peer, Gathered>();
-  #cost = 0;
 
-  constructor(limits: Limits) {
+  constructor(limits: Limits, room: PartRoom) {
     this.#limits = limits;
+    this.#room = room;
   }
 
   /** Why `body` cannot be added to what `worker` sent before. */
   faultOf(worker: Peer, body: readonly Uint8Array[]): PartFault | undefined {
     if (bodyFault(this.withLast(worker, body), this.#limits) !== undefined) return REPLY_TOO_LARGE;
-    return this.#cost + costOf(body) > this.#limits.requestBytesMax ? NO_ROOM : undefined;
+    return this.#room.has(costOf(body)) ? undefined : NO_ROOM;
   }
 
   add(worker: Peer, body: readonly Uint8Array[]): void {
@@ -56,7 +40,7 @@ export class GatheredParts {
     for (const frame of ownFrames(body)) gathered.frames.push(frame);
     const cost = costOf(body);
     gathered.cost += cost;
-    this.#cost += cost;
+    this.#room.take(0, cost);
   }
 
   /** The frames of what `worker` sent before, and of `body`. */
@@ -69,12 +53,6 @@ export class GatheredParts {
     const gathered = this.#gathered.get(worker);
     if (gathered === undefined) return;
     this.#gathered.delete(worker);
-    this.#cost -= gathered.cost;
+    this.#room.giveBack(0, gathered.cost);
   }
-}
-
-function costOf(body: readonly Uint8Array[]): number {
-  let cost = body.length * FRAME_COST;
-  for (const { length } of body) cost += length;
-  return cost;
 }

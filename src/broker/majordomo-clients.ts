@@ -1,9 +1,11 @@
 import { Status, type StatusCode } from "../base/status.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
+import { Flag } from "../wire/layout.js";
 import { type Dialect, type MajordomoCommand, replyToClient } from "../wire/majordomo.js";
 import { bytesOf, copyOf, type HeldRecord } from "../wire/request-record.js";
 import { NameCache } from "../wire/text.js";
 import { ownFrames } from "./bodies.js";
+import { ClientGrants } from "./client-grants.js";
 import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainPeers } from "./plain-peers.js";
@@ -58,6 +60,7 @@ export class MajordomoClients {
   unanswered = 0;
   readonly #host: Host;
   readonly #plain: PlainPeers;
+  readonly #grants: ClientGrants;
   readonly #names = new NameCache();
   readonly #clients = new Map<Peer, MajordomoClient>();
   #due: MajordomoClient[] = [];
@@ -71,6 +74,7 @@ export class MajordomoClients {
   constructor(host: Host, plain: PlainPeers) {
     this.#host = host;
     this.#plain = plain;
+    this.#grants = new ClientGrants(host);
   }
 
   // --- in ---
@@ -107,7 +111,8 @@ export class MajordomoClients {
     if (isManagement) return this.#manage(asker, service, command.service, command.body);
     const { peer } = asker;
     const sequence = ++peer.sequence;
-    const held = rawRequest(peer, sequence, command.service, command.body);
+    const flags = dialect.version === 2 ? Flag.STREAM : 0;
+    const held = rawRequest(peer, sequence, command.service, command.body, flags);
     const question: Question = { sequence, service, held, next: undefined };
     if (asker.first !== undefined || this.#room(asker) <= 0) this.#keep(asker, question);
     else this.#ask(asker, question);
@@ -151,8 +156,10 @@ export class MajordomoClients {
   }
 
   #ask(client: MajordomoClient, question: Question): void {
-    const { peer } = client;
+    const { peer, dialect } = client;
     const { sequence, service, held } = question;
+    // A worker that has one reply to give gives it.
+    const stream = dialect.version === 2 ? "once" : undefined;
     this.#host.delivery.current = held;
     this.#asking = { peer: peer.index, sequence, retryAfterMs: 0 };
     this.#host.step({
@@ -164,7 +171,9 @@ export class MajordomoClients {
       attempts: 0,
       priority: PRIORITY_DEFAULT,
       bytes: bytesOf(held),
+      stream,
     });
+    if (stream !== undefined) this.#grants.begin(peer, sequence);
     const { retryAfterMs } = this.#asking;
     this.#asking = undefined;
     if (retryAfterMs > 0) this.#keepFirst(client, question, retryAfterMs);
@@ -222,13 +231,14 @@ export class MajordomoClients {
     this.#keptBytes += bytes;
   }
 
-  /** Whether some client may have room for what is kept back of it. */
+  /** Whether `feed` has something to do. */
   get isDue(): boolean {
-    return this.#due.length > 0;
+    return this.#due.length > 0 || this.#grants.isDue;
   }
 
-  /** Asks what is kept back, as far as there is room. */
+  /** Grants more of streams, and asks what is kept back, as far as there is room. */
   feed(): void {
+    this.#grants.feed();
     for (let client = this.#due.pop(); client !== undefined; client = this.#due.pop()) {
       client.isDue = false;
       if (this.#clients.get(client.peer) === client) this.#feed(client);
@@ -256,10 +266,11 @@ export class MajordomoClients {
 
   /** Whether time matters. */
   get needsTick(): boolean {
-    return this.#later.size > 0;
+    return this.#later.size > 0 || this.#grants.needsTick;
   }
 
   onTick(nowMs: number): void {
+    this.#grants.onTick();
     for (const client of this.#later) {
       if (nowMs < client.retryAtMs) continue;
       this.#later.delete(client);
@@ -279,6 +290,12 @@ export class MajordomoClients {
     const client = this.#clients.get(peer) as MajordomoClient;
     if (!isPart) this.#markDue(client);
     return replyToClient(client.dialect, service, body, isPart);
+  }
+
+  /** The same, of a part that a native worker streams. */
+  streamPartTo(peer: Peer, slot: number, service: Uint8Array, body: readonly Uint8Array[]) {
+    this.#grants.onPart(peer, slot);
+    return this.replyTo(peer, service, body, true);
   }
 
   onFail(peer: Peer, sequence: number, status: StatusCode, retryAfterMs: number): void {

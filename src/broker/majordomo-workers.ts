@@ -3,64 +3,40 @@ import {
   attemptOf,
   type Dialect,
   disconnectToWorker,
-  heartbeatToWorker,
   type MajordomoCommand,
   requestToWorker,
 } from "../wire/majordomo.js";
 import { NameCache } from "../wire/text.js";
-import { GatheredParts, type PartFault, REPLY_TOO_LARGE } from "./gathered-parts.js";
+import { GatheredParts } from "./gathered-parts.js";
+import { Heartbeats, type MajordomoTimes, MajordomoWorker } from "./heartbeats.js";
+import { HeldParts, type HeldStream } from "./held-parts.js";
 import type { Host } from "./host.js";
 import { MANAGEMENT_PREFIX } from "./majordomo-clients.js";
+import { type PartFault, type PartRoom, REPLY_TOO_LARGE } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import type { Port } from "./port.js";
 import { bodyFault, rawReply } from "./raw-records.js";
-
-export interface MajordomoTimes {
-  /** How often workers are sent a heartbeat, and expected to send one. */
-  heartbeatMs: number;
-  /** After so many intervals of silence a worker is taken for dead. */
-  liveness: number;
-  /** The same for one that works and never sent a heartbeat while it did; 0: it may be silent. */
-  busyLiveness: number;
-}
-
-class MajordomoWorker {
-  /** When it last said anything. */
-  heardMs: number;
-  /** Whether it works on a request whose client still waits. */
-  isBusy = false;
-  busySinceMs = 0;
-  slot = 0;
-  generation = 0;
-  /** Whether it was heard in the middle of its work. The Guide's workers are mute until they have done. */
-  beatsAtWork = false;
-
-  constructor(
-    readonly peer: Peer,
-    readonly dialect: Dialect,
-    nowMs: number,
-  ) {
-    this.heardMs = nowMs;
-  }
-}
 
 /** Workers of the Majordomo protocol: each serves one service, one request at a time. */
 export class MajordomoWorkers {
   /** What came with the command being stepped. */
   #part: readonly Uint8Array[] = [];
   #isShuttingDown = false;
-  #beatAtMs = 0;
-  #timer: NodeJS.Timeout | undefined;
   readonly #names = new NameCache();
   readonly #workers = new Map<Peer, MajordomoWorker>();
   readonly #gathered: GatheredParts;
+  readonly #held: HeldParts;
+  readonly #heartbeats: Heartbeats;
 
   constructor(
     private readonly host: Host,
     private readonly times: MajordomoTimes,
+    room: PartRoom,
     private readonly takesParts: (client: Peer | undefined) => boolean,
   ) {
-    this.#gathered = new GatheredParts(host.limits);
+    this.#gathered = new GatheredParts(host.limits, room);
+    this.#held = new HeldParts(host, room);
+    this.#heartbeats = new Heartbeats(host, times, this.#workers);
   }
 
   // --- in ---
@@ -153,12 +129,15 @@ export class MajordomoWorkers {
       peers.delete(peer);
       return;
     }
-    this.#beat();
+    this.#heartbeats.start();
   }
 
   #onReply(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
     const { host } = this;
     const { slot, generation } = attemptOf(address);
+    const stream = this.#held.of(worker.peer, slot, generation);
+    if (stream?.hasBegun === true) return this.#onFinal(worker, stream, body);
+    if (stream !== undefined) this.#held.forget(stream);
     const isMine = slot === worker.slot && generation === worker.generation;
     const whole = isMine ? this.#gathered.withLast(worker.peer, body) : body;
     // Before the step, which may hand it the next.
@@ -170,15 +149,35 @@ export class MajordomoWorkers {
     host.step({ kind: "reply", peer: worker.peer.index, slot, generation });
   }
 
+  /** The end of a stream, parts of which came before. */
+  #onFinal(worker: MajordomoWorker, stream: HeldStream, body: readonly Uint8Array[]): void {
+    if (this.#isStale(stream)) return;
+    this.#rest(worker);
+    this.#held.onFinal(stream, body);
+  }
+
+  /** Whether its FINAL has come before: for the core it is under way still. */
+  #isStale({ isEnded }: HeldStream): boolean {
+    if (isEnded) this.host.core.counts.stale++;
+    return isEnded;
+  }
+
   /**
    * A part of a reply goes on at once to a client of MDP/0.2, and no other worker may begin anew from there on.
-   * For any other client the parts are gathered: their frames and those of FINAL are its reply.
+   * A native client that asked for a stream gets it as it grants. For any other client the parts are gathered:
+   * their frames and those of FINAL are its reply.
    */
   #onPart(worker: MajordomoWorker, address: Uint8Array, body: readonly Uint8Array[]): void {
     const { core, peers } = this.host;
     const { slot, generation } = attemptOf(address);
+    const stream = this.#held.of(worker.peer, slot, generation);
+    if (stream !== undefined) {
+      if (!this.#isStale(stream)) this.#held.onPartial(stream, body);
+      return;
+    }
     const isPassedOn = this.takesParts(peers.at(core.requests.client[slot]));
-    const fault = this.#partFault(worker, body, isPassedOn);
+    // Of what nobody waits for any more nothing is kept: it ends with its FINAL, as small or large as it is.
+    const fault = worker.isBusy ? this.#partFault(worker, body, isPassedOn) : undefined;
     if (fault !== undefined) {
       const isMine = slot === worker.slot && generation === worker.generation;
       if (isMine) this.#rest(worker);
@@ -222,12 +221,29 @@ export class MajordomoWorkers {
     worker.slot = slot;
     worker.generation = generation;
     this.#gathered.forget(peer);
+    if (worker.dialect.version === 2 && this.#isNativeStream(slot)) {
+      this.#held.begin(peer, slot, generation);
+    }
     return requestToWorker(worker.dialect, addressOf(slot, generation), body);
   }
 
-  /** Nobody waits for what `peer` works on. It cannot be told, but has no more claim to be silent. */
-  onAbort(peer: Peer): void {
+  #isNativeStream(slot: number): boolean {
+    const { core, peers } = this.host;
+    if (core.streams.at(slot) === undefined) return false;
+    return peers.at(core.requests.client[slot])?.role === "client";
+  }
+
+  /** The reader of the stream in `slot` takes more. */
+  onGrant(slot: number): void {
+    this.#held.onGrant(slot);
+  }
+
+  /** Nobody waits for what `peer` has in `slot`. It cannot be told, but has no more claim to be silent. */
+  onAbort(peer: Peer, slot: number): void {
+    this.#held.onAbort(slot);
     const worker = this.#workers.get(peer) as MajordomoWorker;
+    // It may have done with that, and be at work on another.
+    if (worker.slot !== slot) return;
     this.#rest(worker);
     worker.heardMs = this.host.delivery.nowMs;
   }
@@ -241,44 +257,22 @@ export class MajordomoWorkers {
     return this.#part;
   }
 
-  // --- heartbeats and departures ---
-
-  /** Starts the timer of the first worker. */
-  #beat(): void {
-    if (this.#timer !== undefined) return;
-    this.#beatAtMs = this.host.delivery.nowMs;
-    this.#timer = setTimeout(this.#onBeat, this.times.heartbeatMs);
+  /** Whether `feed` has something to do. */
+  get isDue(): boolean {
+    return this.#held.isDue;
   }
 
-  #onBeat = (): void => {
-    this.#timer = undefined;
-    this.host.begin();
-    const { nowMs } = this.host.delivery;
-    // After a long turn of the event loop, what they said may wait unread.
-    const isLate = nowMs - this.#beatAtMs > 2 * this.times.heartbeatMs;
-    for (const worker of this.#workers.values()) {
-      const { peer, dialect } = worker;
-      if (!isLate && this.#isSilent(worker, nowMs)) {
-        this.host.leave(peer);
-      } else if (peer.outbox.isEmpty) {
-        peer.outbox.push(heartbeatToWorker(dialect));
-        peer.due();
-      }
-    }
-    if (this.#workers.size > 0) this.#beat();
-    this.host.onTurn();
-  };
-
-  #isSilent({ heardMs, isBusy, beatsAtWork }: MajordomoWorker, nowMs: number): boolean {
-    const { heartbeatMs, liveness, busyLiveness } = this.times;
-    const intervals = (nowMs - heardMs) / heartbeatMs;
-    if (!isBusy || beatsAtWork) return intervals >= liveness;
-    return busyLiveness > 0 && intervals >= busyLiveness;
+  /** Passes on what the readers of streams have granted. */
+  feed(): void {
+    this.#held.feed();
   }
+
+  // --- departures ---
 
   onLeave(peer: Peer): void {
     this.#gathered.forget(peer);
-    if (this.#workers.delete(peer) && this.#workers.size === 0) this.close();
+    this.#held.onLeave(peer);
+    if (this.#workers.delete(peer) && this.#workers.size === 0) this.#heartbeats.close();
   }
 
   /** The broker is about to stop: no more workers are taken. */
@@ -295,7 +289,6 @@ export class MajordomoWorkers {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#heartbeats.close();
   }
 }

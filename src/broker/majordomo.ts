@@ -3,9 +3,11 @@ import { NO_RECORD } from "../wire/layout.js";
 import type { MajordomoMessage } from "../wire/majordomo.js";
 import { ownFrames } from "./bodies.js";
 import type { Side } from "./exchange.js";
+import type { MajordomoTimes } from "./heartbeats.js";
 import type { Host, Pattern } from "./host.js";
 import { MajordomoClients } from "./majordomo-clients.js";
-import { type MajordomoTimes, MajordomoWorkers } from "./majordomo-workers.js";
+import { MajordomoWorkers } from "./majordomo-workers.js";
+import { PartRoom } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import type { PlainPeers } from "./plain-peers.js";
 import type { Port } from "./port.js";
@@ -18,6 +20,8 @@ export const majordomoTimes: MajordomoTimes = { heartbeatMs: 2500, liveness: 3, 
  */
 export class Majordomo implements Pattern {
   readonly kinds = new Map();
+  /** What waits in the broker of its workers' replies. */
+  readonly partRoom: PartRoom;
   readonly #host: Host;
   readonly #clients: MajordomoClients;
   readonly #workers: MajordomoWorkers;
@@ -25,7 +29,9 @@ export class Majordomo implements Pattern {
   constructor(host: Host, plain: PlainPeers, times: MajordomoTimes) {
     this.#host = host;
     this.#clients = new MajordomoClients(host, plain);
-    this.#workers = new MajordomoWorkers(host, times, (peer) => this.#clients.takesParts(peer));
+    this.partRoom = new PartRoom(host.limits);
+    const takesParts = (peer: Peer | undefined) => this.#clients.takesParts(peer);
+    this.#workers = new MajordomoWorkers(host, times, this.partRoom, takesParts);
   }
 
   /** Requests of its clients that ended without a reply, of which nobody was told. */
@@ -66,6 +72,11 @@ export class Majordomo implements Pattern {
     return this.#clients.replyTo(peer, service, body, false);
   }
 
+  /** The message that takes a part of the native stream in `slot` to `client`. */
+  streamPartTo(client: Peer, slot: number, service: Uint8Array, body: readonly Uint8Array[]) {
+    return this.#clients.streamPartTo(client, slot, service, body);
+  }
+
   /** The message that takes the part at hand to `client`; undefined where it is gathered at `worker`. */
   partTo(client: Peer, worker: Peer, service: Uint8Array): Uint8Array[] | undefined {
     if (this.#clients.takesParts(client)) {
@@ -84,19 +95,25 @@ export class Majordomo implements Pattern {
     this.#clients.onCredit(peer, inFlightMax);
   }
 
-  onAbort(peer: Peer): void {
-    this.#workers.onAbort(peer);
+  onAbort(peer: Peer, slot: number): void {
+    this.#workers.onAbort(peer, slot);
+  }
+
+  onGrant(slot: number): void {
+    this.#workers.onGrant(slot);
   }
 
   // --- turns, time and departures ---
 
   /** Whether `feed` has something to do. */
   get isDue(): boolean {
-    return this.#clients.isDue;
+    return this.#clients.isDue || this.#workers.isDue;
   }
 
-  /** Asks what was kept back of its clients and has room now. */
+  /** Passes on parts that were granted, and asks what was kept back of its clients and has room now. */
   feed(): void {
+    // First: what ends makes room.
+    this.#workers.feed();
     this.#clients.feed();
   }
 

@@ -34,6 +34,11 @@ export class Outbox {
     return this.#ready.length === 0 && this.writer.isEmpty;
   }
 
+  /** Messages that wait, beside the batch being written. */
+  get messageCount(): number {
+    return this.#ready.length;
+  }
+
   get owedBytes(): number {
     return this.#readyBytes + this.writer.size + this.writer.frameBytes;
   }
@@ -58,6 +63,11 @@ export class Outbox {
     const { owedBytes } = this;
     if (owedBytes === 0) return true;
     return owedBytes <= UNBIDDEN_BYTES_MAX && owedBytes + bytes <= OWED_BYTES_MAX / 2;
+  }
+
+  /** What is written next begins a batch of its own. */
+  endBatch(): void {
+    this.#closeBatch();
   }
 
   /** Closes the batch being written if it is large enough to go; true when it did. */

@@ -10,6 +10,7 @@ import {
   writeReply,
   writeRequest,
 } from "../wire/request-record.js";
+import { writePart } from "../wire/stream-record.js";
 import type { Peer } from "./peers.js";
 
 /** A record counts its frames in a byte. */
@@ -25,16 +26,17 @@ export function bodyFault(body: readonly Uint8Array[], limits: Limits): string |
   return size > limits.recordBytesMax ? "larger than the broker takes" : undefined;
 }
 
-/** The request that `peer` makes of a service, with the broker's default deadline and attempts. */
+/** The request that `peer` makes of a service, with the broker's default deadline and attempts; `flags` beside RAW. */
 export function rawRequest(
   { sessionLow, sessionHigh }: Peer,
   sequence: number,
   service: Uint8Array,
   body: readonly Uint8Array[],
+  flags = 0,
 ): HeldRecord {
   const writer = new BatchWriter();
   const id: ExchangeId = { sessionLow, sessionHigh, sequence, slot: 0, generation: 0 };
-  const fields = { priority: PRIORITY_DEFAULT, attempts: 0, timeoutMs: 0, flags: Flag.RAW };
+  const fields = { priority: PRIORITY_DEFAULT, attempts: 0, timeoutMs: 0, flags: Flag.RAW | flags };
   writeRequest(writer, id, { ...fields, service, headers: NO_BYTES }, body);
   return heldIn(writer, body);
 }
@@ -43,6 +45,13 @@ export function rawRequest(
 export function rawReply(body: readonly Uint8Array[]): HeldRecord {
   const writer = new BatchWriter();
   writeReply(writer, NO_ID, Flag.RAW, 0, body);
+  return heldIn(writer, body);
+}
+
+/** A part of a stream in its place, or the end; the broker writes into it whose it is. */
+export function rawPart(body: readonly Uint8Array[], place: Uint8Array): HeldRecord {
+  const writer = new BatchWriter();
+  writePart(writer, NO_ID, Flag.RAW, place, body);
   return heldIn(writer, body);
 }
 

@@ -114,8 +114,9 @@ export interface StreamPart {
   isLast: boolean;
   /** Bytes that it counts for. */
   bytes: number;
-  /** Why it cannot be passed on: then the stream fails. */
+  /** Why it cannot be passed on: then the stream fails, as INTERNAL unless `faultStatus` says otherwise. */
   fault?: string | undefined;
+  faultStatus?: StatusCode | undefined;
 }
 
 /** A client grants so many parts and bytes of a stream, both counted from its beginning. */

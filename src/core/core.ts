@@ -397,7 +397,8 @@ export class Core {
     const stream = this.streams.at(slot);
     const fault = stream === undefined ? "a part of what is no stream" : stream.faultOf(command);
     if (fault !== undefined) {
-      this.#failed(slot, Status.INTERNAL, `the worker's stream cannot be passed on: ${fault}`, 0);
+      const status = command.faultStatus ?? Status.INTERNAL;
+      this.#failed(slot, status, `the worker's stream cannot be passed on: ${fault}`, 0);
       if (!isLast) return this.#giveUp(slot, Status.CANCELLED);
       this.#detach(slot);
       this.#finish(service, slot);

@@ -26,6 +26,11 @@ export class Stream {
     return this.hasBegun && !this.canRestart;
   }
 
+  /** Whether a further part may be sent, of whatever size. */
+  get hasRoom(): boolean {
+    return this.parts < this.partsMax && this.bytes < this.bytesMax;
+  }
+
   /** Another attempt begins: its parts count from 0. */
   begin(): void {
     this.partsBefore = this.parts;

@@ -12,11 +12,13 @@ import { resolveTaskLimits } from "../../build/core/tasks/task-limits.js";
 import { BatchWriter } from "../../build/wire/batch.js";
 import { readMessage, type Shown, writeRecord } from "../wire/support.js";
 
-/** Stands in for a port whose peers take everything at once. */
+/** Stands in for a port whose peers take everything at once, but those that are stuck. */
 class FakePort {
   readonly sent: { to: string; message: Uint8Array[] }[] = [];
   /** What its peers may do from now on; everything unless set. */
   access: Access | undefined;
+  /** Routing ids of peers that take nothing. */
+  readonly stuck = new Set<string>();
   readonly #due = new Map<Outbox, Buffer>();
 
   accessOf(): Access | undefined {
@@ -47,12 +49,13 @@ class FakePort {
 
   flush(): void {
     for (const [outbox, routingId] of this.#due) {
+      if (this.stuck.has(routingId.toString("latin1"))) continue;
+      this.#due.delete(outbox);
       for (let next = outbox.peek(); next !== undefined; next = outbox.peek()) {
         this.sendOnce(routingId, next);
         outbox.shift();
       }
     }
-    this.#due.clear();
   }
 }
 

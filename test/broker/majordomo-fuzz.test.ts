@@ -2,7 +2,7 @@
 // nothing throws, whoever does as it should is served, and nothing is left in the end.
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Random } from "../random.mjs";
-import { Stage } from "./fake-port.js";
+import { clientHello, request, Stage } from "./fake-port.js";
 import { seedOfRun } from "./processes.js";
 
 const times = { heartbeatMs: 100, liveness: 3, busyLiveness: 8 };
@@ -34,7 +34,8 @@ it("20,000 messages", () => {
   let honestAsked = 0;
   const waiting = new Set<string>();
 
-  const text = () => random.pick(["echo", "echo", "other", "mmi.service", "mmi.x", "", "a\n", "x"]);
+  const text = () =>
+    random.pick(["echo", "echo", "streams", "other", "mmi.service", "mmi.x", "", "a\n", "x"]);
   const part = (): Buffer => {
     const kinds = [
       () => Buffer.alloc(0),
@@ -76,6 +77,29 @@ it("20,000 messages", () => {
       stage.receive("backend", "honest", [...frames.slice(0, 2), Buffer.of(3), ...frames.slice(3)]);
     }
   };
+  /** A native client asks any of them for streams, and reads what comes; one is there for that most of the time. */
+  let streams = 0;
+  const stream = () => {
+    const { slot, generation, session } = request(++streams);
+    if (random.chance(20)) {
+      stage.receive(
+        "backend",
+        "odd",
+        ["MDPW02", "\x01", "streams"].map((text) => Buffer.from(text)),
+      );
+    }
+    const grant = { partsMax: String(1 + random.below(6)), bytesMax: "4000" };
+    const id = { slot, generation, session, sequence: streams, flags: 0 };
+    const change = { service: "streams", flags: 9, timeoutMs: 500 };
+    stage.send("frontend", "native", request(streams, change), {
+      kind: "STREAM_CREDIT",
+      ...id,
+      ...grant,
+    });
+    if (random.chance(20)) stage.send("frontend", "native", { kind: "CANCEL", ...id, status: 0 });
+    stage.take("frontend", "native");
+  };
+  stage.send("frontend", "native", clientHello());
   const ready = [Buffer.alloc(0), Buffer.from("MDPW01"), Buffer.of(1), Buffer.from("honest")];
   const question = ["", "MDPC01", "honest", "q"].map((frame) => Buffer.from(frame));
   stage.receive("backend", "honest", ready);
@@ -87,10 +111,17 @@ it("20,000 messages", () => {
     else stage.receive(side, peer, random.chance(50) ? whole(side) : mutated(side));
     if (random.chance(30)) exchange.onTurn();
     if (random.chance(5)) vi.advanceTimersByTime(random.below(120));
-    for (const name of names("backend")) {
+    for (const name of ["odd", ...names("backend")]) {
       for (const frames of stage.takeMessages("backend", name)) {
         const address = frames.find((frame) => frame.length === 8);
-        if (address !== undefined) addresses[2 + random.below(20)] = Buffer.from(address);
+        if (address === undefined) continue;
+        addresses[2 + random.below(20)] = Buffer.from(address);
+        // Some begin to answer, as they should or not.
+        const head = frames.slice(0, frames.indexOf(address) - 1);
+        for (let left = random.chance(50) ? random.below(6) : 0; left > 0; left--) {
+          const command = Buffer.of(random.chance(80) ? 3 : 4);
+          stage.receive("backend", name, [...head, command, address, Buffer.alloc(0), part()]);
+        }
       }
     }
     for (let i = 2; i < 22; i++) addresses[i] ??= Buffer.alloc(8);
@@ -100,6 +131,7 @@ it("20,000 messages", () => {
       waiting.add(asker);
       stage.receive("frontend", asker, question);
     }
+    if (random.chance(15)) stream();
     exchange.onTurn();
     serve();
     stage.receive("backend", "honest", [...ready.slice(0, 2), Buffer.of(4)]);
@@ -110,13 +142,14 @@ it("20,000 messages", () => {
       stage.receive("frontend", asker, [Buffer.alloc(0)]);
     }
     expect(core.requests.count).toBeLessThanOrEqual(limits.requestsMax);
-    expect(exchange.peers.count).toBeLessThanOrEqual(13 + waiting.size);
+    expect(exchange.peers.count).toBeLessThanOrEqual(15 + waiting.size);
   }
 
   const { alien, malformed, stranger, role } = exchange.faults;
   for (const faults of [alien, malformed, stranger, role]) expect(faults).toBeGreaterThan(100);
   expect(core.counts.stale).toBeGreaterThan(100);
   expect(core.counts.replies).toBeGreaterThan(100);
+  expect(core.counts.parts).toBeGreaterThan(10);
   expect(honestAsked).toBeGreaterThan(100);
   // What the strangers had left no room for is tried again, and the last ones may still wait.
   expect(waiting.size).toBeLessThan(honestAsked / 20);
@@ -125,10 +158,13 @@ it("20,000 messages", () => {
   }
   for (const asker of waiting) stage.receive("frontend", asker, [Buffer.alloc(0)]);
   stage.receive("backend", "honest", [Buffer.alloc(0)]);
+  stage.receive("backend", "odd", [Buffer.alloc(0)]);
+  stage.receive("frontend", "native", [Buffer.alloc(0)]);
   exchange.onTurn();
   vi.advanceTimersByTime(20_000);
   expect([exchange.peers.count, core.requests.count, core.requests.bytesHeld]).toEqual([0, 0, 0]);
   expect(core.workerCount + core.clientCount).toBe(0);
+  expect([exchange.majordomo.partRoom.count, exchange.majordomo.partRoom.cost]).toEqual([0, 0]);
   expect(vi.getTimerCount()).toBe(0);
   stage.close();
 });

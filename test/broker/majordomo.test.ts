@@ -2,7 +2,10 @@
 // sockets and programs that do as the Guide's do.
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AccessTable, type Denial } from "../../build/base/access.js";
+import type { Side } from "../../build/broker/exchange.js";
 import { clientHello, reply, request, Stage, workerHello } from "./fake-port.js";
+import * as shared from "./majordomo-stage.js";
+import { frames, got, hex, type Part } from "./majordomo-stage.js";
 
 const times = { heartbeatMs: 100, liveness: 3, busyLiveness: 0 };
 let stage: Stage;
@@ -18,19 +21,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-type Part = string | number | Uint8Array;
-
-function frames(...parts: Part[]): Uint8Array[] {
-  return parts.map((part) => {
-    if (typeof part === "number") return Buffer.of(part);
-    return typeof part === "string" ? Buffer.from(part, "latin1") : part;
-  });
-}
-
-function say(side: "frontend" | "backend", peer: string, ...parts: Part[]): void {
-  stage.receive(side, peer, frames(...parts));
-  stage.exchange.onTurn();
-}
+const say = (side: Side, peer: string, ...parts: Part[]) => shared.say(stage, side, peer, ...parts);
 
 /** The ROUTER's notice of its end. */
 function leave(side: "frontend" | "backend", peer: string): void {
@@ -40,24 +31,10 @@ function leave(side: "frontend" | "backend", peer: string): void {
 const client = (peer: string, ...parts: Part[]) => say("frontend", peer, ...parts);
 const worker = (peer: string, ...parts: Part[]) => say("backend", peer, ...parts);
 
-/** The messages for `peer` since they were last taken, as text. */
-function got(side: "frontend" | "backend", peer: string): string[][] {
-  return stage.takeMessages(side, peer).map((message) => {
-    return message.map((frame) => Buffer.from(frame).toString("latin1"));
-  });
-}
+const toClient = (peer: string) => got(stage, "frontend", peer);
+const toWorker = (peer: string) => got(stage, "backend", peer);
 
-const toClient = (peer: string) => got("frontend", peer);
-const toWorker = (peer: string) => got("backend", peer);
-
-/** The one REQUEST that `peer` was sent, and its address. */
-function taken(peer: string): { address: Buffer; message: string[] } {
-  const messages = toWorker(peer);
-  expect(messages).toHaveLength(1);
-  const [message] = messages;
-  const at = message.indexOf("\x02") + 1;
-  return { address: Buffer.from(message[at], "latin1"), message };
-}
+const taken = (peer: string) => shared.taken(stage, peer);
 
 function faults(): Record<string, number> {
   return Object.fromEntries(Object.entries(stage.exchange.faults).filter(([, n]) => n > 0));
@@ -743,7 +720,3 @@ it("asks what a peer's key may do: serve, call, and find", () => {
   ]);
   expect(stage.exchange.majordomo.unanswered).toBe(1);
 });
-
-function hex(text: string): string {
-  return Buffer.from(text).toString("hex");
-}

@@ -1,5 +1,5 @@
 // What a port sends: to peers that read, that read late or not at all, and that are not there.
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Dealer } from "zeromq";
 import { Outbox } from "../../build/broker/outbox.js";
 import { writeError, writeWelcome } from "../../build/wire/session-record.js";
@@ -156,6 +156,22 @@ describe("a peer that does not read", () => {
       }
     }
     expect(outbox.isEmpty).toBe(true);
+    expect(stage.unreachable).toEqual([]);
+  });
+
+  it("gets what waits as soon as it has read, whatever was sent once meanwhile: no later try is needed", async () => {
+    const { port } = stage;
+    const { peer, id } = await stage.dealer();
+    // So no later try is ever made.
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    stage.onEnd(() => vi.useRealTimers());
+    const outbox = new Outbox(0);
+    await fill(outbox, id, MiB);
+    port.sendOnce(id, [bytes("by the way")]);
+    peer.resume();
+    const endMs = performance.now() + 5000;
+    while (!outbox.isEmpty && performance.now() < endMs) await nextTurn();
+    expect(outbox.owedBytes).toBe(0);
     expect(stage.unreachable).toEqual([]);
   });
 

@@ -52,6 +52,35 @@ describe("parts", () => {
     expect(other.lastReason).toMatch("more bytes than were granted");
   });
 
+  it("that cannot be passed on end it as what they say it is, and their worker has its place until its end", () => {
+    const scene = streaming();
+    const fault = { fault: "no room", faultStatus: Status.RESOURCE_EXHAUSTED };
+    expect(scene.streamPart(1, 1, 0, fault)).toEqual([
+      "fail c1#1 RESOURCE_EXHAUSTED",
+      "abort w10 c1#1 CANCELLED",
+      "release c1#1",
+    ]);
+    expect(scene.lastReason).toMatch("no room");
+    expect(scene.streamPart(1, 1, 5)).toEqual([]);
+    expect(scene.core.worker(10)?.inFlight).toBe(1);
+    expect(scene.streamPart(1, 1, 0, { isLast: true })).toEqual([]);
+    expect(scene.core.worker(10)?.inFlight).toBe(0);
+  });
+
+  it("may be sent while there is room, in parts and in bytes", () => {
+    const scene = streaming();
+    const stream = () => scene.core.streams.at(scene.attempt(1, 1).slot);
+    expect(stream()?.hasRoom).toBe(true);
+    scene.streamPart(1, 1, 0);
+    scene.streamPart(1, 1, 1);
+    expect(stream()?.hasRoom).toBe(false);
+    scene.grant(1, 1, 9);
+    scene.streamPart(1, 1, 2, { bytes: 980 });
+    expect(stream()?.hasRoom).toBe(false);
+    scene.grant(1, 1, 9, 1001);
+    expect(stream()?.hasRoom).toBe(true);
+  });
+
   it("of an attempt that is not current are stale", () => {
     const scene = streaming("restart");
     const first = scene.attempt(1, 1);

@@ -208,6 +208,30 @@ describe("a slow reader", () => {
     await vi.waitFor(() => expect(ends).toEqual(["closed"]));
   });
 
+  it("is asked nothing by a connection that finishes, which waits for it to read", async () => {
+    const ends: ConnectionEnd[] = [];
+    const { connection, far } = await accepted(undefined, { onEnd: (why) => ends.push(why) });
+    far.pause();
+    const text = Buffer.from("the last that it says");
+    connection.send([text]);
+    connection.finish(30_000);
+    // The system has taken all, and the peer is silent for long enough to be asked, and to be given up.
+    expect(connection.isBlocked).toBe(false);
+    for (let beat = 0; beat < 2 * heartbeat.beatsToEnd; beat++) {
+      connection.beat();
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    expect(ends).toEqual([]);
+    expect(connection.isEnded).toBe(false);
+    const chunks: Buffer[] = [];
+    far.on("data", (chunk) => chunks.push(chunk));
+    far.resume();
+    await once(far, "close");
+    const said = Buffer.concat([encodeReady("ROUTER"), ...encodeMessage([text])]);
+    expect(Buffer.concat(chunks).equals(said)).toBe(true);
+    await vi.waitFor(() => expect(ends).toEqual(["closed"]));
+  });
+
   it("that closes has nothing sent to it any more, and leaves no block in use by two", async () => {
     const ends: ConnectionEnd[] = [];
     const { connection, far } = await accepted(undefined, { onEnd: (why) => ends.push(why) });
