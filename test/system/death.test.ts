@@ -315,7 +315,8 @@ test("without a broker a running handler still sees its deadline; what has not b
 
 test("a sealed request given back after very many others is opened all the same", async () => {
   const keys = [await generateKey()];
-  await using broker = await Broker.start(loopback);
+  // Of 2000 at once on a busy machine some may wait for longer than the usual target.
+  await using broker = await Broker.start({ ...loopback, limits: { codelTargetMs: 0 } });
   const first = await Worker.start({
     brokers: broker.backend,
     keys,
