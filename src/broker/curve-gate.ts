@@ -6,9 +6,10 @@ import { Status } from "../base/status.js";
 import { decodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { Turns } from "../zmtp/turns.js";
+import type { PortCurve, PortRefusal } from "./acceptor.js";
 import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
 import type { Exchange } from "./exchange.js";
-import type { NetPort, NetRefusal, PortCurve } from "./net-port.js";
+import type { NetPort } from "./net-port.js";
 import type { PortOptions } from "./port.js";
 import { Zap } from "./zap.js";
 
@@ -174,7 +175,7 @@ export class CurveGate {
     this.#zap?.release();
   }
 
-  #onRefused(what: CurveRefusal | NetRefusal, remote: string, key = "", name = ""): void {
+  #onRefused(what: CurveRefusal | PortRefusal, remote: string, key = "", name = ""): void {
     if (!Object.hasOwn(REASONS, what)) return;
     const reason = REASONS[what as keyof typeof REASONS];
     this.#tell({ status: "UNAUTHENTICATED", what, reason, key, name, remote });

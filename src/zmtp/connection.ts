@@ -190,7 +190,7 @@ export class Connection implements Beating {
 
   /** Takes nothing more, and ends when all is sent and the peer has seen it, at the latest after `lingerMs`. */
   finish(lingerMs: number): void {
-    if (lingerMs === 0) return this.close();
+    if (lingerMs === 0 || this.isEnded) return this.close();
     this.#stopReading();
     const timer = setTimeout(() => this.close(), lingerMs);
     this.#socket.once("close", () => clearTimeout(timer));

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Dealer, Publisher, Request, Router } from "zeromq";
-import type { NetRefusal } from "../../build/broker/net-port.js";
+import type { PortRefusal } from "../../build/broker/acceptor.js";
 import { connectTo, encodeMessage, encodeReady, handshakeBytes } from "../zmtp/zmtp-peer.js";
 import { bytes, closed, MiB, NetStage, readBytes, readyOf } from "./net-port-stage.js";
 
@@ -169,7 +169,7 @@ describe("strangers", () => {
     const worker = await stage.worker();
     const publisher = new Publisher({ linger: 0 });
     publisher.connect(stage.endpoint);
-    const until = async (reason: NetRefusal) => {
+    const until = async (reason: PortRefusal) => {
       while (!port.refusalCounts.has(reason)) {
         await new Promise((resolve) => setImmediate(resolve));
       }
@@ -177,7 +177,7 @@ describe("strangers", () => {
     await until("socket-type");
     publisher.close();
 
-    const cases: [NetRefusal, Buffer][] = [
+    const cases: [PortRefusal, Buffer][] = [
       ["not-zmtp", bytes("GET / HTTP/1.1\r\n\r\n")],
       ["zmtp-version", Buffer.from("ff00000000000000017f02", "hex")],
       ["ready-malformed", Buffer.concat([handshakeBytes("REP").subarray(0, 64), Buffer.alloc(9)])],
