@@ -137,6 +137,8 @@ export class AccessTable {
       after.set(key, access);
     }
     this.#known = after;
+    // Whoever still holds one of a key that is gone may do nothing any more.
+    for (const [key, access] of before) if (!after.has(key)) access.grant({});
   }
 }
 

@@ -1,6 +1,6 @@
 // Where a port's peers come in: who connects, with which kind of socket and under CURVE with which key; and each
 // connection that was let in, until it ends.
-import type { Access } from "../base/access.js";
+import { Access } from "../base/access.js";
 import { encodeZ85 } from "../base/z85.js";
 import type { ConnectionEnd } from "../zmtp/connection.js";
 import { type CurveListening, refusePeer } from "../zmtp/handshake.js";
@@ -15,6 +15,7 @@ export type PortRefusal =
   | "socket-type"
   | "unauthenticated" // The key is not in the access file.
   | "revoked" // The key is no longer in the access file.
+  | "pulse-spoke" // A worker's pulse said something else.
   | PlainFault
   | Exclude<ConnectionEnd, "closed">;
 
@@ -55,6 +56,7 @@ export interface AcceptorEvents {
 
 /** RFC 27 (ZAP): the status of who may not come in, which libzmq takes for the reason of an ERROR. */
 const NOT_LET_IN = "400";
+const NOBODY = new Access("", { name: "nobody" }, () => {});
 
 export class Acceptor {
   readonly refusalCounts: ReadonlyMap<PortRefusal, number>;
@@ -113,6 +115,11 @@ export class Acceptor {
     return handshakeCount + this.#arrivals.size;
   }
 
+  /** What one that is not there any more may do: nothing where keys are asked for, else everything. */
+  get nobody(): Access | undefined {
+    return this.#options.curve === undefined ? undefined : NOBODY;
+  }
+
   /** Whether whoever came in so would be let in now. */
   isKnown({ access }: Pick<Arrival, "access">): boolean {
     return access === undefined || this.#options.curve?.find(access.key) === access;
@@ -151,10 +158,11 @@ export class Acceptor {
   #admit(accepted: Accepted): Arrival | undefined {
     const { peer, remote, socketType, version, curve } = accepted;
     let access: Access | undefined;
-    if (curve !== undefined) {
-      const key = encodeZ85(curve.key);
-      access = this.#options.curve?.find(key);
+    if (this.#options.curve !== undefined) {
+      const key = curve === undefined ? "" : encodeZ85(curve.key);
+      access = this.#options.curve.find(key);
       if (access === undefined) {
+        curve?.server.end();
         refusePeer(peer, NOT_LET_IN);
         this.refuse("unauthenticated", { remote, access: { key, name: "" } });
         return undefined;

@@ -3,7 +3,7 @@ import type { Socket } from "zeromq";
 import { type AccessSpec, AccessTable } from "../base/access.js";
 import { curveKey } from "../base/check.js";
 import { Status } from "../base/status.js";
-import { decodeZ85 } from "../base/z85.js";
+import { decodeZ85, encodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { Turns } from "../zmtp/turns.js";
 import type { PortCurve, PortRefusal } from "./acceptor.js";
@@ -104,10 +104,13 @@ export class CurveGate {
       });
     });
     const secretKey = decodeZ85(curve.secretKey);
+    const publicKey = box.publicKeyOf(secretKey);
+    if (encodeZ85(publicKey) !== curve.publicKey) {
+      throw new TypeError("curve.publicKey is not the one that belongs to curve.secretKey");
+    }
     this.forPorts = {
       box,
-      // The one that belongs to it, whatever is said: libzmq takes no other either.
-      keys: { publicKey: box.publicKeyOf(secretKey), secretKey },
+      keys: { publicKey, secretKey },
       turns: new Turns(),
       find: (key) => this.#table.find(key),
       onRefused: (what, remote, key, name) => this.#onRefused(what, remote, key, name),
@@ -182,7 +185,10 @@ export class CurveGate {
   }
 
   #tell(event: SecurityEvent): void {
-    this.#options.onSecurity?.(event);
+    const { onSecurity } = this.#options;
+    if (onSecurity === undefined) return;
+    // Later, and alone: what a listener throws must not leave a step half done.
+    queueMicrotask(() => onSecurity(event));
   }
 }
 

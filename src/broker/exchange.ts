@@ -529,7 +529,7 @@ export class Exchange implements Host {
     this.pubsub.plain?.recheck();
     for (const peer of [...this.peers]) {
       const { access, port, routingId, plainWorker } = peer;
-      if (access === undefined) continue;
+      if (access === undefined || plainWorker?.isEnded) continue;
       for (const pattern of this.#patterns) pattern.recheck?.(peer);
       const services = this.core.worker(peer.index)?.pool.services ?? [];
       const reason = lostWork(access, services);

@@ -107,25 +107,29 @@ export class NetPort extends Port {
   }
 
   accessOf(routingId: Buffer): Access | undefined {
-    return this.#lines.get(routingId.readUInt32LE())?.access;
+    const line = this.#lines.get(routingId.readUInt32LE());
+    return line === undefined ? this.#acceptor.nobody : line.access;
   }
 
   /** Cuts off whoever has a key that is not known any more, told by `tell` before; returns how many. */
   revokeUnknown(tell: (routingId: Buffer) => void): number {
-    // A pulse goes with its worker.
-    const lines = [...this.#lines.values()].filter(({ pulseOf }) => pulseOf === undefined);
-    const cut = lines.filter(({ isCut, arrival }) => !isCut && !this.#acceptor.isKnown(arrival));
-    for (const line of cut) {
-      this.#acceptor.refuse("revoked", line.arrival);
+    let count = 0;
+    for (const line of [...this.#lines.values()]) {
+      if (line.isCut || this.#acceptor.isKnown(line.arrival)) continue;
       tell(line.routingId);
       this.cut(line.routingId);
+      // A pulse is its worker's, who is counted.
+      if (line.pulseOf !== undefined) continue;
+      count++;
+      this.#acceptor.refuse("revoked", line.arrival);
     }
-    const reps = [...this.#reps.values()].filter(({ arrival }) => !this.#acceptor.isKnown(arrival));
-    for (const { worker, arrival } of reps) {
-      this.#acceptor.refuse("revoked", arrival);
+    for (const { worker, arrival } of [...this.#reps.values()]) {
+      if (this.#acceptor.isKnown(arrival)) continue;
       worker.close();
+      count++;
+      this.#acceptor.refuse("revoked", arrival);
     }
-    return cut.length + reps.length;
+    return count;
   }
 
   override cut(routingId: Buffer): void {
@@ -148,8 +152,10 @@ export class NetPort extends Port {
     // A session is no secret: another key's connection must not say how this one's worker is.
     if (pulse.access !== worker.access) return false;
     if (worker.pulse === pulse) return true;
-    // Of one that stood for another too, nobody would know when to ask that one again.
-    if (pulse.pulseOf !== undefined) return false;
+    // Of one that stood for another too, nobody would know when to ask that one again; and two that stood for each
+    // other nobody would ask at all.
+    if (pulse.pulseOf !== undefined || pulse.pulse !== undefined) return false;
+    if (worker.pulseOf !== undefined) return false;
     // One that libzmq makes anew finds the old one not ended yet.
     worker.pulse?.connection.close();
     pulse.pulseOf = worker;
@@ -216,7 +222,11 @@ export class NetPort extends Port {
       arrival.connect(
         {
           onMessage: (parts) => {
-            if (!this.isClosed) this.#events.onMessage(parts);
+            if (this.isClosed) return;
+            if (line.pulseOf === undefined) return this.#events.onMessage(parts);
+            // It is no worker or client beside: nothing is known of it here that could be cut off or asked.
+            this.#acceptor.refuse("pulse-spoke", arrival);
+            line.connection.close();
           },
           onDrained: () => {
             const { blocked } = line;
@@ -256,6 +266,9 @@ export class NetPort extends Port {
     const worker: PlainWorker = {
       id: this.#lastId,
       access: arrival.access,
+      get isEnded() {
+        return connection.isEnded;
+      },
       send: (parts) => {
         if (!connection.isEnded) connection.send(dialogue.begin(parts));
       },

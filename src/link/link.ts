@@ -70,6 +70,7 @@ export class Link {
     clearTimeout(this.#timer);
     this.#failures = 0;
     this.recordMax = recordMax;
+    this.#transport?.welcomed(recordMax);
   }
 
   /** Sends what is written, at the latest when the present turn of the event loop ends. */

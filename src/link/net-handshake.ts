@@ -1,4 +1,4 @@
-import { decodeZ85 } from "../base/z85.js";
+import { decodeZ85, encodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { CurveClient } from "../zmtp/curve-handshake.js";
 import type { CurveSession } from "../zmtp/curve-session.js";
@@ -34,6 +34,8 @@ export interface NetHandshake {
   readonly closedReason: string;
   /** Takes what comes next. */
   take(bytes: Buffer): Met;
+  /** It is over, whatever it came to. */
+  end(): void;
 }
 
 const PARTIAL: Met = { state: "partial" };
@@ -68,6 +70,8 @@ export class NullHandshake implements NetHandshake {
     const rest = this.#read.subarray(greetingSize);
     return { state: "open", knowsPing: knowsPing(this.#read), session: undefined, rest };
   }
+
+  end(): void {}
 }
 
 /** With CURVE: HELLO, WELCOME, INITIATE, READY. */
@@ -80,7 +84,7 @@ export class CurveHandshake implements NetHandshake {
   #at = greetingSize;
   #isWelcome = false;
 
-  /** Rejects with TypeError where the server's key is that of nobody. */
+  /** Rejects with TypeError for keys that do not belong together, or where the server's is that of nobody. */
   static async begin(curve: CurveKeys): Promise<CurveHandshake> {
     return new CurveHandshake(curve, await CurveBox.load());
   }
@@ -88,8 +92,11 @@ export class CurveHandshake implements NetHandshake {
   private constructor(curve: CurveKeys, box: CurveBox) {
     this.#curve = curve;
     const secretKey = decodeZ85(curve.secretKey);
-    const keys = { publicKey: box.publicKeyOf(secretKey), secretKey };
-    this.#client = new CurveClient(box, keys, decodeZ85(curve.serverKey));
+    const publicKey = box.publicKeyOf(secretKey);
+    if (encodeZ85(publicKey) !== curve.publicKey) {
+      throw new TypeError("curve.publicKey is not the one that belongs to curve.secretKey");
+    }
+    this.#client = new CurveClient(box, { publicKey, secretKey }, decodeZ85(curve.serverKey));
     this.first = Buffer.concat([encodeGreeting("CURVE"), this.#client.hello()]);
   }
 
@@ -116,6 +123,10 @@ export class CurveHandshake implements NetHandshake {
     this.#at = command.end;
     if (commandName(command.body) === "ERROR") return lost(this.#refusal(command.body));
     return this.#isWelcome ? this.#onReady(command.body) : this.#onWelcome(command.body);
+  }
+
+  end(): void {
+    this.#client.end();
   }
 
   #onWelcome(body: Buffer): Met {

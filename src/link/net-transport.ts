@@ -6,12 +6,16 @@ import { readingInto } from "../zmtp/reading.js";
 import type { LinkOptions } from "./link.js";
 import { CurveHandshake, type Met, type NetHandshake, NullHandshake } from "./net-handshake.js";
 
+/** Of a message of the broker's before it has said WELCOME; then what stands beside its largest record. */
+const UNWELCOME_BYTES_MAX = 64 * 1024;
+const BATCH_ROOM = 1024 * 1024;
+
 const endings: Readonly<Record<ConnectionEnd, string>> = {
   closed: "disconnect",
   silent: "the broker was silent for too long",
   "peer-error": "the broker refuses this connection",
   "frame-malformed": "broker sent nonsense: a frame of ZMTP that is none",
-  "message-too-large": "broker sent a message of too many parts",
+  "message-too-large": "broker sent a message that is too large, or has too many parts",
   "message-refused": "a message was not sealed by the broker for this connection",
 };
 
@@ -52,7 +56,7 @@ export class NetTransport {
   }
 
   #connect(handshake: NetHandshake): void {
-    if (this.#isOver) return;
+    if (this.#isOver) return handshake.end();
     this.#handshake = handshake;
     const to = connectOptions(parseEndpoint("endpoint", this.#options.endpoint));
     const socket = connect({ ...to, onread: readingInto((bytes) => this.#take(bytes)) });
@@ -80,7 +84,13 @@ export class NetTransport {
     this.#isOver = true;
     if (this.#connection === undefined) this.#socket?.destroy();
     else this.#connection.finish(lingerMs);
+    this.#handshake?.end();
     this.#onDrained?.();
+  }
+
+  /** The largest record that the broker takes, which is the largest that it sends. */
+  welcomed(recordMax: number): void {
+    this.#connection?.limit(recordMax + BATCH_ROOM);
   }
 
   #take(bytes: Buffer): boolean {
@@ -110,7 +120,7 @@ export class NetTransport {
       {
         version: 3,
         knowsPing,
-        messageBytesMax: -1,
+        messageBytesMax: UNWELCOME_BYTES_MAX,
         heartbeat: new Heartbeat(heartbeatIntervalMs, heartbeatTimeoutMs),
         curve: session,
       },
@@ -122,6 +132,7 @@ export class NetTransport {
         onEnd: (why) => this.#lost(endings[why]),
       },
     );
+    this.#handshake?.end();
     socket.off("close", this.#onClose);
     this.#connection.attach(socket);
     this.#events.onOpen();
@@ -141,6 +152,7 @@ export class NetTransport {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#socket?.destroy();
+    this.#handshake?.end();
     this.#events.onLost(reason);
     this.#onDrained?.();
   }

@@ -41,6 +41,9 @@ export interface ConnectionEvents {
 /** Of our PING: how long a peer waits for us is its own choice. */
 const NO_TIME_TO_LIVE = Buffer.alloc(2);
 
+/** Of a peer that cannot be asked whether it is there, TCP asks after so long a silence. */
+const KEEP_ALIVE_MS = 60_000;
+
 /** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
 const FULL_READS_MAX = 4;
 
@@ -114,6 +117,23 @@ export class Connection implements Beating {
     // Whoever has ended reads no more either: a peer that goes, goes.
     socket.on("end", () => this.close());
     this.#options.heartbeat.add(this);
+    if (!this.#mayPing) socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  }
+
+  /**
+   * ZMTP 3.0 passes over commands that it does not know. Not in a box: libzmq 4.1 takes what is in one for a message,
+   * whatever it is.
+   */
+  get #mayPing(): boolean {
+    const { version, knowsPing, curve } = this.#options;
+    return version === 3 && (knowsPing || curve === undefined);
+  }
+
+  /** From now on so many bytes of one message, all parts together. */
+  limit(messageBytesMax: number): void {
+    this.#opener?.limit(messageBytesMax);
+    const isBoxed = this.#opener !== undefined;
+    this.#reader.limit(isBoxed ? CurveReader.frameSizeMax(messageBytesMax) : messageBytesMax);
   }
 
   /** What was read. Returns whether to read on at once: others have a turn between. */
@@ -221,7 +241,7 @@ export class Connection implements Beating {
     if (!this.#isAsked) {
       this.#isAsked = true;
       // Behind what the peer does not take it would wait: whether it takes any is the question then.
-      if (unsent === 0 && this.#options.version === 3) this.#sendCommand("PING", NO_TIME_TO_LIVE);
+      if (unsent === 0 && this.#mayPing) this.#sendCommand("PING", NO_TIME_TO_LIVE);
       return;
     }
     if (silentBeats < beatsToEnd * this.patience) return;

@@ -125,12 +125,20 @@ export class CurveBox {
     this.#settle();
   }
 
-  /** What was sealed, good until the next call; undefined where it was not sealed with this key and nonce. */
+  /**
+   * What was sealed, good until the next call; undefined where it was not sealed with this key and nonce, or there is
+   * no memory for it.
+   */
   open(key: SharedKey, nonce: Uint8Array, sealed: Uint8Array): Uint8Array | undefined {
     const { length } = sealed;
     if (length < TAG_SIZE) return undefined;
-    this.#settle();
-    const text = this.#begin(key, nonce, length);
+    let text: number;
+    try {
+      this.#settle();
+      text = this.#begin(key, nonce, length);
+    } catch {
+      return undefined;
+    }
     this.#exports.HEAPU8.set(sealed, text);
     const plainAt = text + TAG_SIZE;
     const status = this.#exports._crypto_box_open_easy_afternm(

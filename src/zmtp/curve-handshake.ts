@@ -94,8 +94,13 @@ export class CurveServer {
     const plain = Buffer.concat([this.#transient.publicKey, this.#cookie]);
     box.seal(shared, nonce, -1, plain, body, WELCOME_BOX_AT);
     shared.fill(0);
-    this.#shared = box.agree(this.#peerKey, this.#transient.secretKey);
     return encodeCommandFrame(body);
+  }
+
+  /** Whether an INITIATE belongs to our WELCOME, which costs nothing to see. */
+  hasCookie(body: Buffer): boolean {
+    if (body.length < initiateSizeMin || commandName(body) !== "INITIATE") return false;
+    return timingSafeEqual(body.subarray(INITIATE_COOKIE_AT, INITIATE_NONCE_AT), this.#cookie);
   }
 
   /** Who it is that says INITIATE; undefined where that does not belong to our WELCOME, or is not vouched for. */
@@ -103,14 +108,14 @@ export class CurveServer {
     const box = this.#box;
     const { publicKey } = this.#keys;
     const transient = this.#transient;
-    const shared = this.#shared;
-    if (transient === undefined || shared === undefined) return undefined;
-    if (body.length < initiateSizeMin || commandName(body) !== "INITIATE") return undefined;
-    if (!timingSafeEqual(body.subarray(INITIATE_COOKIE_AT, INITIATE_NONCE_AT), this.#cookie)) {
-      return undefined;
-    }
+    if (transient === undefined || !this.hasCookie(body)) return undefined;
     const nonce = this.#theirs.use("CurveZMQINITIATE");
     if (!nonce.follow(body, INITIATE_NONCE_AT)) return undefined;
+    // Here and not for the WELCOME: it takes as long as that, and one that only says HELLO again and again
+    // is not worth it.
+    const shared = box.agree(this.#peerKey, transient.secretKey);
+    this.#shared = shared;
+    if (shared === undefined) return undefined;
     const opened = box.open(shared, nonce.bytes, body.subarray(INITIATE_BOX_AT));
     if (opened === undefined) return undefined;
     const plain = Buffer.from(opened);
@@ -127,7 +132,16 @@ export class CurveServer {
     // For this C' and for this server: one that was made for another connection is worth nothing here.
     const isOurs = vouch !== undefined && timingSafeEqual(vouch, bytesOf(this.#peerKey, publicKey));
     transient.secretKey.fill(0);
+    this.#transient = undefined;
     return isOurs ? { key, properties: plain.subarray(PROPERTIES_AT) } : undefined;
+  }
+
+  /** It came to nothing: forgets what is secret. */
+  end(): void {
+    this.#transient?.secretKey.fill(0);
+    this.#transient = undefined;
+    this.#shared?.fill(0);
+    this.#shared = undefined;
   }
 
   /** READY, and what everything behind it is sealed with. Only behind an INITIATE that was taken. */
@@ -150,7 +164,7 @@ export class CurveClient {
   #shared: SharedKey | undefined;
   readonly #ours = new Nonce("CurveZMQHELLO---");
 
-  /** Throws TypeError where `serverKey` is a public key of nobody. */
+  /** The keys become its own. Throws TypeError where `serverKey` is a public key of nobody. */
   constructor(box: CurveBox, keys: KeyPairBytes, serverKey: Uint8Array) {
     this.#box = box;
     this.#keys = keys;
@@ -214,7 +228,17 @@ export class CurveClient {
     if (opened === undefined) return undefined;
     const properties = Buffer.from(opened);
     const session = new CurveSession(this.#box, shared, "client", this.#ours, theirs);
+    this.#shared = undefined;
     return { properties, session };
+  }
+
+  /** It came to nothing, or to a session, which has what it needs: forgets what is secret. */
+  end(): void {
+    this.#transient.secretKey.fill(0);
+    this.#sharedFirst.fill(0);
+    this.#shared?.fill(0);
+    this.#shared = undefined;
+    this.#keys.secretKey.fill(0);
   }
 }
 

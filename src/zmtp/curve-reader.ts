@@ -2,9 +2,6 @@ import { Blocks, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { boxedCommand, boxedMore, type CurveSession, messageOverhead } from "./curve-session.js";
 import { type FrameFault, type FrameSink, partsMax, readCommand } from "./frames.js";
 
-/** Parts of so few bytes that wait for the rest of their message have no block of their own. */
-const SMALL_BYTES_MAX = 4096;
-
 const blocks = new Blocks();
 
 export interface CurveSink extends FrameSink {
@@ -15,7 +12,7 @@ export interface CurveSink extends FrameSink {
 /** Frames under CURVE to the messages and commands in them: what a FrameReader reads goes through here. */
 export class CurveReader implements FrameSink {
   readonly #session: CurveSession;
-  readonly #messageSizeMax: number;
+  #messageSizeMax: number;
   readonly #sink: CurveSink;
   readonly #head: readonly Buffer[];
   #parts: Buffer[];
@@ -36,6 +33,11 @@ export class CurveReader implements FrameSink {
     this.#sink = sink;
     this.#head = head;
     this.#parts = [...head];
+  }
+
+  /** From now on so many bytes of one message; -1 for no limit. */
+  limit(messageSizeMax: number): void {
+    this.#messageSizeMax = messageSizeMax;
   }
 
   /** What a frame may have at most, for the FrameReader in front. */
@@ -92,7 +94,8 @@ export class CurveReader implements FrameSink {
 
   #copy(plain: Uint8Array, hasMore: boolean): Buffer {
     const { length } = plain;
-    if (length >= OWN_FRAME_BYTES_MIN || (hasMore && length <= SMALL_BYTES_MAX)) {
+    // One that waits for the rest of its message takes no more than it has.
+    if (length >= OWN_FRAME_BYTES_MIN || hasMore) {
       const own = Buffer.allocUnsafeSlow(length);
       own.set(plain);
       return own;

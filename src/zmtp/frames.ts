@@ -51,7 +51,7 @@ const noBytes = Buffer.alloc(0);
  */
 export class FrameReader {
   readonly #sink: FrameSink;
-  readonly #messageSizeMax: number;
+  #messageSizeMax: number;
   readonly #header = Buffer.alloc(headerSizeMax);
   #headerSize = 0;
   /** Of the frame at hand; the sizes of its body, whole and so far. */
@@ -78,6 +78,11 @@ export class FrameReader {
     this.#sink = sink;
     this.#head = head;
     this.#parts = [...head];
+  }
+
+  /** From now on so many bytes of one message, as in the constructor. */
+  limit(messageSizeMax: number): void {
+    this.#messageSizeMax = messageSizeMax === -1 ? messageSizeCeiling : messageSizeMax;
   }
 
   /** Nothing more is told: for a sink that has seen enough. */

@@ -197,9 +197,9 @@ export function commandName(body: Uint8Array): string {
   return body.length > 0 ? latin1(body.subarray(1, 1 + body[0])) : "";
 }
 
-/** Why, in the body of an ERROR: | 05 "ERROR" | reason size u8 | reason |. */
+/** Why, in the body of an ERROR, | 05 "ERROR" | reason size u8 | reason |: what can be printed of it. */
 export function readErrorReason(body: Uint8Array): string {
-  return latin1(body.subarray(7, 7 + body[6]));
+  return latin1(body.subarray(7, 7 + body[6])).replace(/[^\x20-\x7e]/g, "?");
 }
 
 /** Properties, each | name size u8 | name | value size u32 | value |; names in any case. */

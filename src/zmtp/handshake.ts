@@ -76,6 +76,8 @@ export class PeerHandshake {
   #hasGreeted = false;
   #isOver = false;
   #server: CurveServer | undefined;
+  /** Under CURVE: it was sent WELCOME, for which it had to know our key. */
+  isWelcome = false;
   /** WELCOME is being made, or INITIATE being looked at. */
   #isWaiting = false;
   #onAbort: (() => void) | undefined;
@@ -135,13 +137,19 @@ export class PeerHandshake {
   #onHello({ box, keys, turns }: CurveListening): void {
     const server = new CurveServer(box, keys);
     this.#server = server;
-    this.#later(turns, () => {
-      const hello = this.#bytes.subarray(greetingSize + 2, INITIATE_AT);
-      const welcome = server.welcome(hello);
-      if (welcome === undefined) return this.#refuse("hello-refused");
-      this.#options.peer.write(welcome);
-      this.#onInitiate();
-    });
+    // Anybody may say one, again and again: whoever is at another address does not wait behind.
+    const { peer } = this.#options;
+    turns.add(
+      peer.remoteAddress ?? "",
+      this.#step(() => {
+        const hello = this.#bytes.subarray(greetingSize + 2, INITIATE_AT);
+        const welcome = server.welcome(hello);
+        if (welcome === undefined) return this.#refuse("hello-refused");
+        this.isWelcome = true;
+        peer.write(welcome);
+        this.#onInitiate();
+      }),
+    );
   }
 
   #onInitiate(): void {
@@ -151,29 +159,32 @@ export class PeerHandshake {
     if (command.state === "partial") return;
     if (command.state === "faulty") return this.#refuse("initiate-refused");
     const { body, end } = command;
-    this.#later(curve.turns, () => {
-      const server = this.#server as CurveServer;
-      const shown = server.initiate(body);
-      if (shown === undefined) return this.#refuse("initiate-refused");
-      const read = readProperties(shown.properties);
-      if (read.state !== "ready") return this.#refuse("initiate-refused");
-      this.#ready(read.socketType, 3, { server, key: shown.key }, end);
-    });
+    const server = this.#server as CurveServer;
+    if (!server.hasCookie(body)) return this.#refuse("initiate-refused");
+    curve.turns.addFirst(
+      this.#step(() => {
+        const shown = server.initiate(body);
+        if (shown === undefined) return this.#refuse("initiate-refused");
+        const read = readProperties(shown.properties);
+        if (read.state !== "ready") return this.#refuse("initiate-refused");
+        this.#server = undefined;
+        this.#ready(read.socketType, 3, { server, key: shown.key }, end);
+      }),
+    );
   }
 
-  /** In a turn to come, unless it is over by then. */
-  #later(turns: Turns, step: () => void): void {
+  /** What is done in a turn to come, unless it is over by then. */
+  #step(step: () => void): () => void {
     const { peer } = this.#options;
     this.#isWaiting = true;
     // It has nothing more to say by now, and what it says all the same takes no memory.
     peer.pause();
-    turns.add(() => {
-      if (this.#isOver) return false;
+    return () => {
+      if (this.#isOver) return;
       this.#isWaiting = false;
       step();
       if (!this.#isOver && !this.#isWaiting) peer.resume();
-      return true;
-    });
+    };
   }
 
   /** Sends the rest of our greeting, once. */
@@ -222,6 +233,7 @@ export class PeerHandshake {
 
   #detach(): void {
     this.#isOver = true;
+    this.#server?.end();
     this.#onAbort?.();
     clearTimeout(this.#timer);
     this.#options.peer.off("data", this.#onData);

@@ -95,6 +95,13 @@ export class Listener {
     await closed;
   }
 
+  /** Of those that have done nothing for it yet, where there are any. */
+  #oldest(): [PeerHandshake, string] {
+    for (const entry of this.#handshakes) if (!entry[0].isWelcome) return entry;
+    const [entry] = this.#handshakes;
+    return entry;
+  }
+
   #onConnection(peer: Socket): void {
     const remote = peer.remoteAddress ? `${peer.remoteAddress}:${peer.remotePort}` : "ipc";
     if (this.#isClosed) {
@@ -110,7 +117,7 @@ export class Listener {
     const handshakesMax = this.#options.handshakesMax ?? handshakesMaxDefault;
     if (this.#handshakes.size >= handshakesMax) {
       // The oldest goes: refusing the newest would let idle connections lock out every worker.
-      const [[oldest, oldestRemote]] = this.#handshakes;
+      const [oldest, oldestRemote] = this.#oldest();
       oldest.abort();
       this.#handshakes.delete(oldest);
       this.#events.onRefused("handshakes-max", oldestRemote);

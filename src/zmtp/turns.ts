@@ -1,24 +1,65 @@
 import { Fifo } from "../base/fifo.js";
 
+/** Of each turn of the event loop so much: the rest is for those who work. */
+const TURN_MS = 2;
+
+type Step = () => void;
+
 /**
- * What takes long, one thing each turn of the event loop: others are read and answered in between. Such a thing
- * returns whether it did anything; where it did not, the next has its turn at once.
+ * What takes long, a few steps each turn of the event loop: others are read and answered in between. Steps that
+ * cannot be had for nothing come first; the others by turns of who they are for, so that nobody's many hold up
+ * another's one.
  */
 export class Turns {
-  readonly #waiting = new Fifo<() => boolean>();
+  readonly #first = new Fifo<Step>();
+  /** By whom they are for. */
+  readonly #others = new Map<string, Fifo<Step>>();
   #isDue = false;
 
-  add(thing: () => boolean): void {
-    this.#waiting.push(thing);
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(this.#next);
+  /** A step of one who has done something for it. */
+  addFirst(step: Step): void {
+    this.#first.push(step);
+    this.#schedule();
   }
 
-  #next = (): void => {
-    let hasRun = false;
-    while (!hasRun && this.#waiting.count > 0) hasRun = this.#waiting.shift()?.() === true;
-    this.#isDue = this.#waiting.count > 0;
-    if (this.#isDue) setImmediate(this.#next);
+  add(whom: string, step: Step): void {
+    let steps = this.#others.get(whom);
+    if (steps === undefined) {
+      steps = new Fifo();
+      this.#others.set(whom, steps);
+    }
+    steps.push(step);
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(this.#onTurn);
+  }
+
+  #onTurn = (): void => {
+    this.#isDue = false;
+    const endMs = performance.now() + TURN_MS;
+    try {
+      do {
+        const step = this.#first.shift() ?? this.#next();
+        if (step === undefined) return;
+        step();
+      } while (performance.now() < endMs);
+    } finally {
+      if (this.#first.count > 0 || this.#others.size > 0) this.#schedule();
+    }
   };
+
+  /** Of the one whose turn it is; the next time it is another's. */
+  #next(): Step | undefined {
+    for (const [whom, steps] of this.#others) {
+      const step = steps.shift();
+      this.#others.delete(whom);
+      if (steps.count > 0) this.#others.set(whom, steps);
+      return step;
+    }
+    return undefined;
+  }
 }

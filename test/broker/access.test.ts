@@ -74,7 +74,13 @@ it("asks the same of plain peers, for the service default", () => {
 
   let closed = 0;
   const { access } = stage.ports.backend;
-  const worker: PlainWorker = { id: 1, access, send() {}, close: () => void closed++ };
+  const worker: PlainWorker = {
+    id: 1,
+    access,
+    isEnded: false,
+    send() {},
+    close: () => void closed++,
+  };
   stage.exchange.plain.onWorker(worker);
   expect([closed, stage.exchange.core.workerCount]).toEqual([1, 0]);
   expect(told()).toEqual(["call default", "serve default"]);

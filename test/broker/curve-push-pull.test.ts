@@ -217,6 +217,7 @@ describe("the access file taken anew", () => {
     expect(broker.reloadAccess(accessOf({ both: grants.both })).cutCount).toBe(1);
     expect(refusals("revoked")).toBe(1);
     const key = keyOf.client.publicKey;
+    await eventually("it is told", () => events.length > 0);
     expect(events[0]).toMatchObject({ status: "UNAUTHENTICATED", what: "revoked", key });
     const { got } = puller(socketKeys("both"));
     await eventually("five are done", () => got.length === 5);

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Dealer, Reply, Request } from "zeromq";
+import { NetPort } from "../../build/broker/net-port.js";
 import { Zap } from "../../build/broker/zap.js";
 import { type Broker, Client, type SecurityEvent, Worker } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
@@ -376,6 +377,11 @@ const wrong: [string, object, string][] = [
     { publicKey: "abc" },
     "curve.publicKey must be a CURVE key, 40 characters",
   ],
+  [
+    "a public key that is not of its pair",
+    { publicKey: keyOf.client.publicKey },
+    "curve.publicKey is not the one that belongs to curve.secretKey",
+  ],
   ["no secret key", { secretKey: undefined }, "curve.secretKey must be a CURVE key"],
   ["no access", { access: undefined }, "the access file must be an object"],
   ["an access file that is not there", { access: "/no/file" }, "access file /no/file: cannot be"],
@@ -391,6 +397,25 @@ test("a client is not made with a key that is none", async () => {
   const curve = { ...curveOf("client"), serverKey: "short" };
   await expect(Client.connect({ brokers: broker.frontend, curve })).rejects.toThrow(
     "curve.serverKey must be a CURVE key, 40 characters of Z85, got 5 characters",
+  );
+});
+
+test("a client whose keys are no pair is told so", async () => {
+  const curve = { ...curveOf("client"), publicKey: keyOf.worker.publicKey };
+  const options = { brokers: broker.frontend, connectTimeoutMs: 300, curve };
+  await expect(Client.connect(options)).rejects.toThrow(
+    "curve.publicKey is not the one that belongs to curve.secretKey",
+  );
+});
+
+test("who is not there may do nothing under CURVE", () => {
+  const limits = { heartbeatIntervalMs: 100, heartbeatTimeoutMs: 1000, handshakeTimeoutMs: 1000 };
+  const events = { onMessage() {}, onTurn() {}, onUnreachable() {} };
+  const options = { ...limits, messageBytesMax: 1000, connectionsMax: 1, curve: {} as never };
+  const nobody = new NetPort(options, events).accessOf(Buffer.alloc(4));
+  expect(nobody?.may("call", "echo")).toBe(false);
+  expect(new NetPort({ ...options, curve: undefined }, events).accessOf(Buffer.alloc(4))).toBe(
+    undefined,
   );
 });
 

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Publisher, Router } from "zeromq";
+import { curveKeyPair, Publisher, Router } from "zeromq";
 import { Link, type LinkOptions } from "../../build/link/link.js";
 import { BatchReader } from "../../build/wire/batch.js";
 import { RequestRecord, writeRequest } from "../../build/wire/request-record.js";
@@ -184,7 +184,9 @@ describe("a broker that is none", () => {
       peer.write(Buffer.concat([hello("ROUTER"), encodeMessage(parts)]));
     });
     linkTo(other);
-    while (!log.all("down").includes("broker sent a message of too many parts")) {
+    while (
+      !log.all("down").includes("broker sent a message that is too large, or has too many parts")
+    ) {
       await log.nth("down", log.all("down").length + 1);
     }
     const refusing = await serve((peer) => {
@@ -200,8 +202,44 @@ describe("a broker that is none", () => {
 });
 
 describe("a broker that is there", () => {
+  it("is told of in what can be printed of its own words", async () => {
+    const endpoint = await serve((peer) => {
+      const reason = "\u001b[2Jno\n";
+      const body = Buffer.from(`\x05ERROR${String.fromCharCode(reason.length)}${reason}`, "latin1");
+      const greeting = encodeGreeting("CURVE");
+      peer.write(Buffer.concat([greeting, Buffer.from([4, body.length]), body]));
+    });
+    const keys = curveKeyPair();
+    linkTo(endpoint, { curve: { ...keys, serverKey: keys.publicKey } });
+    expect(await log.nth("down")).toBe("the broker refuses this connection: ?[2Jno?");
+  });
+
+  const tooLarge = "broker sent a message that is too large, or has too many parts";
+
+  it("is lost when it sends before WELCOME what is larger than anybody says then", async () => {
+    const endpoint = await serve((peer) => {
+      peer.write(Buffer.concat([hello("ROUTER"), encodeMessage([Buffer.alloc(70_000)])]));
+    });
+    linkTo(endpoint);
+    expect(await log.nth("down")).toBe(tooLarge);
+    expect(log.all("message")).toEqual([]);
+  });
+
+  it("is lost when it sends what is larger than it takes itself, and not before", async () => {
+    const endpoint = await serve((peer) => peer.write(hello("ROUTER")));
+    const link = linkTo(endpoint);
+    await log.nth("open");
+    link.welcomed(3 * MiB);
+    const peer = await log.nth<Socket>("peer");
+    peer.write(encodeMessage([Buffer.alloc(4 * MiB)]));
+    await log.nth("message");
+    peer.write(encodeMessage([Buffer.alloc(4 * MiB + 1)]));
+    expect(await log.nth("down")).toBe(tooLarge);
+    expect(log.all("message")).toHaveLength(1);
+  });
+
   it("is told and tells; what it says with its handshake is read, in order", async () => {
-    const messages = [[bytes("one")], [bytes("two"), Buffer.alloc(70_000, 2), bytes("")]];
+    const messages = [[bytes("one")], [bytes("two"), Buffer.alloc(60_000, 2), bytes("")]];
     const endpoint = await serve((peer) => {
       peer.write(Buffer.concat([hello("ROUTER"), ...messages.map(encodeMessage)]));
     });

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, type MockInstance, test, vi } from "vitest";
 import { NetPort } from "../../build/broker/net-port.js";
 import { Broker, Client, Worker } from "../../build/index.js";
-import { curveOf, socketKeys, startBroker } from "../broker/curve-keys.js";
+import { accessOf, curveOf, socketKeys, startBroker } from "../broker/curve-keys.js";
 import { pulseHello, workerHello } from "../broker/fake-port.js";
 import { RawPeer } from "../broker/processes.js";
 import { endAll, eventually, Party } from "./processes.js";
@@ -138,6 +138,42 @@ test("under CURVE a pulse of another key is none", async () => {
   await peer("worker").say(pulseHello());
   await untilPulses(2);
   expect(onPulse.mock.results.map(({ value }) => value)).toEqual([false, true]);
+});
+
+/** A worker and its pulse, of frames, under CURVE. */
+async function rawPair(curved: Broker) {
+  const [endpoint] = curved.backend;
+  const made = [socketKeys("worker"), socketKeys("worker")].map((keys) => {
+    const peer = new RawPeer(endpoint, keys);
+    closers.push(() => peer.close());
+    return peer;
+  });
+  const [worker, pulse] = made;
+  await worker.say(workerHello());
+  expect(await worker.receive()).toMatchObject({ kind: "WELCOME" });
+  await pulse.say(pulseHello());
+  await untilPulses(1);
+  expect(curved.stats.backendConnections).toBe(2);
+  return { worker, pulse };
+}
+
+test("a worker whose key is gone is cut off with its pulse, and counted once", async () => {
+  const { broker: curved } = await startBroker({ heartbeatTimeoutMs: 60_000 });
+  closers.push(() => curved.close({ timeoutMs: 0 }));
+  await rawPair(curved);
+  expect(curved.reloadAccess(accessOf({ client: { call: ["*"] } })).cutCount).toBe(1);
+  await eventually("both come no more", () => (curved.stats.refusals.unauthenticated ?? 0) >= 2);
+  expect(curved.stats).toMatchObject({ workers: 0, backendConnections: 0 });
+  expect(curved.stats.refusals.revoked).toBe(1);
+});
+
+test("a pulse that says anything else is no worker beside, and let go", async () => {
+  const { broker: curved } = await startBroker();
+  closers.push(() => curved.close({ timeoutMs: 0 }));
+  const { pulse } = await rawPair(curved);
+  await pulse.say(workerHello(["echo"], 4, "8877665544332211"));
+  await eventually("it is let go", () => curved.stats.refusals["pulse-spoke"] === 1);
+  expect(curved.stats.workers).toBe(1);
 });
 
 test("a client that computes for as long keeps its connection, and gets its replies", async () => {
