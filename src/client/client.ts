@@ -3,7 +3,7 @@ import { knownOptions, wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, createCodec, readEnvelope } from "../codec/index.js";
+import { type Codec, type CodecContext, createCodec, readEnvelope } from "../codec/index.js";
 import { connectEndpoints, randomSession, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
@@ -364,21 +364,23 @@ export class Client {
       if (isRaw) {
         bytes = rawBytes(body, this.#blocks);
       } else {
-        const context = {
+        const hasDictionary = this.#hasDictionary && !this.#refused.has(service, performance.now());
+        const context: CodecContext = {
           service,
           direction: "request",
           // Of its own: code of the body's, such as a getter, may make a request meanwhile.
           requestId: requestIdBytes(this.#id(sequence)),
           headers,
-        } as const;
-        if (this.#hasDictionary && !this.#refused.has(service, performance.now())) {
+          dictionary: hasDictionary ? undefined : null,
+        };
+        if (hasDictionary) {
           // The caller may change the value before a worker refuses the dictionary.
           packed = this.#codec.pack(body);
           bytes = this.#codec.sealPackedSoon(packed, context);
           // What is not compressed with it is refused by none.
           if (bytes instanceof Promise || !needsDictionary(this.#codec, bytes)) packed = undefined;
         } else {
-          bytes = this.#codec.sealSoon(body, { ...context, dictionary: null });
+          bytes = this.#codec.sealSoon(body, context);
         }
       }
     } catch (error) {
