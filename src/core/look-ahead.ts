@@ -60,8 +60,7 @@ export function runAfterReply(worker: Worker, limits: Limits, tookUs: number): n
   if (!worker.takesLookAhead || tookUs === 0) return 1;
   const beforeUs = worker.handlerUs;
   // Up at once, down slowly: of services that are fast and slow by turns the slow ones count.
-  worker.handlerUs =
-    tookUs >= beforeUs ? tookUs : beforeUs + (tookUs - beforeUs) / FASTER_PARTS;
+  worker.handlerUs = tookUs >= beforeUs ? tookUs : beforeUs + (tookUs - beforeUs) / FASTER_PARTS;
   const runUs = Math.min(RUN_MS, limits.lookAheadMs) * 1000;
   const runMax = Math.min(RUN_MAX, limits.lookAheadMax + 1);
   return Math.max(1, Math.min(Math.floor(runUs / worker.handlerUs), runMax));
