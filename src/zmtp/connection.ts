@@ -34,6 +34,8 @@ export interface ConnectionEvents {
   onEnd(why: ConnectionEnd): void;
 }
 
+const noBytes = Buffer.alloc(0);
+
 /** It says no time to live: how long a peer waits for us is its own choice. */
 const ping = encodeCommand("PING", Buffer.alloc(2));
 
@@ -146,7 +148,7 @@ export class Connection implements Beating {
       socket.cork();
       for (let i = 0; i < last; i++) socket.write(pieces[i]);
     }
-    socket.write(pieces[last], this.#onWritten);
+    socket.write(pieces[last]);
     if (last > 0) socket.uncork();
     if (socket.writableLength === 0) {
       for (const part of parts) outgoing.giveBack(part);
@@ -154,6 +156,8 @@ export class Connection implements Beating {
     }
     this.#wasBlocked = true;
     this.#unsent.push(...parts);
+    // Behind it, since most is taken at once: a callback for each message would be a turn of its own.
+    socket.write(noBytes, this.#onWritten);
   }
 
   /** Ends at once. */
