@@ -49,19 +49,3 @@ export const FRAME_HEAD_BYTES = 9;
 
 /** What is written to be sent; given back when it is. */
 export const outgoing = new Blocks();
-
-/** Kept until the next, so that V8 cannot do without it. */
-const last: { garbage: unknown } = { garbage: undefined };
-/** More elements at once would not be young. */
-const GARBAGE_COUNT_MAX = 8192;
-
-/**
- * Memory, not zeroed, for bytes that are somebody's own, so that it cannot be used again. With it comes young garbage,
- * an eighth as much: V8 frees such memory when it collects the young generation, but begins that only when objects
- * have filled it, and those of a large body are few. When some 16 MB have come together outside of its heap it
- * collects all there is instead: at 16 KiB a body that was a quarter of a client's and a worker's time.
- */
-export function keptMemory(size: number): Buffer {
-  last.garbage = new Array(Math.min(size >> 6, GARBAGE_COUNT_MAX));
-  return Buffer.allocUnsafeSlow(size);
-}

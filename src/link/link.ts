@@ -1,8 +1,13 @@
+import { measureYoungBy } from "../base/kept-memory.js";
 import { BatchWriter } from "../wire/batch.js";
 import type { CurveKeys } from "./curve.js";
 import { NetTransport } from "./net-transport.js";
 import type { Transport, TransportEvents } from "./transport.js";
+import { youngGenerationBytes } from "./young-generation.js";
 import { ZmqTransport } from "./zmq-transport.js";
+
+// Clients and workers have it, who keep what comes in.
+measureYoungBy(youngGenerationBytes);
 
 export interface LinkOptions {
   /** `tcp://host:port` or `ipc://path` of a broker. */

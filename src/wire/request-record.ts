@@ -1,4 +1,5 @@
-import { keptMemory, OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+import { keptMemory } from "../base/kept-memory.js";
 import { isStatusCode, type StatusCode } from "../base/status.js";
 import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
