@@ -2,8 +2,8 @@ import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError } from "./errors.js";
+import { beginTicks, endTicks } from "./ticks.js";
 
-const TICK_MS = 5;
 const URGENT_MAX = 4;
 const ASKS_MAX = 65_536;
 /** Numbers of asks begin here: those of requests, out of the same session, never come so far. */
@@ -50,7 +50,7 @@ export class Asks {
   readonly #bySlot: (Held | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #deadlines = new Deadlines(performance.now());
-  #tick: NodeJS.Timeout | undefined;
+  #isTicking = false;
   readonly #onIdle: () => void;
   #isClosed = false;
 
@@ -109,7 +109,10 @@ export class Asks {
     this.#bySlot[slot] = held;
     this.#held.set(ask.sequence, held);
     this.#deadlines.set(slot, ask.deadlineMs, nowMs);
-    this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+    if (!this.#isTicking) {
+      this.#isTicking = true;
+      beginTicks(this.#onTick);
+    }
     if (signal !== undefined) {
       held.onAbort = () => {
         this.#fail(held, new RequestError("CANCELLED", `${abortReason(signal)}${ask.doubt}`));
@@ -172,7 +175,7 @@ export class Asks {
     for (const held of this.#held.values()) {
       this.#fail(held, new RequestError("CANCELLED", `client closed${held.ask.doubt}`));
     }
-    clearTimeout(this.#tick);
+    endTicks(this.#onTick);
   }
 
   #send(held: Held): void {
@@ -200,11 +203,11 @@ export class Asks {
     link.flushSoon(this.#held.size <= URGENT_MAX);
   }
 
-  #onTick = (): void => {
-    this.#tick = undefined;
-    this.#deadlines.advance(performance.now(), this.#onDue);
+  #onTick = (nowMs: number): boolean => {
+    this.#deadlines.advance(nowMs, this.#onDue);
     this.sendWaiting();
-    if (this.#held.size > 0) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+    this.#isTicking = this.#held.size > 0;
+    return this.#isTicking;
   };
 
   #onDue = (slot: number): void => {

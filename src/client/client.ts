@@ -3,7 +3,7 @@ import { knownOptions, wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
-import { type Codec, createCodec, readEnvelope } from "../codec/index.js";
+import { type Codec, type CodecContext, createCodec, readEnvelope } from "../codec/index.js";
 import { connectEndpoints, randomSession, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
 import type { BatchReader } from "../wire/batch.js";
@@ -41,8 +41,8 @@ import { Streams } from "./streams.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 import { type SurveyOptions, Surveyor, type SurveyResult } from "./surveyor.js";
+import { beginTicks, endTicks } from "./ticks.js";
 
-const TICK_MS = 5;
 const URGENT_PENDING_MAX = 4;
 /** When to try again what was held back for too long here. */
 const HELD_RETRY_MS = 100;
@@ -76,7 +76,7 @@ export class Client {
   readonly #surveyor: Surveyor;
   readonly #streams: Streams;
   readonly #topics: Subscriptions;
-  #tick: NodeJS.Timeout | undefined;
+  #isTicking = false;
   #isClosing = false;
   #isShut: Promise<void> | undefined;
   readonly #waiters = new Waiters();
@@ -320,7 +320,7 @@ export class Client {
     for (const pending of this.#pending) {
       this.#fail(pending, new RequestError("CANCELLED", "client closed"));
     }
-    clearTimeout(this.#tick);
+    endTicks(this.#onTick);
     this.#patterns.close();
     await this.#brokers.leave();
     if (this.#ownsCodec) this.#codec.close();
@@ -364,21 +364,23 @@ export class Client {
       if (isRaw) {
         bytes = rawBytes(body, this.#blocks);
       } else {
-        const context = {
+        const hasDictionary = this.#hasDictionary && !this.#refused.has(service, performance.now());
+        const context: CodecContext = {
           service,
           direction: "request",
           // Of its own: code of the body's, such as a getter, may make a request meanwhile.
           requestId: requestIdBytes(this.#id(sequence)),
           headers,
-        } as const;
-        if (this.#hasDictionary && !this.#refused.has(service, performance.now())) {
+          dictionary: hasDictionary ? undefined : null,
+        };
+        if (hasDictionary) {
           // The caller may change the value before a worker refuses the dictionary.
           packed = this.#codec.pack(body);
           bytes = this.#codec.sealPackedSoon(packed, context);
           // What is not compressed with it is refused by none.
           if (bytes instanceof Promise || !needsDictionary(this.#codec, bytes)) packed = undefined;
         } else {
-          bytes = this.#codec.sealSoon(body, { ...context, dictionary: null });
+          bytes = this.#codec.sealSoon(body, context);
         }
       }
     } catch (error) {
@@ -419,7 +421,10 @@ export class Client {
     }
     this.#pending.add(pending);
     this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
-    this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+    if (!this.#isTicking) {
+      this.#isTicking = true;
+      beginTicks(this.#onTick);
+    }
     if (signal !== undefined) {
       pending.onAbort = () => this.#cancel(pending, abortReason(signal));
       signal.addEventListener("abort", pending.onAbort, { once: true });
@@ -729,15 +734,14 @@ export class Client {
     this.#sendWaiting();
   }
 
-  #onTick = (): void => {
-    this.#tick = undefined;
-    const nowMs = performance.now();
+  #onTick = (nowMs: number): boolean => {
     this.#deadlines.advance(nowMs, this.#onDue);
     if (this.#backoffs.count > 0) {
       this.#backoffs.advance(nowMs, this.#onBackoffOver);
       this.#sendWaiting();
     }
-    if (this.#pending.count > 0) this.#tick = setTimeout(this.#onTick, TICK_MS);
+    this.#isTicking = this.#pending.count > 0;
+    return this.#isTicking;
   };
 
   #onDue = (place: number): void => {

@@ -3,7 +3,7 @@ import { type BlockCompressor, blockSizeMax } from "./block.js";
 import { BodyKeys, type Origin } from "./body-keys.js";
 import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";
-import { type CodecContext, ContextBinder } from "./context.js";
+import { type CodecContext, ContextBinder, withDictionary } from "./context.js";
 import { DictionaryShelf } from "./dictionary-shelf.js";
 import { Engines } from "./engines.js";
 import { readEnvelope } from "./envelope.js";
@@ -365,7 +365,7 @@ export class Codec extends ThreadCodec {
     requireRequest(context);
     const value = this.open(bytes, context, isPassing);
     const dictionary = this.dictionaryNamedBy(bytes);
-    return new OpenedRequest(this, value, { ...context, dictionary }, this.#opener.origin);
+    return new OpenedRequest(this, value, withDictionary(context, dictionary), this.#opener.origin);
   }
 
   /**

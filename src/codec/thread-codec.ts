@@ -1,6 +1,6 @@
 import { NONCE_SIZE } from "./aead.js";
 import type { Origin } from "./body-keys.js";
-import { type CodecContext, ownContext } from "./context.js";
+import { type CodecContext, ownContext, withDictionary } from "./context.js";
 import { CHUNK, DICTIONARY, HEADER_SIZE, readEnvelope } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import { OpenedRequest, requireRequest } from "./opened-request.js";
@@ -136,10 +136,11 @@ export abstract class ThreadCodec extends StreamCodec {
     // What the thread opens is under a shared key.
     if (value instanceof Promise) {
       return value.then(
-        (opened) => new OpenedRequest(this, opened, { ...context, dictionary }, null),
+        (opened) => new OpenedRequest(this, opened, withDictionary(context, dictionary), null),
       );
     }
-    return new OpenedRequest(this, value, { ...context, dictionary }, this.bulk.opener.origin);
+    const { origin } = this.bulk.opener;
+    return new OpenedRequest(this, value, withDictionary(context, dictionary), origin);
   }
 
   /** @internal Whether openAsync() leaves an envelope to a thread. */

@@ -68,6 +68,8 @@ export interface Reply {
   peer: number;
   slot: number;
   generation: number;
+  /** What the handler took; 0 or none where that is not known. */
+  serviceTimeUs?: number;
 }
 
 /** A worker sends a part of its answer; the rest follows. The part itself stays with the caller. */

@@ -16,8 +16,8 @@ import type {
 } from "./command.js";
 import { Credits } from "./credits.js";
 import { type Limits, PRIORITY_COUNT } from "./limits.js";
-import { beginBusy, lookAheadAfterReply } from "./look-ahead.js";
-import { bestWorker } from "./pool.js";
+import { beginBusy, lookAheadAfterReply, runAfterReply } from "./look-ahead.js";
+import { nextWorker } from "./pool.js";
 import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
@@ -212,7 +212,7 @@ export class Core {
     this.#linkClient(client, slot);
     if (command.stream !== undefined) this.streams.add(slot, command.stream === "restart");
 
-    const worker = bestWorker(service);
+    const worker = nextWorker(service, this.#nowMs);
     if (worker !== undefined) {
       this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
       this.#dispatch(service, worker, slot);
@@ -337,7 +337,7 @@ export class Core {
       this.#effects.reply(this.requests.client[slot], slot);
       this.#detach(slot);
     }
-    this.#finish(service, slot);
+    this.#finish(service, slot, command.kind === "reply" ? command.serviceTimeUs : 0);
   }
 
   #onPart(command: Part): void {
@@ -433,14 +433,16 @@ export class Core {
   }
 
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
-  #finish(service: Service, slot: number): void {
+  #finish(service: Service, slot: number, handlerUs = 0): void {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
     this.#unlinkWorker(worker, slot);
     this.requests.free(slot);
     worker.idleSince = ++this.#idleClock;
     const tookMs = this.#nowMs - this.requests.sinceMs[slot];
     this.registry.meters.onAnswered(service.row, tookMs);
-    worker.lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
+    worker.run = runAfterReply(worker, this.#limits, handlerUs);
+    const lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
+    worker.lookAhead = Math.max(lookAhead, worker.run - 1);
     if (worker.state === "ready") {
       this.#feed(worker);
     } else if (worker.inFlight === 0) {
@@ -514,7 +516,7 @@ export class Core {
   /** Hands out what waits for `service` while a worker of it has room. */
   #serve(service: Service): void {
     while (service.queue.count > 0) {
-      const worker = bestWorker(service);
+      const worker = nextWorker(service, this.#nowMs);
       if (worker === undefined) return;
       if (this.#dispatchNext(service, worker)) worker.pool.place(worker);
     }
@@ -574,6 +576,7 @@ export class Core {
     stream.begin();
     // It may take long: nothing is handed out to wait behind it.
     worker.lookAhead = 0;
+    worker.run = 1;
     if (stream.partsMax > stream.partsBefore) this.#grant(slot);
   }
 

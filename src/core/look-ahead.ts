@@ -7,6 +7,17 @@ import type { Worker } from "./workers.js";
  */
 const WINDOW_MS = 1;
 
+/**
+ * What is handed to one worker in a row, beside others that are idle, takes it so long at most, and comes within
+ * so long: to wake another process for it would take as long, and a batch dealt out to all of them is as many
+ * messages more, each way.
+ */
+export const RUN_MS = 0.2;
+/** Should a handler that is usually fast be slow for once, no more than so many wait for it. */
+const RUN_MAX = 64;
+/** One answer is worth so little where it says that the handlers have become faster. */
+const FASTER_PARTS = 16;
+
 /** A worker with nothing in flight is about to be handed something: time runs from here. */
 export function beginBusy(worker: Worker, nowMs: number): void {
   // Handed the next with its answer, it was never idle: one of concurrency 1 always is.
@@ -39,4 +50,18 @@ export function lookAheadAfterReply(
   const target = Math.min(Math.floor(rate * limits.lookAheadMs), limits.lookAheadMax);
   // Down at once: work handed out too early waits behind a slow handler. Up by doubling.
   return Math.min(target, worker.lookAhead * 2 + 1);
+}
+
+/**
+ * How many requests `worker`, whose handler took `tookUs` for its latest, may be handed in a row: what it does in
+ * RUN_MS by its own word. One of which that is not known is handed one, as is one whose handlers take longer.
+ */
+export function runAfterReply(worker: Worker, limits: Limits, tookUs: number): number {
+  if (!worker.takesLookAhead || tookUs === 0) return 1;
+  const beforeUs = worker.handlerUs;
+  // Up at once, down slowly: of services that are fast and slow by turns the slow ones count.
+  worker.handlerUs = tookUs >= beforeUs ? tookUs : beforeUs + (tookUs - beforeUs) / FASTER_PARTS;
+  const runUs = Math.min(RUN_MS, limits.lookAheadMs) * 1000;
+  const runMax = Math.min(RUN_MAX, limits.lookAheadMax + 1);
+  return Math.max(1, Math.min(Math.floor(runUs / worker.handlerUs), runMax));
 }

@@ -1,3 +1,4 @@
+import { RUN_MS } from "./look-ahead.js";
 import { Ranking } from "./ranking.js";
 import type { Service } from "./services.js";
 import type { Worker } from "./workers.js";
@@ -10,6 +11,10 @@ export class Pool {
   workerCount = 0;
   readonly idle = new Ranking();
   readonly ahead = new Ranking();
+  /** The one that is being handed a run, how much of it is left, and when it began. */
+  #runner: Worker | undefined;
+  #runLeft = 0;
+  #runSinceMs = 0;
   /** Services of this pool with requests waiting, in turn. */
   readonly #hungry = new Set<Service>();
   /** The one hungry service; none if there are more. */
@@ -27,6 +32,29 @@ export class Pool {
     const over = worker.inFlight - worker.concurrency;
     if (over < 0) this.idle.append(worker, worker.inFlight);
     else this.ahead.append(worker, over);
+  }
+
+  get best(): Worker | undefined {
+    return this.idle.first() ?? this.ahead.first();
+  }
+
+  /** The best worker for the next request; while one is handed a run, it. */
+  next(nowMs: number): Worker | undefined {
+    const runner = this.#runner;
+    if (runner !== undefined) {
+      if (this.#runLeft > 0 && nowMs - this.#runSinceMs < RUN_MS && runner.room > 0) {
+        this.#runLeft--;
+        return runner;
+      }
+      this.#runner = undefined;
+    }
+    const { best } = this;
+    if (best !== undefined && best.run > 1) {
+      this.#runner = best;
+      this.#runLeft = best.run - 1;
+      this.#runSinceMs = nowMs;
+    }
+    return best;
   }
 
   /** Says whether requests of `service` wait for a worker. */
@@ -51,13 +79,22 @@ export class Pool {
 }
 
 /**
+ * The worker that is to be handed the next request of `service`: the best one, and once found, it again for what
+ * comes at the same moment, as far as its run goes (look-ahead.ts).
+ */
+export function nextWorker(service: Service, nowMs: number): Worker | undefined {
+  const { pools } = service;
+  return pools.length === 1 ? pools[0].next(nowMs) : bestWorker(service);
+}
+
+/**
  * The worker for the next request of `service`: of those with free concurrency the one with
  * fewest in flight, longest idle first; if there is none, the one least over.
  */
 export function bestWorker(service: Service): Worker | undefined {
   const { pools } = service;
   // The usual case: all workers of a service are alike.
-  if (pools.length === 1) return pools[0].idle.first() ?? pools[0].ahead.first();
+  if (pools.length === 1) return pools[0].best;
   let best: Worker | undefined;
   for (const pool of pools) best = sooner(pool.idle.first(), best);
   if (best !== undefined) return best;

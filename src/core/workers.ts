@@ -17,6 +17,10 @@ export class Worker {
   inFlight = 0;
   /** Requests it may hold beyond `concurrency`; adapted, see look-ahead.ts. */
   lookAhead = 0;
+  /** Requests that it may be handed in a row while others are idle; see look-ahead.ts. */
+  run = 1;
+  /** What its handlers took of late, rather too much than too little; 0: not known. */
+  handlerUs = 0;
   /** The oldest and the latest of its requests, linked through the slots. */
   head = NONE;
   tail = NONE;

@@ -1,6 +1,11 @@
+import { measureYoungBy } from "../base/kept-memory.js";
 import { BatchWriter } from "../wire/batch.js";
 import type { CurveKeys } from "./curve.js";
 import { NetTransport, type TransportEvents } from "./net-transport.js";
+import { youngGenerationBytes } from "./young-generation.js";
+
+// Clients and workers have it, who keep what comes in.
+measureYoungBy(youngGenerationBytes);
 
 export interface LinkOptions {
   /** `tcp://host:port` or `ipc://path` of a broker. */

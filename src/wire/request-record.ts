@@ -1,4 +1,5 @@
 import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+import { keptMemory } from "../base/kept-memory.js";
 import { isStatusCode, type StatusCode } from "../base/status.js";
 import type { Cancel, Failure, Reply, Request } from "../core/command.js";
 import { type BatchReader, type BatchWriter, NO_BYTES, NO_VIEW } from "./batch.js";
@@ -510,9 +511,15 @@ export function isPassing(bytes: Uint8Array): boolean {
   return bytes.length < OWN_FRAME_BYTES_MIN;
 }
 
+/** Of less the objects are garbage enough, and memory that is zeroed costs no more. */
+const KEPT_SIZE_MIN = 4096;
+
 /** Bytes of their own: a Buffer's slice would be a view, and `from` takes half as long again. */
 export function copyOf(bytes: Uint8Array, from = 0, end = bytes.length): Uint8Array {
-  return Uint8Array.prototype.slice.call(bytes, from, end);
+  if (end - from < KEPT_SIZE_MIN) return Uint8Array.prototype.slice.call(bytes, from, end);
+  const copy = keptMemory(end - from);
+  copy.set(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end));
+  return copy;
 }
 
 /** Up to this size words in a loop are faster than a copy of V8's, which begins with a view of the range. */

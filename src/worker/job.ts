@@ -175,7 +175,8 @@ export class Job implements RequestContext, ExchangeId {
   }
 
   get serviceTimeUs(): number {
-    return Math.min(Math.round((this.endedMs - this.#startedMs) * 1000), 0xffffffff);
+    // 0 would say that it is not known.
+    return Math.max(1, Math.min(Math.round((this.endedMs - this.#startedMs) * 1000), 0xffffffff));
   }
 
   abort(reason: string): void {

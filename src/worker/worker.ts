@@ -79,6 +79,8 @@ export class Worker {
   #draining: Promise<void> | undefined;
   readonly #waiters = new Waiters();
   #isClosed = false;
+  /** When the handler of the record before was done, while one message is read; else 0, and the clock is asked. */
+  #clockMs = 0;
   readonly #stats = { received: 0, replied: 0, parts: 0, failed: 0, repeated: 0, refused: 0 };
 
   private constructor(options: WorkerOptions, codec: Codec) {
@@ -199,7 +201,9 @@ export class Worker {
         this.#waiters.notify();
       },
       onRecord: (reader) => this.#onRecord(broker, reader),
-      onTurn: () => {},
+      onTurn: () => {
+        this.#clockMs = 0;
+      },
       onDown: () => this.#onDown(broker),
       onConnection: this.#options.onConnection,
     });
@@ -216,6 +220,7 @@ export class Worker {
   }
 
   #onDown(broker: Broker): void {
+    this.#clockMs = 0;
     broker.isDraining = false;
     broker.pulse?.close();
     broker.pulse = undefined;
@@ -270,7 +275,8 @@ export class Worker {
     this.#stats.received++;
     const { link } = broker;
     const { sessionLow, sessionHigh, sequence } = record;
-    const nowMs = performance.now();
+    const nowMs = this.#clockMs || performance.now();
+    this.#clockMs = 0;
     const service = (kind === "task" ? this.#queues : this.#services).get(record.service);
     if (service === undefined) {
       const reason = `this worker does not serve ${record.service}`;
@@ -310,7 +316,12 @@ export class Worker {
         ? new Job(link, service, record, nowMs)
         : this.#otherJob(kind, link, service, record, nowMs);
     this.#jobs.add(job);
-    if (this.#runningCount < this.#concurrency) return this.#run(job);
+    if (this.#runningCount < this.#concurrency) {
+      const isAlone = this.#waitingHead === this.#waiting.length;
+      this.#run(job);
+      if (isAlone) this.#clockMs = job.endedMs;
+      return;
+    }
     job.keep();
     this.#waiting.push(job);
   }

@@ -38,6 +38,7 @@ export interface ConnectionEvents {
   onEnd(why: ConnectionEnd): void;
 }
 
+const NO_BYTES = Buffer.alloc(0);
 /** Of our PING: how long a peer waits for us is its own choice. */
 const NO_TIME_TO_LIVE = Buffer.alloc(2);
 
@@ -180,7 +181,7 @@ export class Connection implements Beating {
       socket.cork();
       for (let i = 0; i < last; i++) socket.write(pieces[i]);
     }
-    socket.write(pieces[last], this.#onWritten);
+    socket.write(pieces[last]);
     if (last > 0) socket.uncork();
     if (socket.writableLength === 0) {
       for (const part of held) outgoing.giveBack(part);
@@ -188,6 +189,8 @@ export class Connection implements Beating {
     }
     this.#wasBlocked = true;
     this.#unsent.push(...held);
+    // Behind it, since most is taken at once: a callback for each message would be a turn of its own.
+    socket.write(NO_BYTES, this.#onWritten);
   }
 
   #sendCommand(name: string, data: Uint8Array): void {

@@ -92,6 +92,64 @@ describe("routes to idle", () => {
     expect(held()).toEqual([2, 2]);
   });
 
+  describe("in runs", () => {
+    /** Two idle workers whose handlers took so long. */
+    function twoOf(handlerUs: number, limits?: object) {
+      const scene = newScene(limits);
+      scene.worker(10, 1, ["echo"], true);
+      scene.worker(11, 1, ["echo"], true);
+      scene.ask(1, 1);
+      scene.ask(1, 2);
+      scene.reply(1, 1, handlerUs);
+      scene.reply(1, 2, handlerUs);
+      scene.nowMs += 10;
+      return scene;
+    }
+    const workersOf = (scene: Scene, count: number, first = 100) =>
+      Array.from({ length: count }, (_, i) => scene.ask(1, first + i)[0].split(" ")[1]).join(" ");
+
+    test("what comes at once stays together where it is fast: as much as takes 0.2 ms", () => {
+      expect(workersOf(twoOf(50), 8)).toBe("w10 w10 w10 w10 w11 w11 w11 w11");
+    });
+
+    test("one each where it takes longer, or is not known", () => {
+      for (const handlerUs of [0, 150, 1_000, 100_000]) {
+        expect(workersOf(twoOf(handlerUs), 2)).toBe("w10 w11");
+      }
+    });
+
+    test("what comes later goes to who is idle", () => {
+      const scene = twoOf(10);
+      expect(workersOf(scene, 2)).toBe("w10 w10");
+      scene.nowMs += 0.3;
+      expect(workersOf(scene, 2, 200)).toBe("w11 w11");
+    });
+
+    test("64 at most, however fast", () => {
+      const dealt = workersOf(twoOf(1), 65).split(" ");
+      expect([dealt[63], dealt[64]]).toEqual(["w10", "w11"]);
+    });
+
+    test("a slow answer ends them, and one fast answer does not bring them back", () => {
+      const scene = twoOf(10);
+      scene.ask(1, 3);
+      scene.ask(1, 4);
+      scene.nowMs += 100;
+      scene.reply(1, 3, 100_000);
+      scene.reply(1, 4, 10);
+      scene.nowMs += 10;
+      // 11 is longest idle, and no slower than before.
+      expect(workersOf(scene, 2)).toBe("w11 w11");
+      scene.nowMs += 10;
+      expect(workersOf(scene, 2, 200)).toBe("w10 w11");
+    });
+
+    test("none without look-ahead", () => {
+      expect(workersOf(twoOf(1, { lookAheadMs: 0 }), 2)).toBe("w10 w11");
+      expect(workersOf(twoOf(1, { lookAheadMax: 0 }), 2)).toBe("w10 w11");
+    });
+  });
+
   test("a worker of several services serves those that wait in turn", () => {
     const scene = newScene();
     for (const sequence of [1, 2, 3]) scene.ask(1, sequence, { service: "a" });

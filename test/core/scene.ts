@@ -77,12 +77,12 @@ export class Scene {
   }
 
   /** The present worker of a request answers it. */
-  reply(peer: number, sequence: number): string[] {
-    return this.replyFor(this.attempt(peer, sequence));
+  reply(peer: number, sequence: number, serviceTimeUs = 0): string[] {
+    return this.replyFor(this.attempt(peer, sequence), serviceTimeUs);
   }
 
-  replyFor({ worker, slot, generation }: Attempt): string[] {
-    return this.do({ kind: "reply", peer: worker, slot, generation });
+  replyFor({ worker, slot, generation }: Attempt, serviceTimeUs = 0): string[] {
+    return this.do({ kind: "reply", peer: worker, slot, generation, serviceTimeUs });
   }
 
   /** The present worker of a request sends a part of its reply. */

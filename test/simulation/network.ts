@@ -9,7 +9,14 @@ export type Upward =
   | { kind: "hello-worker"; concurrency: number; services: readonly string[]; lookAhead: boolean }
   | ({ kind: "request" } & Question)
   | { kind: "cancel"; sequence: number }
-  | { kind: "reply"; slot: number; generation: number; id: string; isForged?: boolean }
+  | {
+      kind: "reply";
+      slot: number;
+      generation: number;
+      id: string;
+      serviceTimeUs?: number;
+      isForged?: boolean;
+    }
   | {
       kind: "part";
       isForged?: boolean;

@@ -12,7 +12,7 @@ const seeds =
     : [Number(WASMQ_SEED)];
 
 const EVENTS = [
-  ...["dispatch", "hold", "release", "reply", "drained", "look-ahead", "redelivery"],
+  ...["dispatch", "hold", "release", "reply", "drained", "look-ahead", "run", "redelivery"],
   ...["abort CANCELLED", "abort DEADLINE_EXCEEDED"],
   ...["fail DEADLINE_EXCEEDED", "fail RESOURCE_EXHAUSTED", "fail UNAVAILABLE", "fail NOT_FOUND"],
   ...["fail INVALID_ARGUMENT", "fail INTERNAL"],
