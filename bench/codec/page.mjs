@@ -1,5 +1,6 @@
 import { figure } from "../lib/table.mjs";
 import { INSTALL } from "./rivals.mjs";
+import { TIME_SHARE } from "./suite.mjs";
 import { TABLES } from "./tables.mjs";
 
 /**
@@ -30,7 +31,7 @@ export function codecChapter(rows, { codecRounds: rounds, seconds }) {
     conditions: [
       "A process of its own for each kind of values: what V8 learnt from one is not carried to the next.",
       `All contenders take turns in every round, ${rounds} ${rounds === 1 ? "round" : "rounds"}, every other one in reverse; a ratio is the median of the ratios within rounds, so that a drift of the machine falls on both.`,
-      `About ${figure((seconds * 1000) / 12)} ms a measurement, behind three times as much of warm-up; young garbage is collected before each, and again at its end, within the time: whoever makes it pays for it.`,
+      `About ${figure(seconds * 1000 * TIME_SHARE)} ms a measurement, behind three times as much of warm-up; young garbage is collected before each, and again at its end, within the time: whoever makes it pays for it.`,
       "Calls rotate through many different values, 512 and more but where they are large; hover a kind of values for their number.",
       "Before anything is timed, what each contender made must come back equal.",
     ],

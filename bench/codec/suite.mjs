@@ -1,7 +1,7 @@
 import { TABLES } from "./tables.mjs";
 
 /** The share of `--seconds` that one measurement takes: there are many. */
-const TIME_SHARE = 1 / 12;
+export const TIME_SHARE = 1 / 34;
 const QUICK_VALUES_MAX = 4;
 /** For a section, which takes some seconds unless `--seconds` says otherwise. */
 const SECTION_TIMEOUT_MS = 30 * 60 * 1000;

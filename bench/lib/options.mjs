@@ -27,7 +27,7 @@ export const USAGE = `usage: npm run bench -- [broker] [codec] [event-loop] [cor
   --html FILE      write the tables of suites codec and broker as a page with plots
   --only LIST      of suite codec: messagepack,lz4,encryption,chain, or one kind: chain/order;
                    of suite broker: depth,large,workers,clients,sealed,curve,plain
-  --seconds N      length of one measurement at the broker, default 0.7; of others a part of it
+  --seconds N      length of one measurement at the broker, default 2; of others a part of it
   --rounds N       rounds per figure, default 3, of suite codec 7; figures are medians
   --depths LIST    of suite broker, requests in flight, default 1,64,256,2048
   --peers          suite broker beside NATS, where it is installed, and zeromq's native Proxy too
@@ -94,7 +94,7 @@ export function readOptions(args) {
     htmlFile: values.html,
     only: only?.split(","),
     isQuick: quick,
-    seconds: number("--seconds", values.seconds, quick ? 0.03 : 0.7, 0.01, 600),
+    seconds: number("--seconds", values.seconds, quick ? 0.03 : 2, 0.01, 600),
     rounds: wholeNumber("--rounds", values.rounds, quick ? 1 : 3, 1, 99),
     codecRounds: wholeNumber("--rounds", values.rounds, quick ? 1 : 7, 1, 99),
     depths: values.depths?.split(",").map((text) => wholeNumber("--depths", text, 1, 1, 32_768)),
