@@ -1,0 +1,91 @@
+import type { Blocks } from "../base/blocks.js";
+import { RequestError } from "../base/errors.js";
+import { type Codec, readEnvelope } from "../codec/index.js";
+import { Flag } from "../wire/layout.js";
+import { isPassing, type ReplyRecord } from "../wire/request-record.js";
+import { rawBytes } from "./arguments.js";
+import type { Pending } from "./pending.js";
+import { RefusedDictionaries } from "./refused-dictionaries.js";
+
+/** A request's body as it goes out. */
+export interface Sealed {
+  bytes: Uint8Array | Promise<Uint8Array>;
+  /** Its value, packed, while a worker may still refuse the dictionary that it is compressed with. */
+  packed: Uint8Array | undefined;
+}
+
+/** What names one request to the codec. */
+export type RequestContext = Readonly<{
+  service: string;
+  requestId: Uint8Array;
+  headers: Uint8Array;
+}>;
+
+/** Bodies to bytes and back: in one client all of its requests and replies. */
+export class RequestBodies {
+  readonly #codec: Codec;
+  readonly #hasDictionary: boolean;
+  readonly #refused = new RefusedDictionaries();
+
+  constructor(codec: Codec) {
+    this.#codec = codec;
+    this.#hasDictionary = codec.dictionaryDigests.length > 0;
+  }
+
+  /** A raw one as it is, in one of `blocks` where that is worth it. */
+  raw(body: unknown, blocks: Blocks): Uint8Array {
+    return rawBytes(body, blocks);
+  }
+
+  /** Packs and seals `body`, which may run the caller's code; a large one later. */
+  seal(body: unknown, { service, requestId, headers }: RequestContext): Sealed {
+    const direction = "request";
+    if (!this.#hasDictionary || this.#refused.has(service, performance.now())) {
+      const context = { service, direction, requestId, headers, dictionary: null } as const;
+      return { bytes: this.#codec.sealSoon(body, context), packed: undefined };
+    }
+    // The caller may change the value before a worker refuses the dictionary.
+    const packed = this.#codec.pack(body);
+    const bytes = this.#codec.sealPackedSoon(packed, { service, direction, requestId, headers });
+    // What is not compressed with it is refused by none.
+    const isKept = !(bytes instanceof Promise) && needsDictionary(this.#codec, bytes);
+    return { bytes, packed: isKept ? packed : undefined };
+  }
+
+  /** Seals once more, without a dictionary. */
+  sealAgain(body: unknown, { service, requestId, headers }: RequestContext): Uint8Array {
+    const direction = "request";
+    return this.#codec.seal(body, { service, direction, requestId, headers, dictionary: null });
+  }
+
+  /** The same of what a worker refused that lacks the dictionary. */
+  sealWithoutDictionary(packed: Uint8Array, context: RequestContext): Uint8Array {
+    const { service, requestId, headers } = context;
+    const direction = "request";
+    this.#refused.note(service, performance.now());
+    return this.#codec.sealPacked(packed, {
+      service,
+      direction,
+      requestId,
+      headers,
+      dictionary: null,
+    });
+  }
+
+  /** The value in a reply to `pending`; a promise of it where it is large. */
+  open(pending: Pending, requestId: Uint8Array, reply: ReplyRecord): unknown {
+    // The caller's own: it must not pin, or change with, the batch it came in.
+    if ((pending.flags & Flag.RAW) !== 0) return reply.copyBody();
+    if ((reply.flags & Flag.RAW) !== 0) {
+      throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
+    }
+    const [body] = reply.body;
+    const context = { service: pending.service, direction: "reply", requestId } as const;
+    return this.#codec.openSoon(body, context, isPassing(body));
+  }
+}
+
+/** Whether a worker that lacks the codec's dictionary would refuse these bytes. */
+function needsDictionary(codec: Codec, bytes: Uint8Array): boolean {
+  return readEnvelope(bytes).isCompressed && codec.dictionaryNamedBy(bytes) !== null;
+}
