@@ -38,6 +38,8 @@ export interface AcceptorOptions {
   handshakesMax?: number;
   /** Nobody comes in without a key that is known. */
   curve?: PortCurve;
+  /** A peer may hold still for as long as it likes; TCP finds out whose host is gone. */
+  isPatient?: boolean;
 }
 
 /** The kinds of sockets that a port serves, and what we are to each; `advice` is what others are told to use. */
@@ -55,6 +57,8 @@ export interface AcceptorEvents {
 
 /** RFC 27 (ZAP): the status of who may not come in, which libzmq takes for the reason of an ERROR. */
 const NOT_LET_IN = "400";
+/** Where nothing else tells that a host is gone, TCP asks after so long a silence, and gives it up some minutes later. */
+const KEEP_ALIVE_MS = 60_000;
 
 export class Acceptor {
   readonly refusalCounts: ReadonlyMap<PortRefusal, number>;
@@ -71,13 +75,14 @@ export class Acceptor {
   #onEmpty: (() => void) | undefined;
 
   constructor(served: Served, options: AcceptorOptions, events: AcceptorEvents) {
-    const { messageBytesMax, heartbeatIntervalMs, heartbeatTimeoutMs } = options;
+    const { messageBytesMax, heartbeatIntervalMs, heartbeatTimeoutMs, isPatient = false } = options;
     this.#served = served;
     this.#options = options;
     this.#events = events;
     this.refusalCounts = this.#refusals;
     this.#arrivalOptions = {
       messageBytesMax,
+      isPatient,
       heartbeat: new Heartbeat(heartbeatIntervalMs, heartbeatTimeoutMs),
       onRead: () => this.#onRead(),
       onEnd: (arrival, why) => this.#onEnd(arrival, why),
@@ -116,6 +121,16 @@ export class Acceptor {
   /** Whether whoever came in so would be let in now. */
   isKnown({ access }: Pick<Arrival, "access">): boolean {
     return access === undefined || this.#options.curve?.find(access.key) === access;
+  }
+
+  /** Ends those who would not be let in now; returns how many. */
+  recheck(): number {
+    const lost = [...this.#arrivals.keys()].filter((arrival) => !this.isKnown(arrival));
+    for (const arrival of lost) {
+      this.refuse("revoked", arrival);
+      arrival.close();
+    }
+    return lost.length;
   }
 
   /** Counts it and, where whoever comes in has a key, tells it. */
@@ -162,6 +177,7 @@ export class Acceptor {
     }
     const { roles, advice } = this.#served;
     if (Object.hasOwn(roles, socketType)) {
+      if (this.#options.isPatient) peer.setKeepAlive(true, KEEP_ALIVE_MS);
       return new Arrival(accepted, roles[socketType], access, this.#arrivalOptions);
     }
     // ZMTP 2.0 has no words for it.

@@ -150,6 +150,7 @@ export class Broker {
   /** Without CURVE. */
   readonly #ports: Readonly<Record<Side, NetPort>>;
   readonly #gate: CurveGate | undefined;
+  readonly #plain: PlainSockets | undefined;
   readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
 
@@ -170,6 +171,7 @@ export class Broker {
     this.admin = watching.admin?.url;
     this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
+    this.#plain = plain;
     this.xsub = plain?.xsub ?? [];
     this.xpub = plain?.xpub ?? [];
     this.#ports = ports;
@@ -246,9 +248,10 @@ export class Broker {
     exchange.addPattern(tasks);
     const surveys = new SurveyPattern(exchange);
     exchange.addPattern(surveys);
+    let plain: PlainSockets | undefined;
     const watch = new Watch(
       exchange,
-      () => [...Object.values(ports), ...(gate?.doors ?? [])],
+      () => [...Object.values(ports), ...(gate?.doors ?? []), ...(plain?.acceptors ?? [])],
       limits,
       tasks,
       surveys,
@@ -263,9 +266,10 @@ export class Broker {
       const { push, pull } = options;
       taskSockets = await TaskSockets.listen(exchange, tasks, { ...portOptions, push, pull, gate });
       exchange.addPattern(taskSockets);
-      let plain: PlainSockets | undefined;
       if (xsub.length + xpub.length > 0) {
-        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
+        const plainOptions = { ...portOptions, curve: gate?.forPorts, xsub, xpub };
+        plain = await PlainSockets.listen(exchange, plainOptions);
+        for (const acceptor of plain.acceptors) gate?.watchDoor(acceptor);
       }
       watch.phase = "ready";
       return new Broker(
@@ -283,6 +287,7 @@ export class Broker {
       exchange.pubsub.close();
       taskSockets?.close();
       for (const port of Object.values(ports)) await port.end(0);
+      await plain?.end(0);
       await gate?.close();
       throw error;
     }
@@ -350,6 +355,7 @@ export class Broker {
     await Promise.all(ports.map((port) => port.settle(lingerMs)));
     this.#exchange.close();
     await Promise.all(ports.map((port) => port.end(lingerMs)));
+    await this.#plain?.end(lingerMs);
     await this.#gate?.close({ lingerMs });
     await this.#admin?.close();
     return isEmpty;

@@ -6,7 +6,7 @@ import { Status } from "../base/status.js";
 import { decodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { Turns } from "../zmtp/turns.js";
-import type { PortCurve, PortRefusal } from "./acceptor.js";
+import type { Acceptor, PortCurve, PortRefusal } from "./acceptor.js";
 import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
 import type { Exchange } from "./exchange.js";
 import type { NetPort } from "./net-port.js";
@@ -69,6 +69,7 @@ export class CurveGate {
   /** Of plain sockets that libzmq speaks to. */
   readonly doors: Door[] = [];
   readonly #ports: NetPort[] = [];
+  readonly #acceptors: Acceptor[] = [];
   readonly #curve: BrokerCurve;
   readonly #options: CurveGateOptions;
   readonly #exchange: Exchange;
@@ -119,6 +120,11 @@ export class CurveGate {
     this.#ports.push(port);
   }
 
+  /** The same of other ports. */
+  watchDoor(acceptor: Acceptor): void {
+    this.#acceptors.push(acceptor);
+  }
+
   /**
    * Listens for sockets of another kind, one for each connection. Who has no key is refused here as
    * everywhere, who may not do what `right` says is not let in yet; what else its key may do, `onOpen` asks. Where
@@ -166,7 +172,7 @@ export class CurveGate {
     }
     // First: whoever it cuts off is not to be cut off, and counted, once more.
     cutCount += this.#exchange.recheck();
-    for (const door of this.doors) cutCount += door.recheck();
+    for (const door of [...this.#acceptors, ...this.doors]) cutCount += door.recheck();
     return { keyCount: this.#table.keyCount, cutCount };
   }
 
