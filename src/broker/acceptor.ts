@@ -1,6 +1,8 @@
 // Where a port's peers come in: who connects, with which kind of socket and under CURVE with which key; and each
 // connection that was let in, until it ends.
-import type { Access } from "../base/access.js";
+
+import type { Socket } from "node:net";
+import type { Access, Action } from "../base/access.js";
 import { encodeZ85 } from "../base/z85.js";
 import type { ConnectionEnd } from "../zmtp/connection.js";
 import { type CurveListening, refusePeer } from "../zmtp/handshake.js";
@@ -15,6 +17,7 @@ export type PortRefusal =
   | "socket-type"
   | "unauthenticated" // The key is not in the access file.
   | "revoked" // The key is no longer in the access file.
+  | "denied" // The key is known, and may not do what the port is for.
   | PlainFault
   | Exclude<ConnectionEnd, "closed">;
 
@@ -38,6 +41,8 @@ export interface AcceptorOptions {
   handshakesMax?: number;
   /** Nobody comes in without a key that is known. */
   curve?: PortCurve;
+  /** What a port is for that is for one thing alone: under CURVE who may not do that does not come in. */
+  right?: { readonly action: Action; readonly what: string };
   /** A peer may hold still for as long as it likes; TCP finds out whose host is gone. */
   isPatient?: boolean;
 }
@@ -59,6 +64,11 @@ export interface AcceptorEvents {
 const NOT_LET_IN = "400";
 /** Where nothing else tells that a host is gone, TCP asks after so long a silence, and gives it up some minutes later. */
 const KEEP_ALIVE_MS = 60_000;
+/**
+ * How long one that may not come in yet is held before it is cut off, without a word: ZeroMQ's sockets come again at
+ * once, ten times a second, each time with a handshake to be done; one that is told ERROR does not come again.
+ */
+const LATER_MS = 1000;
 
 export class Acceptor {
   readonly refusalCounts: ReadonlyMap<PortRefusal, number>;
@@ -70,6 +80,8 @@ export class Acceptor {
   readonly #refusals = new Map<PortRefusal, number>();
   /** Each with what is called when it is gone. */
   readonly #arrivals = new Map<Arrival, () => void>();
+  /** Those that may come later. */
+  readonly #heldOff = new Set<Socket>();
   #isTurnDue = false;
   #isClosed = false;
   #onEmpty: (() => void) | undefined;
@@ -101,7 +113,9 @@ export class Acceptor {
           const arrival = this.#admit(accepted);
           if (arrival === undefined) return;
           readyCount++;
-          this.#arrivals.set(arrival, () => readyCount--);
+          const onGone = () => void readyCount--;
+          if (!this.#isRightful(arrival)) return this.#holdOff(arrival, accepted.peer, onGone);
+          this.#arrivals.set(arrival, onGone);
           this.#events.onArrival(arrival);
         },
         onRefused: (reason, remote) => this.refuse(reason, { remote, access: undefined }),
@@ -115,7 +129,7 @@ export class Acceptor {
   /** Connections served or in their handshake. */
   get connectionCount(): number {
     const handshakeCount = this.#listeners.reduce((sum, each) => sum + each.handshakeCount, 0);
-    return handshakeCount + this.#arrivals.size;
+    return handshakeCount + this.#arrivals.size + this.#heldOff.size;
   }
 
   /** Whether whoever came in so would be let in now. */
@@ -125,12 +139,33 @@ export class Acceptor {
 
   /** Ends those who would not be let in now; returns how many. */
   recheck(): number {
-    const lost = [...this.#arrivals.keys()].filter((arrival) => !this.isKnown(arrival));
-    for (const arrival of lost) {
-      this.refuse("revoked", arrival);
+    let count = 0;
+    for (const arrival of this.#arrivals.keys()) {
+      if (arrival.isEnded) continue;
+      const isKnown = this.isKnown(arrival);
+      if (isKnown && this.#isRightful(arrival)) continue;
+      this.refuse(isKnown ? "denied" : "revoked", arrival);
       arrival.close();
+      count++;
     }
-    return lost.length;
+    return count;
+  }
+
+  #isRightful({ access }: Arrival): boolean {
+    const { right } = this.#options;
+    return right === undefined || access?.denial(right.action, right.what) === undefined;
+  }
+
+  #holdOff(arrival: Arrival, peer: Socket, onGone: () => void): void {
+    this.refuse("denied", arrival);
+    this.#heldOff.add(peer);
+    const timer = setTimeout(() => peer.destroy(), LATER_MS);
+    peer.once("close", () => {
+      clearTimeout(timer);
+      this.#heldOff.delete(peer);
+      onGone();
+      this.#tellEmpty();
+    });
   }
 
   /** Counts it and, where whoever comes in has a key, tells it. */
@@ -155,6 +190,7 @@ export class Acceptor {
     this.close();
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     for (const arrival of this.#arrivals.keys()) arrival.finish(lingerMs);
+    for (const peer of this.#heldOff) peer.destroy();
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
       this.#tellEmpty();
@@ -210,6 +246,6 @@ export class Acceptor {
   };
 
   #tellEmpty(): void {
-    if (this.#arrivals.size === 0) this.#onEmpty?.();
+    if (this.#arrivals.size + this.#heldOff.size === 0) this.#onEmpty?.();
   }
 }

@@ -90,6 +90,10 @@ export class Arrival {
     this.#connection?.accept(this.#accepted.peer, ready, bytes);
   }
 
+  get isEnded(): boolean {
+    return this.#connection?.isEnded === true;
+  }
+
   /** Ends it at once. */
   close(): void {
     this.#connection?.close();

@@ -150,7 +150,8 @@ export class Broker {
   /** Without CURVE. */
   readonly #ports: Readonly<Record<Side, NetPort>>;
   readonly #gate: CurveGate | undefined;
-  readonly #plain: PlainSockets | undefined;
+  /** Of plain PUB, SUB, PUSH and PULL sockets. */
+  readonly #doors: readonly (PlainSockets | TaskSockets)[];
   readonly #probing: NodeJS.Timeout;
   #closing: Promise<boolean> | undefined;
 
@@ -171,7 +172,7 @@ export class Broker {
     this.admin = watching.admin?.url;
     this.#probing = setInterval(() => exchange.probe(), probeIntervalMs);
     this.#exchange = exchange;
-    this.#plain = plain;
+    this.#doors = plain === undefined ? [taskSockets] : [taskSockets, plain];
     this.xsub = plain?.xsub ?? [];
     this.xpub = plain?.xpub ?? [];
     this.#ports = ports;
@@ -249,9 +250,10 @@ export class Broker {
     const surveys = new SurveyPattern(exchange);
     exchange.addPattern(surveys);
     let plain: PlainSockets | undefined;
+    const doors: (PlainSockets | TaskSockets)[] = [];
     const watch = new Watch(
       exchange,
-      () => [...Object.values(ports), ...(gate?.doors ?? []), ...(plain?.acceptors ?? [])],
+      () => [...Object.values(ports), ...doors.flatMap(({ acceptors }) => acceptors)],
       limits,
       tasks,
       surveys,
@@ -264,13 +266,15 @@ export class Broker {
       for (const endpoint of frontends) bound.push(await ports.frontend.listen(endpoint));
       for (const endpoint of backends) served.push(await ports.backend.listen(endpoint));
       const { push, pull } = options;
-      taskSockets = await TaskSockets.listen(exchange, tasks, { ...portOptions, push, pull, gate });
+      const doorOptions = { ...portOptions, curve: gate?.forPorts };
+      taskSockets = await TaskSockets.listen(exchange, tasks, { ...doorOptions, push, pull });
       exchange.addPattern(taskSockets);
+      doors.push(taskSockets);
       if (xsub.length + xpub.length > 0) {
-        const plainOptions = { ...portOptions, curve: gate?.forPorts, xsub, xpub };
-        plain = await PlainSockets.listen(exchange, plainOptions);
-        for (const acceptor of plain.acceptors) gate?.watchDoor(acceptor);
+        plain = await PlainSockets.listen(exchange, { ...doorOptions, xsub, xpub });
+        doors.push(plain);
       }
+      for (const { acceptors } of doors) for (const each of acceptors) gate?.watchDoor(each);
       watch.phase = "ready";
       return new Broker(
         exchange,
@@ -285,9 +289,8 @@ export class Broker {
     } catch (error) {
       await admin?.close();
       exchange.pubsub.close();
-      taskSockets?.close();
       for (const port of Object.values(ports)) await port.end(0);
-      await plain?.end(0);
+      for (const door of doors) await door.end(0);
       await gate?.close();
       throw error;
     }
@@ -355,7 +358,7 @@ export class Broker {
     await Promise.all(ports.map((port) => port.settle(lingerMs)));
     this.#exchange.close();
     await Promise.all(ports.map((port) => port.end(lingerMs)));
-    await this.#plain?.end(lingerMs);
+    await Promise.all(this.#doors.map((door) => door.end(lingerMs)));
     await this.#gate?.close({ lingerMs });
     await this.#admin?.close();
     return isEmpty;

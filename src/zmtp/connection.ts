@@ -71,6 +71,7 @@ export class Connection implements Beating {
   /** A PING is out, or could not go out, and nothing was heard since. */
   #isAsked = false;
   #mustAnswer: boolean;
+  #isPaused = false;
   #end: ConnectionEnd = "closed";
   #isEnded = false;
 
@@ -120,12 +121,31 @@ export class Connection implements Beating {
     const fault = this.#reader.read(bytes);
     if (fault !== undefined) this.#fail(fault);
     this.#events.onRead?.();
+    if (this.#isPaused) return false;
     this.#fullReads = bytes.length < READ_BYTES_MAX ? 0 : this.#fullReads + 1;
     if (this.#fullReads < FULL_READS_MAX) return true;
     this.#fullReads = 0;
-    setImmediate(() => this.#socket.resume());
+    setImmediate(() => {
+      if (!this.#isPaused) this.#socket.resume();
+    });
     return false;
   };
+
+  /** Behind the message that is being told nothing more is read, until `resume`: the peer is held up, and not waited for. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#reader.pause();
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.isEnded) return;
+    this.#isPaused = false;
+    const fault = this.#reader.resume();
+    if (fault !== undefined) this.#fail(fault);
+    this.#events.onRead?.();
+    if (!this.#isPaused) this.#socket.resume();
+  }
 
   /** Whether the system has not taken all that was sent: what is sent now takes memory. */
   get isBlocked(): boolean {
@@ -182,8 +202,8 @@ export class Connection implements Beating {
   }
 
   beat(): void {
-    // It has said its last, and waits no longer than it was told to.
-    if (this.#socket.writableEnded) return;
+    // We have said our last, and wait no longer than told to; or nobody listens.
+    if (this.#socket.writableEnded || this.#isPaused) return;
     const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
     const unsent = this.isBlocked ? this.unsentBytes : 0;
     if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {

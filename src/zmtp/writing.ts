@@ -86,7 +86,8 @@ export class SocketWriter {
   }
 
   #onWritten = (error: Error | null | undefined): void => {
-    if (!this.#wasBlocked || error || this.#socket.writableLength > 0) return;
+    // Of one that was closed Node.js says that all is written.
+    if (!this.#wasBlocked || error || this.#socket.destroyed || this.isBlocked) return;
     this.#wasBlocked = false;
     for (const part of this.#unsent) outgoing.giveBack(part);
     this.#unsent.length = 0;
