@@ -104,10 +104,9 @@ export class Acceptor {
   /** Starts to listen and resolves with the endpoint, the real port in it; rejects with a one-line Error. */
   async listen(endpoint: string): Promise<string> {
     const { handshakeTimeoutMs, connectionsMax, handshakesMax, curve } = this.#options;
-    const mechanism = curve === undefined ? "NULL" : "CURVE";
     let readyCount = 0;
     const listener = await Listener.listen(
-      { endpoint, mechanism, curve, handshakeTimeoutMs, connectionsMax, handshakesMax },
+      { endpoint, curve, handshakeTimeoutMs, connectionsMax, handshakesMax },
       {
         onReady: (accepted) => {
           const arrival = this.#admit(accepted);

@@ -237,9 +237,7 @@ export class Broker {
     const exchange = new Exchange(limits, rules, brokerId, majordomo);
     const { curve, onSecurity } = options;
     const gate =
-      curve === undefined
-        ? undefined
-        : await CurveGate.open(curve, exchange, { ...portOptions, onSecurity });
+      curve === undefined ? undefined : await CurveGate.open(curve, exchange, { onSecurity });
     const ports = {
       frontend: makePort("frontend", exchange, portOptions, gate),
       backend: makePort("backend", exchange, portOptions, gate),
@@ -291,7 +289,6 @@ export class Broker {
       exchange.pubsub.close();
       for (const port of Object.values(ports)) await port.end(0);
       for (const door of doors) await door.end(0);
-      await gate?.close();
       throw error;
     }
   }
@@ -359,7 +356,6 @@ export class Broker {
     this.#exchange.close();
     await Promise.all(ports.map((port) => port.end(lingerMs)));
     await Promise.all(this.#doors.map((door) => door.end(lingerMs)));
-    await this.#gate?.close({ lingerMs });
     await this.#admin?.close();
     return isEmpty;
   }
