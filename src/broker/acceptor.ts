@@ -45,6 +45,8 @@ export interface AcceptorOptions {
   right?: { readonly action: Action; readonly what: string };
   /** A peer may hold still for as long as it likes; TCP finds out whose host is gone. */
   isPatient?: boolean;
+  /** PING goes to those alone who said to know it: what a socket of ZMTP 3.0 does not know it may take for a message. */
+  isPingForKnowing?: boolean;
 }
 
 /** The kinds of sockets that a port serves, and what we are to each; `advice` is what others are told to use. */
@@ -87,7 +89,8 @@ export class Acceptor {
   #onEmpty: (() => void) | undefined;
 
   constructor(served: Served, options: AcceptorOptions, events: AcceptorEvents) {
-    const { messageBytesMax, heartbeatIntervalMs, heartbeatTimeoutMs, isPatient = false } = options;
+    const { messageBytesMax, heartbeatIntervalMs, heartbeatTimeoutMs } = options;
+    const { isPatient = false, isPingForKnowing = false } = options;
     this.#served = served;
     this.#options = options;
     this.#events = events;
@@ -95,6 +98,7 @@ export class Acceptor {
     this.#arrivalOptions = {
       messageBytesMax,
       isPatient,
+      isPingForKnowing,
       heartbeat: new Heartbeat(heartbeatIntervalMs, heartbeatTimeoutMs),
       onRead: () => this.#onRead(),
       onEnd: (arrival, why) => this.#onEnd(arrival, why),

@@ -20,6 +20,7 @@ export interface ArrivalOptions {
   readonly messageBytesMax: number;
   readonly heartbeat: Heartbeat;
   readonly isPatient: boolean;
+  readonly isPingForKnowing: boolean;
   onRead(): void;
   onEnd(arrival: Arrival, why: ConnectionEnd): void;
 }
@@ -53,16 +54,18 @@ export class Arrival {
   /** Takes it over, once; each message is handed on behind `head`. Nothing comes in before `begin`. */
   connect(on: ArrivalEvents, head: readonly Buffer[] = []): Connection {
     const { version, bytes } = this.#accepted;
-    const { messageBytesMax, heartbeat, isPatient, onRead } = this.#options;
+    const { messageBytesMax, heartbeat, isPatient, isPingForKnowing, onRead } = this.#options;
+    const isKnowing = knowsPing(bytes);
     // Of ZMTP 2.0 the identity comes first, and looks like a message.
     let isIdentity = version === 2;
     this.#connection = new Connection(
       {
         version,
-        knowsPing: knowsPing(bytes),
+        knowsPing: isKnowing,
         messageBytesMax,
         heartbeat,
         isPatient,
+        isUnasked: isPingForKnowing && !isKnowing,
         head,
         curve: this.#opening.session,
       },

@@ -60,7 +60,7 @@ export class PlainSockets implements PlainTopics {
     const onSub = (arrival: Arrival) => this.#subs.add(arrival);
     // A PUB whose program says nothing reads nothing either.
     const forPubs = { ...options, isPatient: true };
-    const forSubs = { ...options, messageBytesMax: WISH_BYTES_MAX };
+    const forSubs = { ...options, messageBytesMax: WISH_BYTES_MAX, isPingForKnowing: true };
     this.acceptors = [
       new Acceptor(XSUB, forPubs, { onArrival: onPub, onTurn }),
       new Acceptor(XPUB, forSubs, { onArrival: onSub, onTurn }),

@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   heartbeat: Heartbeat;
   /** The peer may be silent for as long as it likes, and is not asked whether it is there. */
   isPatient?: boolean;
+  /** It is sent no PING. */
+  isUnasked?: boolean;
   /** What each message is handed on behind. */
   head?: readonly Buffer[];
   /** Under CURVE: what seals and opens all that goes over it. */
@@ -204,6 +206,7 @@ export class Connection implements Beating {
   beat(): void {
     // We have said our last, and wait no longer than told to; or nobody listens.
     if (this.#socket.writableEnded || this.#isPaused) return;
+    const { version, isPatient, isUnasked } = this.#options;
     const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
     const unsent = this.isBlocked ? this.unsentBytes : 0;
     if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {
@@ -216,12 +219,12 @@ export class Connection implements Beating {
     this.#unsentBefore = unsent;
     const silentBeats = ++this.#silentBeats;
     if (this.#ttlBeats > 0 && silentBeats >= this.#ttlBeats) return this.#endUnlessHeard();
-    if (silentBeats < beatsToPing || this.#options.isPatient) return;
+    if (silentBeats < beatsToPing || isPatient) return;
     if (!this.#isAsked) {
       this.#isAsked = true;
       // Behind what the peer does not take it would wait: whether it takes any is the question then.
-      if (unsent === 0 && this.#options.version === 3)
-        this.#writer.sendCommand("PING", NO_TIME_TO_LIVE);
+      const isTold = unsent === 0 && version === 3 && !isUnasked;
+      if (isTold) this.#writer.sendCommand("PING", NO_TIME_TO_LIVE);
       return;
     }
     if (silentBeats < beatsToEnd * this.patience) return;

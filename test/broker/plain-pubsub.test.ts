@@ -68,6 +68,25 @@ it("a PUB and a SUB of ZMTP 2.0 are served", async () => {
   expect(texts(sub)).toEqual(["", "news.x|old"]);
 });
 
+it("a SUB is asked whether it is there if it knows PING, and no PUB is: its program may say nothing", async () => {
+  const { xpub, xsub } = await stage.start({ heartbeatIntervalMs: 30, heartbeatTimeoutMs: 60 });
+  const pub = await stage.peer(xsub[0], "PUB");
+  const handshake = handshakeBytes("SUB");
+  // The minor version: of ZMTP 3.0, whose SUBs may take for a message what they do not know.
+  handshake[11] = 0;
+  const old = stage.stranger(xpub[0], handshake);
+  const sub = await stage.peer(xpub[0], "SUB");
+  await sub.closed();
+  expect(sub.commands).toContain("PING");
+  expect(refusals("silent")).toBe(1);
+  old.say("\x01a");
+  await eventually("it has asked", () => plain().prefixes === 1);
+  pub.say("a", "still here");
+  await eventually("it is told", () => old.messages.length === 1);
+  expect(old.commands).toEqual(["READY"]);
+  expect(pub.commands).toEqual(["READY"]);
+});
+
 it.each([
   ["PUB", "xpub"],
   ["SUB", "xsub"],
