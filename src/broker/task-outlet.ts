@@ -24,17 +24,21 @@ export class Settling {
   readonly #host: Host;
   #due: PullOutlet[] = [];
   #turn: NodeJS.Immediate | undefined;
+  #isClosed = false;
 
   constructor(host: Host) {
     this.#host = host;
   }
 
   add(outlet: PullOutlet): void {
+    if (this.#isClosed) return;
     this.#due.push(outlet);
     this.#turn ??= setImmediate(this.#onTurn);
   }
 
+  /** The broker ends: nothing more is told to the core. */
   close(): void {
+    this.#isClosed = true;
     clearImmediate(this.#turn);
   }
 
@@ -106,7 +110,7 @@ export class PullOutlet implements PlainWorker {
     this.#connection.close();
   }
 
-  /** The broker ends: nothing more is told to the core. */
+  /** The broker ends. */
   end(): void {
     clearTimeout(this.#timer);
   }

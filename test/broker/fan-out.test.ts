@@ -34,14 +34,14 @@ class Taker {
 const bytes = (text: string) => Buffer.from(text);
 
 describe("a fan-out", () => {
-  function scene(count: number, bytesMax = 1_000_000) {
+  function scene(count: number, bytesMax = 1_000_000, queuedBytesMax = bytesMax) {
     const fanOut = new FanOut(false);
     const kept = new KeptRoom(bytesMax);
     let dropped = 0;
     const room = {
       fanOut,
       kept,
-      queuedBytesMax: bytesMax,
+      queuedBytesMax,
       isSealed: false,
       onDropped: () => void dropped++,
     };
@@ -110,6 +110,13 @@ describe("a fan-out", () => {
       many.fanOut.flush();
     }
     expect(many.dropped()).toBe(499);
+    const single = scene(1, 1_000_000, 5000);
+    single.takers[0].isStuck = true;
+    for (let i = 0; i < 6; i++) {
+      single.tell("x".repeat(2000));
+      single.fanOut.flush();
+    }
+    expect(single.dropped()).toBe(3);
     const large = scene(2, 10_000);
     for (const taker of large.takers) taker.isStuck = true;
     for (let i = 0; i < 10; i++) {
