@@ -16,7 +16,7 @@ const rules = {
   zmtp: [["base"], [], [/^node:/, "libsodium-wrappers"]],
   link: [["base", "wire", "zmtp"], [], [/^node:/, "zeromq"]],
   admin: [["base"], [], [/^node:/, "prom-client"]],
-  broker: [["base", "core", "wire", "zmtp", "link", "admin"], [], [/^node:/, "zeromq"]],
+  broker: [["base", "core", "wire", "zmtp", "admin"], [], [/^node:/]],
   client: [["base", "wire", "codec", "link"], [], [/^node:/]],
   worker: [["base", "wire", "codec", "link"], [], [/^node:/]],
   cli: [

@@ -1,6 +1,8 @@
 // Where a port's peers come in: who connects, with which kind of socket and under CURVE with which key; and each
 // connection that was let in, until it ends.
-import { Access } from "../base/access.js";
+
+import type { Socket } from "node:net";
+import { Access, type Action } from "../base/access.js";
 import { encodeZ85 } from "../base/z85.js";
 import type { ConnectionEnd } from "../zmtp/connection.js";
 import { type CurveListening, refusePeer } from "../zmtp/handshake.js";
@@ -16,6 +18,7 @@ export type PortRefusal =
   | "unauthenticated" // The key is not in the access file.
   | "revoked" // The key is no longer in the access file.
   | "pulse-spoke" // A worker's pulse said something else.
+  | "denied" // The key is known, and may not do what the port is for.
   | PlainFault
   | Exclude<ConnectionEnd, "closed">;
 
@@ -39,6 +42,12 @@ export interface AcceptorOptions {
   handshakesMax?: number;
   /** Nobody comes in without a key that is known. */
   curve?: PortCurve;
+  /** What a port is for that is for one thing alone: under CURVE who may not do that does not come in. */
+  right?: { readonly action: Action; readonly what: string };
+  /** A peer may hold still for as long as it likes; TCP finds out whose host is gone. */
+  isPatient?: boolean;
+  /** PING goes to those alone who said to know it: what a socket of ZMTP 3.0 does not know it may take for a message. */
+  isPingForKnowing?: boolean;
 }
 
 /** The kinds of sockets that a port serves, and what we are to each; `advice` is what others are told to use. */
@@ -57,6 +66,13 @@ export interface AcceptorEvents {
 /** RFC 27 (ZAP): the status of who may not come in, which libzmq takes for the reason of an ERROR. */
 const NOT_LET_IN = "400";
 const NOBODY = new Access("", { name: "nobody" }, () => {});
+/** Where nothing else tells that a host is gone, TCP asks after so long a silence, and gives it up some minutes later. */
+const KEEP_ALIVE_MS = 60_000;
+/**
+ * How long one that may not come in yet is held before it is cut off, without a word: ZeroMQ's sockets come again at
+ * once, ten times a second, each time with a handshake to be done; one that is told ERROR does not come again.
+ */
+const LATER_MS = 1000;
 
 export class Acceptor {
   readonly refusalCounts: ReadonlyMap<PortRefusal, number>;
@@ -68,18 +84,23 @@ export class Acceptor {
   readonly #refusals = new Map<PortRefusal, number>();
   /** Each with what is called when it is gone. */
   readonly #arrivals = new Map<Arrival, () => void>();
+  /** Those that may come later. */
+  readonly #heldOff = new Set<Socket>();
   #isTurnDue = false;
   #isClosed = false;
   #onEmpty: (() => void) | undefined;
 
   constructor(served: Served, options: AcceptorOptions, events: AcceptorEvents) {
     const { messageBytesMax, heartbeatIntervalMs, heartbeatTimeoutMs } = options;
+    const { isPatient = false, isPingForKnowing = false } = options;
     this.#served = served;
     this.#options = options;
     this.#events = events;
     this.refusalCounts = this.#refusals;
     this.#arrivalOptions = {
       messageBytesMax,
+      isPatient,
+      isPingForKnowing,
       heartbeat: new Heartbeat(heartbeatIntervalMs, heartbeatTimeoutMs),
       onRead: () => this.#onRead(),
       onEnd: (arrival, why) => this.#onEnd(arrival, why),
@@ -89,16 +110,17 @@ export class Acceptor {
   /** Starts to listen and resolves with the endpoint, the real port in it; rejects with a one-line Error. */
   async listen(endpoint: string): Promise<string> {
     const { handshakeTimeoutMs, connectionsMax, handshakesMax, curve } = this.#options;
-    const mechanism = curve === undefined ? "NULL" : "CURVE";
     let readyCount = 0;
     const listener = await Listener.listen(
-      { endpoint, mechanism, curve, handshakeTimeoutMs, connectionsMax, handshakesMax },
+      { endpoint, curve, handshakeTimeoutMs, connectionsMax, handshakesMax },
       {
         onReady: (accepted) => {
           const arrival = this.#admit(accepted);
           if (arrival === undefined) return;
           readyCount++;
-          this.#arrivals.set(arrival, () => readyCount--);
+          const onGone = () => void readyCount--;
+          if (!this.#isRightful(arrival)) return this.#holdOff(arrival, accepted.peer, onGone);
+          this.#arrivals.set(arrival, onGone);
           this.#events.onArrival(arrival);
         },
         onRefused: (reason, remote) => this.refuse(reason, { remote, access: undefined }),
@@ -112,7 +134,7 @@ export class Acceptor {
   /** Connections served or in their handshake. */
   get connectionCount(): number {
     const handshakeCount = this.#listeners.reduce((sum, each) => sum + each.handshakeCount, 0);
-    return handshakeCount + this.#arrivals.size;
+    return handshakeCount + this.#arrivals.size + this.#heldOff.size;
   }
 
   /** What one that is not there any more may do: nothing where keys are asked for, else everything. */
@@ -123,6 +145,37 @@ export class Acceptor {
   /** Whether whoever came in so would be let in now. */
   isKnown({ access }: Pick<Arrival, "access">): boolean {
     return access === undefined || this.#options.curve?.find(access.key) === access;
+  }
+
+  /** Ends those who would not be let in now; returns how many. */
+  recheck(): number {
+    let count = 0;
+    for (const arrival of this.#arrivals.keys()) {
+      if (arrival.isEnded) continue;
+      const isKnown = this.isKnown(arrival);
+      if (isKnown && this.#isRightful(arrival)) continue;
+      this.refuse(isKnown ? "denied" : "revoked", arrival);
+      arrival.close();
+      count++;
+    }
+    return count;
+  }
+
+  #isRightful({ access }: Arrival): boolean {
+    const { right } = this.#options;
+    return right === undefined || access?.denial(right.action, right.what) === undefined;
+  }
+
+  #holdOff(arrival: Arrival, peer: Socket, onGone: () => void): void {
+    this.refuse("denied", arrival);
+    this.#heldOff.add(peer);
+    const timer = setTimeout(() => peer.destroy(), LATER_MS);
+    peer.once("close", () => {
+      clearTimeout(timer);
+      this.#heldOff.delete(peer);
+      onGone();
+      this.#tellEmpty();
+    });
   }
 
   /** Counts it and, where whoever comes in has a key, tells it. */
@@ -147,6 +200,7 @@ export class Acceptor {
     this.close();
     const closed = Promise.all(this.#listeners.map((listener) => listener.close()));
     for (const arrival of this.#arrivals.keys()) arrival.finish(lingerMs);
+    for (const peer of this.#heldOff) peer.destroy();
     await new Promise<void>((resolve) => {
       this.#onEmpty = resolve;
       this.#tellEmpty();
@@ -170,6 +224,7 @@ export class Acceptor {
     }
     const { roles, advice } = this.#served;
     if (Object.hasOwn(roles, socketType)) {
+      if (this.#options.isPatient) peer.setKeepAlive(true, KEEP_ALIVE_MS);
       return new Arrival(accepted, roles[socketType], access, this.#arrivalOptions);
     }
     // ZMTP 2.0 has no words for it.
@@ -202,6 +257,6 @@ export class Acceptor {
   };
 
   #tellEmpty(): void {
-    if (this.#arrivals.size === 0) this.#onEmpty?.();
+    if (this.#arrivals.size + this.#heldOff.size === 0) this.#onEmpty?.();
   }
 }

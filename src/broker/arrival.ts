@@ -10,6 +10,7 @@ import type { Accepted } from "../zmtp/listener.js";
 export interface ArrivalEvents {
   /** Most parts are good until this returns, see FrameReader. */
   onMessage(parts: Buffer[]): void;
+  onCommand?(name: string, data: Buffer): void;
   onDrained?(): void;
   onGone(why: ConnectionEnd): void;
 }
@@ -18,6 +19,8 @@ export interface ArrivalEvents {
 export interface ArrivalOptions {
   readonly messageBytesMax: number;
   readonly heartbeat: Heartbeat;
+  readonly isPatient: boolean;
+  readonly isPingForKnowing: boolean;
   onRead(): void;
   onEnd(arrival: Arrival, why: ConnectionEnd): void;
 }
@@ -51,15 +54,18 @@ export class Arrival {
   /** Takes it over, once; each message is handed on behind `head`. Nothing comes in before `begin`. */
   connect(on: ArrivalEvents, head: readonly Buffer[] = []): Connection {
     const { version, bytes } = this.#accepted;
-    const { messageBytesMax, heartbeat, onRead } = this.#options;
+    const { messageBytesMax, heartbeat, isPatient, isPingForKnowing, onRead } = this.#options;
+    const isKnowing = knowsPing(bytes);
     // Of ZMTP 2.0 the identity comes first, and looks like a message.
     let isIdentity = version === 2;
     this.#connection = new Connection(
       {
         version,
-        knowsPing: knowsPing(bytes),
+        knowsPing: isKnowing,
         messageBytesMax,
         heartbeat,
+        isPatient,
+        isUnasked: isPingForKnowing && !isKnowing,
         head,
         curve: this.#opening.session,
       },
@@ -68,8 +74,9 @@ export class Arrival {
           if (isIdentity) isIdentity = false;
           else on.onMessage(parts);
         },
+        onCommand: (name, data) => on.onCommand?.(name, data),
         onRead,
-        onDrained: on.onDrained && (() => on.onDrained?.()),
+        onDrained: () => on.onDrained?.(),
         onEnd: (why) => {
           this.#options.onEnd(this, why);
           on.onGone(why);
@@ -84,6 +91,15 @@ export class Arrival {
   begin(): void {
     const { ready, bytes } = this.#opening;
     this.#connection?.accept(this.#accepted.peer, ready, bytes);
+  }
+
+  get isEnded(): boolean {
+    return this.#connection?.isEnded === true;
+  }
+
+  /** Ends it at once. */
+  close(): void {
+    this.#connection?.close();
   }
 
   /** Ends it when all is sent, at the latest after `lingerMs`. */

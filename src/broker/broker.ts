@@ -148,6 +148,8 @@ export class Broker {
   /** Without CURVE. */
   readonly #ports: Readonly<Record<Side, NetPort>>;
   readonly #gate: CurveGate | undefined;
+  /** Of plain PUB, SUB, PUSH and PULL sockets. */
+  readonly #doors: readonly (PlainSockets | TaskSockets)[];
   #closing: Promise<boolean> | undefined;
 
   private constructor(
@@ -165,6 +167,7 @@ export class Broker {
     this.#admin = watching.admin;
     this.admin = watching.admin?.url;
     this.#exchange = exchange;
+    this.#doors = plain === undefined ? [taskSockets] : [taskSockets, plain];
     this.xsub = plain?.xsub ?? [];
     this.xpub = plain?.xpub ?? [];
     this.#ports = ports;
@@ -228,9 +231,7 @@ export class Broker {
     const exchange = new Exchange(limits, rules, brokerId, majordomo);
     const { curve, onSecurity } = options;
     const gate =
-      curve === undefined
-        ? undefined
-        : await CurveGate.open(curve, exchange, { ...portOptions, onSecurity });
+      curve === undefined ? undefined : await CurveGate.open(curve, exchange, { onSecurity });
     const ports = {
       frontend: makePort("frontend", exchange, portOptions, gate),
       backend: makePort("backend", exchange, portOptions, gate),
@@ -240,9 +241,11 @@ export class Broker {
     exchange.addPattern(tasks);
     const surveys = new SurveyPattern(exchange);
     exchange.addPattern(surveys);
+    let plain: PlainSockets | undefined;
+    const doors: (PlainSockets | TaskSockets)[] = [];
     const watch = new Watch(
       exchange,
-      () => [...Object.values(ports), ...(gate?.doors ?? [])],
+      () => [...Object.values(ports), ...doors.flatMap(({ acceptors }) => acceptors)],
       limits,
       tasks,
       surveys,
@@ -255,12 +258,15 @@ export class Broker {
       for (const endpoint of frontends) bound.push(await ports.frontend.listen(endpoint));
       for (const endpoint of backends) served.push(await ports.backend.listen(endpoint));
       const { push, pull } = options;
-      taskSockets = await TaskSockets.listen(exchange, tasks, { ...portOptions, push, pull, gate });
+      const doorOptions = { ...portOptions, curve: gate?.forPorts };
+      taskSockets = await TaskSockets.listen(exchange, tasks, { ...doorOptions, push, pull });
       exchange.addPattern(taskSockets);
-      let plain: PlainSockets | undefined;
+      doors.push(taskSockets);
       if (xsub.length + xpub.length > 0) {
-        plain = await PlainSockets.listen(exchange, { ...portOptions, xsub, xpub, gate });
+        plain = await PlainSockets.listen(exchange, { ...doorOptions, xsub, xpub });
+        doors.push(plain);
       }
+      for (const { acceptors } of doors) for (const each of acceptors) gate?.watchDoor(each);
       watch.phase = "ready";
       return new Broker(
         exchange,
@@ -274,9 +280,8 @@ export class Broker {
     } catch (error) {
       await admin?.close();
       exchange.pubsub.close();
-      taskSockets?.close();
       for (const port of Object.values(ports)) await port.end(0);
-      await gate?.close();
+      for (const door of doors) await door.end(0);
       throw error;
     }
   }
@@ -342,7 +347,7 @@ export class Broker {
     await Promise.all(ports.map((port) => port.settle(lingerMs)));
     this.#exchange.close();
     await Promise.all(ports.map((port) => port.end(lingerMs)));
-    await this.#gate?.close({ lingerMs });
+    await Promise.all(this.#doors.map((door) => door.end(lingerMs)));
     await this.#admin?.close();
     return isEmpty;
   }

@@ -1,17 +1,13 @@
 import { readFileSync } from "node:fs";
-import type { Socket } from "zeromq";
 import { type AccessSpec, AccessTable } from "../base/access.js";
 import { curveKey } from "../base/check.js";
 import { Status } from "../base/status.js";
 import { decodeZ85, encodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { Turns } from "../zmtp/turns.js";
-import type { PortCurve, PortRefusal } from "./acceptor.js";
-import { CurveDoor, type CurveDoorOptions, type CurveRefusal } from "./curve-door.js";
+import type { Acceptor, PortCurve, PortRefusal } from "./acceptor.js";
 import type { Exchange } from "./exchange.js";
 import type { NetPort } from "./net-port.js";
-import type { PortOptions } from "./port.js";
-import { Zap } from "./zap.js";
 
 /** The broker's key pair, in Z85, and who may come in. */
 export interface BrokerCurve {
@@ -43,8 +39,7 @@ export interface ReloadResult {
   cutCount: number;
 }
 
-export interface CurveGateOptions extends PortOptions {
-  connectionsMax: number;
+export interface CurveGateOptions {
   onSecurity?: (event: SecurityEvent) => void;
 }
 
@@ -59,21 +54,15 @@ const REASONS = {
   revoked: "this key may no longer connect",
 } as const;
 
-/** A listener, whatever sockets it makes. */
-type Door = Pick<CurveDoor<Socket>, "endpoint" | "refusalCounts" | "recheck" | "close">;
-
-/** The listeners of a broker under CURVE: who comes in, and what each may do. */
+/** A broker under CURVE: who comes in at its ports, and what each may do. */
 export class CurveGate {
-  /** For ports that speak CURVE themselves. */
   readonly forPorts: PortCurve;
-  /** Of plain sockets that libzmq speaks to. */
-  readonly doors: Door[] = [];
   readonly #ports: NetPort[] = [];
+  readonly #acceptors: Acceptor[] = [];
   readonly #curve: BrokerCurve;
   readonly #options: CurveGateOptions;
   readonly #exchange: Exchange;
   readonly #table: AccessTable;
-  #zap: Zap | undefined;
 
   /** Rejects with TypeError or Error of one line for keys or an access file that are none. */
   static async open(
@@ -122,37 +111,9 @@ export class CurveGate {
     this.#ports.push(port);
   }
 
-  /**
-   * Listens for sockets of another kind, one for each connection. Who has no key is refused here as
-   * everywhere, who may not do what `right` says is not let in yet; what else its key may do, `onOpen` asks. Where
-   * `isPatient`, a peer may hold still for as long as it likes. Resolves with the endpoint and its real port.
-   */
-  async listenFor<S extends Socket>(
-    endpoint: string,
-    {
-      makeSocket,
-      onOpen,
-      right,
-      isPatient = false,
-    }: Pick<CurveDoorOptions<S>, "makeSocket" | "onOpen" | "right"> & { isPatient?: boolean },
-  ): Promise<string> {
-    const { handshakeTimeoutMs, heartbeatTimeoutMs, connectionsMax } = this.#options;
-    this.#zap ??= Zap.acquire();
-    const door = await CurveDoor.listen<S>({
-      endpoint,
-      secretKey: this.#curve.secretKey,
-      zap: this.#zap,
-      handshakeTimeoutMs,
-      stallTimeoutMs: isPatient ? 0 : heartbeatTimeoutMs,
-      connectionsMax,
-      right,
-      find: (key) => this.#table.find(key),
-      makeSocket,
-      onOpen,
-      onRefused: (what, remote, key, name) => this.#onRefused(what, remote, key, name),
-    });
-    this.doors.push(door);
-    return door.endpoint;
+  /** The same of other ports. */
+  watchDoor(acceptor: Acceptor): void {
+    this.#acceptors.push(acceptor);
   }
 
   /**
@@ -169,16 +130,11 @@ export class CurveGate {
     }
     // First: whoever it cuts off is not to be cut off, and counted, once more.
     cutCount += this.#exchange.recheck();
-    for (const door of this.doors) cutCount += door.recheck();
+    for (const door of this.#acceptors) cutCount += door.recheck();
     return { keyCount: this.#table.keyCount, cutCount };
   }
 
-  async close({ lingerMs = 0 } = {}): Promise<void> {
-    await Promise.all(this.doors.map((door) => door.close({ lingerMs })));
-    this.#zap?.release();
-  }
-
-  #onRefused(what: CurveRefusal | PortRefusal, remote: string, key = "", name = ""): void {
+  #onRefused(what: PortRefusal, remote: string, key = "", name = ""): void {
     if (!Object.hasOwn(REASONS, what)) return;
     const reason = REASONS[what as keyof typeof REASONS];
     this.#tell({ status: "UNAUTHENTICATED", what, reason, key, name, remote });

@@ -3,7 +3,8 @@ import { outgoing } from "../base/blocks.js";
 import type { Limits } from "../core/limits.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
 import { BatchWriter } from "../wire/batch.js";
-import { BATCH_HEADER_SIZE, Flag } from "../wire/layout.js";
+import { writePublish } from "../wire/event-record.js";
+import { BATCH_HEADER_SIZE, EventFlag, Flag } from "../wire/layout.js";
 import {
   type ExchangeId,
   type HeldRecord,
@@ -52,6 +53,15 @@ export function rawReply(body: readonly Uint8Array[]): HeldRecord {
 export function rawPart(body: readonly Uint8Array[], place: Uint8Array): HeldRecord {
   const writer = new BatchWriter();
   writePart(writer, NO_ID, Flag.RAW, place, body);
+  return heldIn(writer, body);
+}
+
+/** What a PUB says, as an event that nobody counted; its bytes lie in `outgoing`. */
+export function rawEvent(topic: Uint8Array, body: readonly Uint8Array[]): HeldRecord {
+  const writer = new BatchWriter();
+  const nobody = { publisherLow: 0, publisherHigh: 0, sequence: 0, confirm: 0 };
+  const fields = { flags: EventFlag.RAW, ...nobody, topic };
+  writePublish(writer, fields, body.length === 0 ? NO_BYTES : body);
   return heldIn(writer, body);
 }
 

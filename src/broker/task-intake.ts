@@ -1,27 +1,28 @@
-import { setImmediate } from "node:timers/promises";
-import type { Pull } from "zeromq";
+import { outgoing } from "../base/blocks.js";
+import { Fifo } from "../base/fifo.js";
 import { PRIORITY_DEFAULT } from "../core/limits.js";
-import type { Reading } from "../link/reading.js";
 import { BatchWriter } from "../wire/batch.js";
 import { DEFAULT_QUEUE, Flag, Kind } from "../wire/layout.js";
 import { bytesOf, writeRequest } from "../wire/request-record.js";
+import type { Connection } from "../zmtp/connection.js";
+import { ownFrames } from "./bodies.js";
 import type { Host } from "./host.js";
-import { heldIn } from "./raw-records.js";
+import { bodyFault, heldIn } from "./raw-records.js";
 import type { TaskPattern } from "./task-pattern.js";
 
-const FRAMES_MAX = 255;
-/** Of each socket in a row; under CURVE there may be many. */
-const MESSAGES_PER_TURN = 16;
+/** Beside a body, what its record may have. */
+const RECORD_BYTES = 255;
 /** How often a full queue is looked at again. */
 const FULL_MS = 10;
 /** What they push is theirs alone, whatever ids clients choose. No key, which has 40 characters. */
 const OWNER = "plain";
 const NO_BYTES = new Uint8Array(0);
 
-/** A message that there was no room for. */
+/** A message that there was no room for, and the connection that is not read on until there is. */
 interface Waiting {
+  readonly connection: Connection;
+  readonly frames: readonly Uint8Array[];
   readonly bytes: number;
-  go(): void;
 }
 
 /**
@@ -33,7 +34,7 @@ export class TaskIntake {
   readonly #pattern: TaskPattern;
   #sequence = 0;
   /** First come, first served; of all sockets, however many, looked at by one timer. */
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting = new Fifo<Waiting>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -42,59 +43,41 @@ export class TaskIntake {
     this.#pattern = pattern;
   }
 
-  /** Takes what comes in at `socket`, until that is closed. */
-  async read(socket: Pull, reading: Reading): Promise<void> {
-    for (let count = 1; !this.#isClosed; count++) {
-      let frames: Buffer[];
-      reading.begin();
-      try {
-        frames = await socket.receive();
-      } catch {
-        return; // Closed.
-      }
-      reading.end();
-      const size = frames.reduce((sum, { length }) => sum + length, 0);
-      if (frames.length > FRAMES_MAX || size > this.#host.limits.recordBytesMax) {
-        // Nobody can be told.
-        this.#host.faults.malformed++;
-      } else {
-        await this.#untilRoom(size + FRAMES_MAX, () => {
-          // One whose key was taken out meanwhile may push no more.
-          if (!this.#isClosed && !socket.closed) this.#take(frames);
-        });
-      }
-      if (this.#host.isShuttingDown) return;
-      if (count % MESSAGES_PER_TURN === 0) await setImmediate();
-    }
-  }
-
-  /** Calls `take` as soon as the queue has room for so many bytes. */
-  #untilRoom(bytes: number, take: () => void): Promise<void> | undefined {
-    if (this.#waiting.length === 0 && !this.#pattern.tasks.isFull(DEFAULT_QUEUE, bytes)) {
-      take();
+  /** Takes what came over `connection`. */
+  onMessage(connection: Connection, frames: readonly Uint8Array[]): void {
+    // What was not read yet is the PUSH's own still, which can send it elsewhere.
+    if (this.#isClosed || this.#host.isShuttingDown) return connection.pause();
+    if (bodyFault(frames, this.#host.limits) !== undefined) {
+      // Nobody can be told.
+      this.#host.faults.malformed++;
       return;
     }
-    return new Promise((resolve) => {
-      const go = () => {
-        take();
-        resolve();
-      };
-      this.#waiting.push({ bytes, go });
-      this.#timer ??= setTimeout(this.#look, FULL_MS);
-    });
+    const bytes = frames.reduce((sum, { length }) => sum + length, RECORD_BYTES);
+    if (this.#waiting.count === 0 && this.#hasRoom(bytes)) return this.#take(frames);
+    connection.pause();
+    this.#waiting.push({ connection, frames: ownFrames(frames), bytes });
+    this.#timer ??= setTimeout(this.#look, FULL_MS);
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return !this.#pattern.tasks.isFull(DEFAULT_QUEUE, bytes);
   }
 
   #look = (): void => {
     this.#timer = undefined;
-    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
-      if (this.#pattern.tasks.isFull(DEFAULT_QUEUE, first.bytes)) break;
+    for (let first = this.#waiting.peek(); first !== undefined; first = this.#waiting.peek()) {
+      const { connection, frames, bytes } = first;
+      // One whose key was taken out meanwhile may push no more.
+      if (!connection.isEnded && !this.#hasRoom(bytes)) break;
       this.#waiting.shift();
-      first.go();
+      if (connection.isEnded) continue;
+      this.#take(frames);
+      connection.resume();
     }
-    if (this.#waiting.length > 0) this.#timer = setTimeout(this.#look, FULL_MS);
+    if (this.#waiting.count > 0) this.#timer ??= setTimeout(this.#look, FULL_MS);
   };
 
-  #take(frames: Buffer[]): void {
+  #take(frames: readonly Uint8Array[]): void {
     if (this.#host.isShuttingDown) return;
     const writer = new BatchWriter();
     const { brokerLow: sessionLow, brokerHigh: sessionHigh } = this.#host.brokerId;
@@ -113,12 +96,13 @@ export class TaskIntake {
     this.#host.begin();
     const rest = { priority: PRIORITY_DEFAULT, attempts: 0, timeoutMs: 0, bytes: bytesOf(held) };
     this.#pattern.push(-1, { ...id, ...rest, service: DEFAULT_QUEUE, held }, OWNER);
+    // It was copied.
+    outgoing.giveBack(held.bytes);
   }
 
-  /** Those that wait are let go, with what they have in hand. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
-    for (const { go } of this.#waiting.splice(0)) go();
+    this.#waiting.clear();
   }
 }

@@ -1,200 +1,169 @@
-import { Push } from "zeromq";
 import type { Access } from "../base/access.js";
 import { Status } from "../base/status.js";
 import { DEFAULT_QUEUE } from "../wire/layout.js";
 import { queueService } from "../wire/text.js";
-import type { CurveChannel } from "./curve-channel.js";
+import type { Connection } from "../zmtp/connection.js";
 import type { Host } from "./host.js";
 import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
 import type { TaskPattern } from "./task-pattern.js";
 
-/** Messages that ZeroMQ may hold for each PULL, beside what the network does. */
-const SEND_AHEAD = 1;
-/** A task that no PULL took for so long goes to whom it can. */
-const SEND_TIMEOUT_MS = 1000;
-/** How often a PULL that took nothing for so long is looked at again. */
+/** How long a PULL may take nothing of what it is sent. */
 const STUCK_MS = 1000;
 
-export const outletOptions = { sendHighWaterMark: SEND_AHEAD, sendTimeout: SEND_TIMEOUT_MS };
-
-/**
- * PULL sockets as a worker of the queue `default` that has one task at a time: until ZeroMQ has taken it,
- * since a PULL cannot say that it is done.
- */
-abstract class TaskOutlet implements PlainWorker {
-  readonly id = 0;
-  abstract readonly access: Access | undefined;
-  readonly #socket: Push;
-  protected readonly host: Host;
-  readonly #pattern: TaskPattern;
-  #peer: Peer | undefined;
-  #isSending = false;
-  protected isClosed = false;
-
-  protected constructor(socket: Push, host: Host, pattern: TaskPattern) {
-    this.#socket = socket;
-    this.host = host;
-    this.#pattern = pattern;
-  }
-
-  /** Whether there is anyone to take a task. */
-  protected abstract get isThere(): boolean;
-
-  /** What was sent was not taken, in time or because nobody is there any more. */
-  protected abstract giveBack(peer: Peer, attempt: { slot: number; generation: number }): void;
-
-  protected enterOrLeave(): void {
-    const isThere = this.isThere && !this.isClosed;
-    if (isThere === (this.#peer !== undefined)) return;
-    // What is being sent may still be taken: it is waited for.
-    if (!isThere && this.#isSending) return;
-    this.host.begin();
-    if (this.#peer !== undefined) {
-      const peer = this.#peer;
-      this.#peer = undefined;
-      this.host.leave(peer);
-    } else {
-      this.#peer = this.host.peers.addPlainWorker(this);
-      const services = [queueService(DEFAULT_QUEUE)];
-      const { index: peer } = this.#peer;
-      const rest = { concurrency: 1, services, lookAhead: false };
-      this.host.step({ kind: "join-worker", peer, ...rest });
-      this.#pattern.onWorker();
-    }
-    this.host.onTurn();
-  }
-
-  send(parts: Uint8Array[]): void {
-    this.#isSending = true;
-    void this.#send(parts, this.#peer as Peer);
-  }
-
-  async #send(parts: Uint8Array[], peer: Peer): Promise<void> {
-    const { slot, generation } = peer;
-    let isTaken = true;
-    try {
-      await this.#socket.send(parts);
-    } catch {
-      isTaken = false;
-    }
-    this.#isSending = false;
-    if (this.isClosed) return;
-    this.host.begin();
-    if (isTaken) this.host.step({ kind: "reply", peer: peer.index, slot, generation });
-    else this.giveBack(peer, { slot, generation });
-    this.enterOrLeave();
-    this.host.onTurn();
-  }
-
-  protected fail({ index: peer }: Peer, attempt: { slot: number; generation: number }): void {
-    const status = Status.UNAVAILABLE;
-    const rest = { status, reason: "no PULL socket took it", retryAfterMs: 0, untouched: true };
-    this.host.step({ kind: "failure", peer, ...attempt, ...rest });
-  }
-
-  abstract close(): void;
+interface Attempt {
+  readonly slot: number;
+  readonly generation: number;
 }
 
-/** Without CURVE: all PULL sockets on one of ours, which deals tasks out to those with room. */
-export class SharedOutlet extends TaskOutlet {
-  readonly access = undefined;
-  readonly socket: Push;
-  /** Connections, and those of them that are of PULL sockets: at least so many of them as there are. */
-  #openCount = 0;
-  #pullCount = 0;
+/** What becomes of a task that a PULL was handed. */
+type Fate = "sent" | "unsent";
 
-  constructor(host: Host, pattern: TaskPattern) {
-    const socket = new Push({ linger: 500, ...outletOptions });
-    super(socket, host, pattern);
-    this.socket = socket;
+/** The outlets that know what became of their task: told to the core all together, not within its step. */
+export class Settling {
+  readonly #host: Host;
+  #due: PullOutlet[] = [];
+  #turn: NodeJS.Immediate | undefined;
+  #isClosed = false;
+
+  constructor(host: Host) {
+    this.#host = host;
   }
 
-  async watch(): Promise<void> {
-    try {
-      for await (const event of this.socket.events) {
-        // A disconnect does not say whose: of those that never said what they are, as port scans, there is one too.
-        // So as many are PULL sockets as said so, or as are left.
-        if (event.type === "accept") this.#openCount++;
-        else if (event.type === "handshake") this.#pullCount++;
-        else if (event.type === "disconnect") this.#openCount--;
-        else continue;
-        this.#pullCount = Math.min(this.#pullCount, this.#openCount);
-        this.enterOrLeave();
-      }
-    } catch {
-      // The monitor ends with its socket.
-    }
+  add(outlet: PullOutlet): void {
+    if (this.#isClosed) return;
+    this.#due.push(outlet);
+    this.#turn ??= setImmediate(this.#onTurn);
   }
 
-  protected get isThere(): boolean {
-    return this.#pullCount > 0;
-  }
-
-  protected giveBack(peer: Peer, attempt: { slot: number; generation: number }): void {
-    this.fail(peer, attempt);
-  }
-
+  /** The broker ends: nothing more is told to the core. */
   close(): void {
-    this.isClosed = true;
-    this.socket.close();
+    this.#isClosed = true;
+    clearImmediate(this.#turn);
   }
+
+  #onTurn = (): void => {
+    this.#turn = undefined;
+    const due = this.#due;
+    this.#due = [];
+    this.#host.begin();
+    for (const outlet of due) outlet.settle();
+    this.#host.onTurn();
+  };
 }
 
 /**
- * Under CURVE: one PULL, a worker of its own. One that takes nothing is none until it does: what it was handed
- * goes to another at once.
+ * One PULL, as a worker of the queue `default` that has one task at a time: until the system has taken it, since a PULL
+ * cannot say that it is done. What was not taken as a whole when its connection ended, it cannot have: that is
+ * another's. One that takes nothing for a while is no worker until it does, and keeps the one that it has in part.
  */
-export class PullOutlet extends TaskOutlet {
+export class PullOutlet implements PlainWorker {
+  readonly id = 0;
   readonly access: Access | undefined;
-  readonly #channel: CurveChannel<Push>;
+  readonly #host: Host;
+  readonly #pattern: TaskPattern;
+  readonly #settling: Settling;
+  #connection!: Connection;
+  #peer: Peer | undefined;
+  /** What it was handed, until that is settled. */
+  #attempt: Attempt | undefined;
+  #fate: Fate | undefined;
   #isGone = false;
   #isStuck = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(channel: CurveChannel<Push>, host: Host, pattern: TaskPattern) {
-    super(channel.socket, host, pattern);
-    this.#channel = channel;
-    this.access = channel.access;
-    this.enterOrLeave();
+  constructor(access: Access | undefined, host: Host, pattern: TaskPattern, settling: Settling) {
+    this.access = access;
+    this.#host = host;
+    this.#pattern = pattern;
+    this.#settling = settling;
   }
 
-  protected get isThere(): boolean {
-    return !this.#isGone && !this.#isStuck;
+  /** It is a worker from now on. */
+  attach(connection: Connection): void {
+    this.#connection = connection;
+    this.#settling.add(this);
   }
 
-  protected giveBack(peer: Peer, attempt: { slot: number; generation: number }): void {
-    // One that is about to leave gives back what another is to have at once.
-    this.host.step({ kind: "drain", peer: peer.index });
-    this.fail(peer, attempt);
-    this.#isStuck = true;
-    this.#lookAgain();
+  send(parts: Uint8Array[]): void {
+    const { slot, generation } = this.#peer as Peer;
+    this.#attempt = { slot, generation };
+    if (this.#connection.isEnded) return this.#settle("unsent");
+    this.#connection.send(parts);
+    if (!this.#connection.isBlocked) return this.#settle("sent");
+    this.#watch(this.#connection.unsentBytes);
   }
 
-  /** Nothing is being sent meanwhile, whose wake-up it would take to ask. */
-  #lookAgain(): void {
-    if (this.#isGone) return;
+  onDrained(): void {
+    clearTimeout(this.#timer);
+    this.#isStuck = false;
+    this.#settle("sent");
+  }
+
+  onGone(): void {
+    clearTimeout(this.#timer);
+    this.#isGone = true;
+    this.#settle("unsent");
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+
+  /** The broker ends. */
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #settle(fate: Fate): void {
+    // The first word counts: what was sent as a whole is not unsent when the connection ends.
+    if (this.#attempt !== undefined) this.#fate ??= fate;
+    this.#settling.add(this);
+  }
+
+  /** Looks whether any of it is taken. */
+  #watch(unsentBytes: number): void {
     this.#timer = setTimeout(() => {
-      const { socket } = this.#channel;
-      if (socket.closed) return;
-      this.#isStuck = !socket.writable;
-      if (this.#isStuck) this.#lookAgain();
-      else this.enterOrLeave();
+      const left = this.#connection.unsentBytes;
+      if (left < unsentBytes) return this.#watch(left);
+      this.#isStuck = true;
+      this.#settle("sent");
     }, STUCK_MS);
   }
 
-  /** Its connection has ended, or is to. */
-  close(): void {
-    this.#isGone = true;
-    clearTimeout(this.#timer);
-    // With it ends what is being sent, which then is another's.
-    this.#channel.close();
-    this.enterOrLeave();
+  /** Tells the core, between its steps, what became of the task and whether there is one to take more. */
+  settle(): void {
+    const isThere = !this.#isGone && !this.#isStuck;
+    const peer = this.#peer;
+    // First: else it would be given another task for the one that it is rid of, and that would be tried at
+    // another later and not at once.
+    if (!isThere && peer !== undefined) this.#host.step({ kind: "drain", peer: peer.index });
+    if (this.#fate !== undefined) this.#answer(peer as Peer, this.#fate);
+    if (isThere && peer === undefined) this.#enter();
+    else if (!isThere && peer !== undefined) this.#leave(peer);
   }
 
-  /** The broker ends. What was written still goes out: who made the channel closes it. */
-  end(): void {
-    this.isClosed = true;
-    clearTimeout(this.#timer);
+  #answer({ index: peer }: Peer, fate: Fate): void {
+    const attempt = this.#attempt as Attempt;
+    this.#attempt = undefined;
+    this.#fate = undefined;
+    if (fate === "sent") return this.#host.step({ kind: "reply", peer, ...attempt });
+    const status = Status.UNAVAILABLE;
+    const rest = { status, reason: "no PULL socket took it", retryAfterMs: 0, untouched: true };
+    this.#host.step({ kind: "failure", peer, ...attempt, ...rest });
+  }
+
+  #enter(): void {
+    this.#peer = this.#host.peers.addPlainWorker(this);
+    const { index: peer } = this.#peer;
+    const services = [queueService(DEFAULT_QUEUE)];
+    const rest = { concurrency: 1, services, lookAhead: false };
+    this.#host.step({ kind: "join-worker", peer, ...rest });
+    this.#pattern.onWorker();
+  }
+
+  #leave(peer: Peer): void {
+    this.#peer = undefined;
+    this.#host.leave(peer);
   }
 }

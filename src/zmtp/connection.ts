@@ -2,14 +2,13 @@
 // messages out, PING and PONG. The socket is node:net's: where libzmq would be, two threads and two
 // switches between them stand for every message that comes in or goes out.
 import type { Socket } from "node:net";
-import { outgoing } from "../base/blocks.js";
 import { CurveReader } from "./curve-reader.js";
 import type { CurveSession } from "./curve-session.js";
-import { encodeCommand, encodeMessage } from "./encode.js";
 import { type FrameFault, FrameReader, readPing } from "./frames.js";
 import type { ZmtpVersion } from "./greeting.js";
 import type { Beating, Heartbeat } from "./heartbeat.js";
 import { READ_BYTES_MAX, readAccepted } from "./reading.js";
+import { SocketWriter } from "./writing.js";
 
 /** Why a connection ended: by the peer or the system, by its silence, or by what it sent. */
 export type ConnectionEnd = "closed" | "silent" | "peer-error" | FrameFault;
@@ -21,6 +20,10 @@ export interface ConnectionOptions {
   /** Bytes of one message, all parts together; -1 for no limit. */
   messageBytesMax: number;
   heartbeat: Heartbeat;
+  /** The peer may be silent for as long as it likes, and is not asked whether it is there. */
+  isPatient?: boolean;
+  /** It is sent no PING. */
+  isUnasked?: boolean;
   /** What each message is handed on behind. */
   head?: readonly Buffer[];
   /** Under CURVE: what seals and opens all that goes over it. */
@@ -30,6 +33,8 @@ export interface ConnectionOptions {
 export interface ConnectionEvents {
   /** Most parts are good until this returns, see FrameReader. */
   onMessage(parts: Buffer[]): void;
+  /** A command that is none of every socket's, good until this returns. */
+  onCommand?(name: string, data: Buffer): void;
   /** All that was read is handed on. */
   onRead?(): void;
   /** After `isBlocked`: the system has taken all that was sent. */
@@ -38,7 +43,6 @@ export interface ConnectionEvents {
   onEnd(why: ConnectionEnd): void;
 }
 
-const NO_BYTES = Buffer.alloc(0);
 /** Of our PING: how long a peer waits for us is its own choice. */
 const NO_TIME_TO_LIVE = Buffer.alloc(2);
 
@@ -47,11 +51,6 @@ const KEEP_ALIVE_MS = 60_000;
 
 /** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
 const FULL_READS_MAX = 4;
-
-/** What a Socket has beside its public face: bytes that the system has not taken yet. */
-interface Handled {
-  readonly _handle?: { readonly writeQueueSize?: number } | null;
-}
 
 export class Connection implements Beating {
   /**
@@ -65,6 +64,7 @@ export class Connection implements Beating {
   /** Under CURVE, behind the reader. */
   readonly #opener: CurveReader | undefined;
   #socket!: Socket;
+  #writer!: SocketWriter;
   #heardCount = 0;
   #heardBefore = 0;
   /** Reads in a row that left more to read. */
@@ -76,9 +76,7 @@ export class Connection implements Beating {
   /** A PING is out, or could not go out, and nothing was heard since. */
   #isAsked = false;
   #mustAnswer: boolean;
-  #wasBlocked = false;
-  /** Parts that the system had not taken at once. */
-  readonly #unsent: Uint8Array[] = [];
+  #isPaused = false;
   #end: ConnectionEnd = "closed";
   #isEnded = false;
 
@@ -112,7 +110,9 @@ export class Connection implements Beating {
 
   /** Speaks over `socket`, which gives what is read to `take`. */
   attach(socket: Socket): void {
+    const { curve } = this.#options;
     this.#socket = socket;
+    this.#writer = new SocketWriter(socket, curve, () => this.#events.onDrained?.());
     socket.on("error", ignoreError);
     socket.on("close", this.#onClose);
     // Whoever has ended reads no more either: a peer that goes, goes.
@@ -143,16 +143,35 @@ export class Connection implements Beating {
     const fault = this.#reader.read(bytes);
     if (fault !== undefined) this.#fail(fault);
     this.#events.onRead?.();
+    if (this.#isPaused) return false;
     this.#fullReads = bytes.length < READ_BYTES_MAX ? 0 : this.#fullReads + 1;
     if (this.#fullReads < FULL_READS_MAX) return true;
     this.#fullReads = 0;
-    setImmediate(() => this.#socket.resume());
+    setImmediate(() => {
+      if (!this.#isPaused) this.#socket.resume();
+    });
     return false;
   };
 
+  /** Behind the message that is being told nothing more is read, until `resume`: the peer is held up, and not waited for. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#reader.pause();
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.isEnded) return;
+    this.#isPaused = false;
+    const fault = this.#reader.resume();
+    if (fault !== undefined) this.#fail(fault);
+    this.#events.onRead?.();
+    if (!this.#isPaused) this.#socket.resume();
+  }
+
   /** Whether the system has not taken all that was sent: what is sent now takes memory. */
   get isBlocked(): boolean {
-    return this.#socket.writableLength > 0;
+    return this.#writer.isBlocked;
   }
 
   get isEnded(): boolean {
@@ -161,43 +180,22 @@ export class Connection implements Beating {
 
   /** Bytes that were sent and that the system has not taken. */
   get unsentBytes(): number {
-    return (this.#socket as Handled)._handle?.writeQueueSize ?? this.#socket.writableLength;
+    return this.#writer.unsentBytes;
   }
 
-  /**
-   * Sends a message. Parts in `outgoing` are given back when that is done; others, unless small, are not
-   * copied and must not be changed afterwards.
-   */
+  /** Sends a message, see SocketWriter; nothing where the connection has ended. */
   send(parts: readonly Uint8Array[]): void {
-    const socket = this.#socket;
-    if (socket.destroyed) return;
-    const { curve } = this.#options;
-    const pieces = curve === undefined ? encodeMessage(parts) : [curve.sealMessage(parts)];
-    // Sealed it is in memory of the session's, and what was to be sent is not needed any more.
-    const held = curve === undefined ? parts : pieces;
-    if (curve !== undefined) for (const part of parts) outgoing.giveBack(part);
-    const last = pieces.length - 1;
-    if (last > 0) {
-      socket.cork();
-      for (let i = 0; i < last; i++) socket.write(pieces[i]);
-    }
-    socket.write(pieces[last]);
-    if (last > 0) socket.uncork();
-    if (socket.writableLength === 0) {
-      for (const part of held) outgoing.giveBack(part);
-      return;
-    }
-    this.#wasBlocked = true;
-    this.#unsent.push(...held);
-    // Behind it, since most is taken at once: a callback for each message would be a turn of its own.
-    socket.write(NO_BYTES, this.#onWritten);
+    if (!this.#socket.destroyed) this.#writer.send(parts);
   }
 
-  #sendCommand(name: string, data: Uint8Array): void {
-    const command = encodeCommand(name, data);
-    const { curve } = this.#options;
-    // In a box goes what stands behind the frame's head.
-    this.#socket.write(curve === undefined ? command : curve.sealCommand(command.subarray(2)));
+  /** The same of several. */
+  sendAll(messages: readonly (readonly Uint8Array[])[]): void {
+    if (!this.#socket.destroyed) this.#writer.sendAll(messages);
+  }
+
+  /** The same of what is encoded already. */
+  sendEncoded(pieces: readonly Uint8Array[]): void {
+    if (!this.#socket.destroyed) this.#writer.sendEncoded(pieces);
   }
 
   /** Ends at once. */
@@ -226,8 +224,9 @@ export class Connection implements Beating {
   }
 
   beat(): void {
-    // It has said its last, and waits no longer than it was told to.
-    if (this.#socket.writableEnded) return;
+    // We have said our last, and wait no longer than told to; or nobody listens.
+    if (this.#socket.writableEnded || this.#isPaused) return;
+    const { isPatient, isUnasked } = this.#options;
     const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
     const unsent = this.isBlocked ? this.unsentBytes : 0;
     if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {
@@ -240,11 +239,12 @@ export class Connection implements Beating {
     this.#unsentBefore = unsent;
     const silentBeats = ++this.#silentBeats;
     if (this.#ttlBeats > 0 && silentBeats >= this.#ttlBeats) return this.#endUnlessHeard();
-    if (silentBeats < beatsToPing) return;
+    if (silentBeats < beatsToPing || isPatient) return;
     if (!this.#isAsked) {
       this.#isAsked = true;
       // Behind what the peer does not take it would wait: whether it takes any is the question then.
-      if (unsent === 0 && this.#mayPing) this.#sendCommand("PING", NO_TIME_TO_LIVE);
+      const isTold = unsent === 0 && this.#mayPing && !isUnasked;
+      if (isTold) this.#writer.sendCommand("PING", NO_TIME_TO_LIVE);
       return;
     }
     if (silentBeats < beatsToEnd * this.patience) return;
@@ -268,7 +268,8 @@ export class Connection implements Beating {
         return;
       case "ERROR":
         return this.#fail("peer-error");
-      default: // READY, which the handshake has read, or of a later ZMTP.
+      default: // READY, which the handshake has read, what only some sockets say, or of a later ZMTP.
+        this.#events.onCommand?.(name, data);
     }
   }
 
@@ -277,16 +278,8 @@ export class Connection implements Beating {
     if (said === undefined) return this.#fail("frame-malformed");
     this.#ttlBeats = Math.ceil(said.ttlMs / this.#options.heartbeat.beatMs);
     // Else it hears from us as soon as it reads.
-    if (!this.isBlocked) this.#sendCommand("PONG", said.context);
+    if (!this.isBlocked) this.#writer.sendCommand("PONG", said.context);
   }
-
-  #onWritten = (error: Error | null | undefined): void => {
-    if (!this.#wasBlocked || error || this.#socket.writableLength > 0) return;
-    this.#wasBlocked = false;
-    for (const part of this.#unsent) outgoing.giveBack(part);
-    this.#unsent.length = 0;
-    this.#events.onDrained?.();
-  };
 
   #fail(why: ConnectionEnd): void {
     if (this.#isEnded || this.#end !== "closed") return;

@@ -79,14 +79,43 @@ export class CurveSession {
 
   /** A message as the one piece that is to be written, in `outgoing` where it is not too large for that. */
   sealMessage(parts: readonly Uint8Array[]): Buffer {
+    return this.#sealPiece([parts], 0, 1, sealedSizeMax(parts));
+  }
+
+  /** Messages, one behind the other, in as few such pieces as may be. */
+  sealMessages(messages: readonly (readonly Uint8Array[])[]): Buffer[] {
+    const pieces: Buffer[] = [];
+    let first = 0;
     let size = 0;
-    for (const { length } of parts) size += FRAME_OVERHEAD + length;
+    for (let i = 0; i < messages.length; i++) {
+      const next = sealedSizeMax(messages[i]);
+      if (size > 0 && size + next > BLOCK_BYTES_MAX) {
+        pieces.push(this.#sealPiece(messages, first, i, size));
+        first = i;
+        size = 0;
+      }
+      size += next;
+    }
+    pieces.push(this.#sealPiece(messages, first, messages.length, size));
+    return pieces;
+  }
+
+  /** Those from `first` to `end`; `size` is what they may take. */
+  #sealPiece(
+    messages: readonly (readonly Uint8Array[])[],
+    first: number,
+    end: number,
+    size: number,
+  ): Buffer {
     const isBlock = size <= BLOCK_BYTES_MAX;
     const piece = isBlock ? outgoing.take(size) : Buffer.allocUnsafeSlow(size);
     let at = 0;
-    const last = parts.length - 1;
-    for (let i = 0; i <= last; i++) {
-      at = this.#sealFrame(piece, at, i < last ? boxedMore : 0, parts[i]);
+    for (let i = first; i < end; i++) {
+      const parts = messages[i];
+      const last = parts.length - 1;
+      for (let k = 0; k <= last; k++) {
+        at = this.#sealFrame(piece, at, k < last ? boxedMore : 0, parts[k]);
+      }
     }
     return piece.subarray(0, at);
   }
@@ -136,4 +165,10 @@ export class CurveSession {
     this.#isEnded = true;
     this.#key.fill(0);
   }
+}
+
+function sealedSizeMax(parts: readonly Uint8Array[]): number {
+  let size = 0;
+  for (const { length } of parts) size += FRAME_OVERHEAD + length;
+  return size;
 }

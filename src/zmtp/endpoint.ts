@@ -8,7 +8,7 @@ import { dirname } from "node:path";
 export type Endpoint = { kind: "tcp"; host: string; port: number } | { kind: "ipc"; path: string };
 
 // sun_path holds 108 bytes with its final zero (104 on macOS and BSD).
-export const unixPathSizeMax = process.platform === "linux" ? 107 : 103;
+const unixPathSizeMax = process.platform === "linux" ? 107 : 103;
 
 // A burst of workers that reconnect at once waits here; the kernel caps it by somaxconn.
 const backlog = 1024;
@@ -97,10 +97,9 @@ async function listenOnPath(server: Server, path: string): Promise<void> {
 
 /**
  * Makes way for a socket at `path`: one that nobody listens on, left by a process that was killed,
- * is removed. Rejects where the path is in use or cannot be had. ZeroMQ itself removes whatever is
- * there: a socket that is listened on, or a file.
+ * is removed. Rejects where the path is in use or cannot be had.
  */
-export async function claimPath(path: string): Promise<void> {
+async function claimPath(path: string): Promise<void> {
   const folder = dirname(path);
   if (!existsSync(folder)) throw withCode("ENOENT", `the folder ${folder} does not exist`);
   if (!existsSync(path)) return;
@@ -141,9 +140,4 @@ function listenOnce(
 
 function quote(value: unknown): string {
   return typeof value === "string" ? JSON.stringify(value) : String(value);
-}
-
-/** Where in that folder the socket of this number is bound. */
-export function privateEndpoint(folder: string, id: number): string {
-  return process.platform === "win32" ? "tcp://127.0.0.1:*" : `ipc://${folder}/${id}`;
 }

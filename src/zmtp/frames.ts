@@ -68,6 +68,9 @@ export class FrameReader {
   #parts: Buffer[];
   #messageSize = 0;
   #isStopped = false;
+  #isPaused = false;
+  /** What was read while it holds still. */
+  #rest: Buffer = noBytes;
 
   /**
    * `messageSizeMax`: bytes of all parts of a message together; -1 for no limit of one's own.
@@ -89,8 +92,22 @@ export class FrameReader {
   stop(): void {
     this.#isStopped = true;
     this.#body = undefined;
+    this.#rest = noBytes;
     this.#dropBlocks();
     this.#parts = [];
+  }
+
+  /** Holds still behind the message that is being told, until `resume`; the rest of what was read with it is copied. */
+  pause(): void {
+    this.#isPaused = true;
+  }
+
+  /** Goes on with what is left, as `read` does. */
+  resume(): FrameFault | undefined {
+    this.#isPaused = false;
+    const rest = this.#rest;
+    this.#rest = noBytes;
+    return this.read(rest);
   }
 
   /** Takes what comes next, which may be written over afterwards. After a fault it has stopped. */
@@ -104,6 +121,10 @@ export class FrameReader {
   #read(chunk: Buffer): FrameFault | undefined {
     let at = 0;
     while (!this.#isStopped) {
+      if (this.#isPaused) {
+        this.#rest = Buffer.concat([this.#rest, chunk.subarray(at)]);
+        return undefined;
+      }
       if (this.#body === undefined) {
         at = this.#readHeader(chunk, at);
         if (at < 0) return undefined;

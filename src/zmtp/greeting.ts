@@ -57,7 +57,7 @@ const flagLong = 0x02;
 const flagCommand = 0x04;
 
 /**
- * The greeting that libzmq 4.3.5 sends, so that one swallowed from it can be replaced by ours.
+ * The greeting, as libzmq 4.3.5 sends it.
  *
  * | FF | padding 8 | 7F | major u8 | minor u8 | mechanism 20 | as-server u8 | filler 31 |
  */
@@ -217,7 +217,7 @@ export function readProperties(bytes: Uint8Array): Handshake {
       return faulty("ready-malformed", "a property of READY is cut short");
     }
     if (latin1(bytes.subarray(at + 1, nameEnd)).toLowerCase() === "socket-type") {
-      // Two types would let a peer show us one and ZeroMQ, which reads READY after us, the other.
+      // Two types would let a peer be one to us and another to who reads READY otherwise.
       if (socketType !== "") return faulty("ready-malformed", "READY has two socket types");
       socketType = latin1(bytes.subarray(valueOffset, valueEnd));
       // The name is echoed in an error text: nothing but a plain word may pass.

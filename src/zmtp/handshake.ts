@@ -1,5 +1,5 @@
 // The start of one accepted connection: our greeting out, the peer's greeting and READY in, or under CURVE
-// its HELLO and, where we speak it ourselves, INITIATE. To a peer of ZMTP 2.0 goes the head of our greeting
+// its HELLO and INITIATE. To a peer of ZMTP 2.0 goes the head of our greeting
 // alone: the rest is said by whoever takes it over.
 import type { Socket } from "node:net";
 import type { CurveBox, KeyPairBytes } from "./curve-box.js";
@@ -28,7 +28,7 @@ export type HandshakeRefusal =
   | "handshake-timeout"
   | "closed-early"; // Closed by the peer before its READY: a port scan, a health check.
 
-/** CURVE by ourselves. */
+/** What CURVE takes. */
 export interface CurveListening {
   box: CurveBox;
   keys: KeyPairBytes;
@@ -50,14 +50,13 @@ export interface Greeted {
   /** All that was read, and of that what stands behind the handshake under CURVE. */
   bytes: Buffer;
   rest: Buffer;
-  /** Where we speak CURVE ourselves. */
+  /** Under CURVE. */
   curve: CurveReady | undefined;
 }
 
 export interface PeerHandshakeOptions {
   peer: Socket;
-  mechanism: Mechanism;
-  /** With the mechanism CURVE; without, all that is read of it is HELLO, and `socketType` is "". */
+  /** With the mechanism CURVE. */
   curve?: CurveListening;
   timeoutMs: number;
   onReady(greeted: Greeted): void;
@@ -71,6 +70,7 @@ const INITIATE_AT = greetingSize + 2 + helloSize;
 
 export class PeerHandshake {
   #options: PeerHandshakeOptions;
+  readonly #mechanism: Mechanism;
   #bytes: Buffer = Buffer.alloc(0);
   #timer: NodeJS.Timeout;
   #hasGreeted = false;
@@ -84,13 +84,14 @@ export class PeerHandshake {
 
   constructor(options: PeerHandshakeOptions) {
     this.#options = options;
+    this.#mechanism = options.curve === undefined ? "NULL" : "CURVE";
     // From the connect on, not since the last byte: a peer that drips bytes gets no longer.
     this.#timer = setTimeout(() => this.#refuse("handshake-timeout"), options.timeoutMs);
     const { peer } = options;
     peer.on("data", this.#onData);
     peer.on("error", this.#onError);
     peer.on("close", this.#onClose);
-    peer.write(encodeGreeting(options.mechanism).subarray(0, greetingHeadSize));
+    peer.write(encodeGreeting(this.#mechanism).subarray(0, greetingHeadSize));
   }
 
   /** Ends it without a word to onRefused. */
@@ -102,7 +103,7 @@ export class PeerHandshake {
   #onData = (chunk: Buffer): void => {
     this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     if (this.#server !== undefined) return this.#onInitiate();
-    const handshake = readHandshake(this.#bytes, this.#options.mechanism);
+    const handshake = readHandshake(this.#bytes, this.#mechanism);
     if (handshake.state !== "faulty" || handshake.fault === "mechanism") this.#greet();
     switch (handshake.state) {
       case "partial":
@@ -132,7 +133,7 @@ export class PeerHandshake {
     this.#options.onReady({ peer, socketType, version, bytes, rest, curve });
   }
 
-  // --- CURVE by ourselves ---
+  // --- CURVE ---
 
   #onHello({ box, keys, turns }: CurveListening): void {
     const server = new CurveServer(box, keys);
@@ -190,7 +191,8 @@ export class PeerHandshake {
   /** Sends the rest of our greeting, once. */
   #greet(): void {
     if (this.#hasGreeted || !speaksZmtp3(this.#bytes)) return;
-    const { mechanism, peer } = this.#options;
+    const { peer } = this.#options;
+    const mechanism = this.#mechanism;
     // Under CURVE when the peer has said its own mechanism: one that comes without would be gone at
     // the sight of ours, and nobody would know why.
     if (mechanism === "CURVE" && this.#bytes.length < greetingSize) return;

@@ -2,7 +2,6 @@
 // and what has shown to speak ZMTP is handed on. Neither silence nor a flood takes more than its bounds.
 import { createServer, type Server, type Socket } from "node:net";
 import { listenError, listenOn, parseEndpoint } from "./endpoint.js";
-import type { Mechanism } from "./greeting.js";
 import {
   type CurveListening,
   type Greeted,
@@ -19,8 +18,7 @@ export type ListenerRefusal =
 
 export interface ListenerOptions {
   endpoint: string; // tcp://host:port, port 0 or * for any; ipc://path
-  mechanism: Mechanism;
-  /** Where CURVE is spoken here; else HELLO alone is read, and the rest is for whoever takes over. */
+  /** Whoever comes must speak CURVE. */
   curve?: CurveListening;
   handshakeTimeoutMs: number;
   connectionsMax: number;
@@ -124,7 +122,6 @@ export class Listener {
     }
     const handshake = new PeerHandshake({
       peer,
-      mechanism: this.#options.mechanism,
       curve: this.#options.curve,
       timeoutMs: this.#options.handshakeTimeoutMs,
       onReady: (greeted) => {

@@ -1,4 +1,4 @@
-// Plain PUSH and PULL sockets under CURVE: each has a socket of its own at the broker, so that its key counts.
+// Plain PUSH and PULL sockets under CURVE: what the key of each may.
 import { once } from "node:events";
 import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";

@@ -1,4 +1,4 @@
-// Plain PUB and SUB sockets under CURVE: each has a socket of its own at the broker, so that its key counts.
+// Plain PUB and SUB sockets under CURVE: what the key of each may.
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Publisher, Subscriber } from "zeromq";

@@ -8,6 +8,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { Router } from "zeromq";
 import { decodeZ85, encodeZ85 } from "../../build/base/z85.js";
+import { generateCurveKeys } from "../../build/broker/curve-keys.js";
 import { Link } from "../../build/link/link.js";
 import { BatchReader } from "../../build/wire/batch.js";
 import { Kind } from "../../build/wire/layout.js";
@@ -40,6 +41,14 @@ beforeAll(async () => {
   box = await CurveBox.load();
   serverKeys = box.keyPair();
   clientKeys = box.keyPair();
+});
+
+test("a pair that is generated is one of CURVE's, and another each time", () => {
+  const [one, other] = [generateCurveKeys(), generateCurveKeys()];
+  for (const { publicKey, secretKey } of [one, other]) {
+    expect(publicKey).toBe(encodeZ85(box.publicKeyOf(decodeZ85(secretKey))));
+  }
+  expect(one.secretKey).not.toBe(other.secretKey);
 });
 
 /** A command's body out of its frame. */
@@ -210,7 +219,6 @@ describe("a peer that goes on behind its HELLO", () => {
     const [near] = (await once(server, "connection")) as [Socket];
     new PeerHandshake({
       peer: near,
-      mechanism: "CURVE",
       curve: { box, keys: serverKeys, turns },
       timeoutMs: 60_000,
       onReady: () => refusals.push("ready"),

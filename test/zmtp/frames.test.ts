@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Dealer } from "zeromq";
 import { encodeCommand, encodeMessage, encodeReady } from "../../build/zmtp/encode.js";
@@ -189,6 +190,38 @@ describe("frames", () => {
       expect(readAll(chunks, 5000), `seed ${seed}`).toEqual(whole);
     }
   });
+});
+
+it("told to hold still tell no more until they may go on, and nothing is lost or told twice", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.nat(6000), { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: 1, max: 9000 }),
+      fc.nat(3),
+      (sizes, cut, pauseEach) => {
+        const messages = sizes.map((size, i) => Buffer.alloc(size, i));
+        const wire = Buffer.concat(messages.flatMap((each) => encodeMessage([each])));
+        const told: string[] = [];
+        const reader = new FrameReader(-1, {
+          onMessage: ([part]) => {
+            told.push(part.toString("latin1"));
+            if (pauseEach > 0 && told.length % pauseEach === 0) reader.pause();
+          },
+          onCommand: () => {},
+        });
+        for (let at = 0; at < wire.length; at += cut) {
+          const before = told.length;
+          reader.read(Buffer.from(wire.subarray(at, at + cut)));
+          if (pauseEach > 0) expect(told.length - before).toBeLessThanOrEqual(pauseEach);
+          for (let held = -1; held !== told.length; ) {
+            held = told.length;
+            reader.resume();
+          }
+        }
+        expect(told).toEqual(messages.map((each) => each.toString("latin1")));
+      },
+    ),
+  );
 });
 
 describe("large messages", () => {
