@@ -6,19 +6,13 @@ import { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
 import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
-import { Kind, NO_RECORD, QUEUE_PREFIX, Role } from "../wire/layout.js";
+import { Kind, NO_RECORD, QUEUE_PREFIX } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
 import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
-import {
-  type ReadHello,
-  readCredit,
-  readHello,
-  writeDrain,
-  writeError,
-  writeWelcome,
-} from "../wire/session-record.js";
-import { NameCache, queueService } from "../wire/text.js";
+import { readCredit, writeDrain, writeError } from "../wire/session-record.js";
+import { NameCache } from "../wire/text.js";
 import { Delivery } from "./delivery.js";
+import { Greetings } from "./greetings.js";
 import type { Fault, Host, Pattern } from "./host.js";
 import { Majordomo, majordomoTimes } from "./majordomo.js";
 import type { Outbox } from "./outbox.js";
@@ -26,7 +20,6 @@ import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
 import type { Port } from "./port.js";
 import { PubSub } from "./pubsub.js";
-import { SessionOwners } from "./session-owners.js";
 import { StreamRecords } from "./stream-records.js";
 
 /** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
@@ -80,7 +73,9 @@ export class Exchange implements Host {
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
-  readonly #owners = new SessionOwners();
+  readonly #greetings = new Greetings(this, (peer) => {
+    for (const pattern of this.#patterns) pattern.onWorker?.(peer);
+  });
   readonly #request = new RequestRecord();
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
@@ -219,7 +214,8 @@ export class Exchange implements Host {
     reader.open(frames, 1);
     while (reader.next()) {
       this.delivery.refusal = undefined;
-      if (reader.kind === Kind.HELLO) peer = this.#onHello(side, port, routingId, peer);
+      if (reader.kind === Kind.HELLO)
+        peer = this.#greetings.onHello(reader, side, port, routingId, peer);
       else if (peer === undefined) this.#onStranger();
       else if (reader.kind === Kind.BYE) peer = this.leave(peer);
       else this.#onRecord(peer);
@@ -270,89 +266,6 @@ export class Exchange implements Host {
   }
 
   // --- records -> commands ---
-
-  #onHello(side: Side, port: Port, routingId: Buffer, known: Peer | undefined): Peer | undefined {
-    const hello = readHello(this.#reader);
-    if (typeof hello === "string") {
-      this.malformed(hello);
-      return known;
-    }
-    if (hello.role === Role.PULSE) return this.#onPulse(port, routingId, known, hello);
-    const role = hello.role === Role.WORKER ? "worker" : "client";
-    if ((role === "worker") !== (side === "backend")) {
-      this.faults.role++;
-      const end = role === "worker" ? "backend" : "frontend";
-      this.refuse(Status.PERMISSION_DENIED, `a ${role} belongs at the ${end}`);
-      return known;
-    }
-    const { sessionLow, sessionHigh } = hello;
-    if (known?.sessionLow === sessionLow && known.sessionHigh === sessionHigh) {
-      this.#welcome(known);
-      return known;
-    }
-    if (known !== undefined) this.leave(known);
-    if (role === "client" && this.#isShuttingDown) {
-      this.refuse(Status.UNAVAILABLE, "broker is shutting down");
-      return undefined;
-    }
-    const access = port.accessOf(routingId);
-    if (access !== undefined) {
-      const reason =
-        (role === "worker" ? deniedWork(access, hello) : undefined) ?? this.#claim(access, hello);
-      if (reason !== undefined) {
-        this.refuse(Status.PERMISSION_DENIED, reason);
-        return undefined;
-      }
-    }
-    if (hello.isOneThread) port.onOneThread(routingId, role === "worker");
-    const peer = this.peers.addRoute(port, routingId, role, sessionLow, sessionHigh);
-    this.#welcome(peer);
-    const { index } = peer;
-    if (role === "client") {
-      this.step({ kind: "join-client", peer: index });
-    } else {
-      const { concurrency } = hello;
-      const services = [...hello.services, ...hello.queues.map(queueService)];
-      this.step({ kind: "join-worker", peer: index, concurrency, services, lookAhead: true });
-    }
-    if (this.delivery.refusal !== undefined) {
-      this.peers.delete(peer);
-      return undefined;
-    }
-    if (role === "worker") for (const pattern of this.#patterns) pattern.onWorker?.(peer);
-    return peer;
-  }
-
-  /** Its connection stands for that of a worker; nothing else is known of it. */
-  #onPulse(
-    port: Port,
-    routingId: Buffer,
-    known: Peer | undefined,
-    { sessionLow, sessionHigh }: ReadHello,
-  ): Peer | undefined {
-    const worker = this.peers.workerOf(port, sessionLow, sessionHigh);
-    if (known !== undefined || worker === undefined || !port.onPulse(routingId, worker.routingId)) {
-      this.faults.role++;
-      this.refuse(Status.PERMISSION_DENIED, "no worker of this session is here to be the pulse of");
-    }
-    return known;
-  }
-
-  /** Takes the session of `hello` for the key of `access`; why not, where it is another's. */
-  #claim({ key }: Access, { sessionLow, sessionHigh }: ReadHello): string | undefined {
-    const isOurs = this.#owners.claim(sessionLow, sessionHigh, key, this.delivery.nowMs);
-    if (isOurs) return undefined;
-    this.faults.denied++;
-    return "this session is that of another key";
-  }
-
-  #welcome(peer: Peer): void {
-    // To a client that is known already, what it was told last.
-    const inFlightMax = this.core.client(peer.index)?.credit ?? this.limits.clientInFlightMax;
-    const recordMax = this.limits.recordBytesMax;
-    writeWelcome(peer.outbox.writer, { ...this.brokerId, inFlightMax, recordMax });
-    peer.due();
-  }
 
   #onRecord(peer: Peer): void {
     const { kind } = this.#reader;
@@ -496,10 +409,7 @@ export class Exchange implements Host {
   leave(peer: Peer): undefined {
     this.step({ kind: "leave", peer: peer.index });
     for (const pattern of this.#patterns) pattern.onLeave(peer);
-    const { access, sessionLow, sessionHigh } = peer;
-    if (access !== undefined) {
-      this.#owners.release(sessionLow, sessionHigh, access.key, this.delivery.nowMs);
-    }
+    this.#greetings.onLeave(peer);
     this.peers.delete(peer);
     return undefined;
   }
@@ -596,19 +506,6 @@ export class Exchange implements Host {
   #now(): number {
     return performance.now();
   }
-}
-
-/** Why a worker may not do what it says it does; undefined where it may. */
-function deniedWork(access: Access, { services, queues }: ReadHello): string | undefined {
-  for (const service of services) {
-    const reason = access.denial("serve", service);
-    if (reason !== undefined) return reason;
-  }
-  for (const queue of queues) {
-    const reason = access.denial("pull", queue);
-    if (reason !== undefined) return reason;
-  }
-  return undefined;
 }
 
 /** Why a worker may no longer do what it does: the services of the core, queues among them. */
