@@ -67,6 +67,13 @@ function startClient(places: readonly Place[], options = {}): Promise<Party> {
   return Party.start("client", { brokers, ...options });
 }
 
+/** There may be more of them than a call has arguments. */
+function mostOf(counts: Iterable<number>): number {
+  let most = 0;
+  for (const count of counts) most = Math.max(most, count);
+  return most;
+}
+
 /** How often each request was run. */
 function runCounts(): Map<string, number> {
   const counts = new Map<string, number>();
@@ -138,7 +145,7 @@ test("a rolling restart of 2 brokers and 4 workers under load fails no request, 
   expect(sumOf(told, ({ stats }) => stats.resent)).toBe(0);
   const counts = runCounts();
   expect(counts.size).toBe(sumOf(told, ({ asked }) => asked));
-  expect(Math.max(...counts.values())).toBe(1);
+  expect(mostOf(counts.values())).toBe(1);
   for (const place of places) {
     expect((await place.stats()).counts).toMatchObject({ redelivered: 0, failures: 0 });
   }
@@ -164,7 +171,7 @@ test("kill -9 of one of 2 brokers under load: each request answered; it is used 
   // died and came to the other worker.
   const counts = [...runCounts().values()];
   expect(counts).toHaveLength(sumOf(told, ({ asked }) => asked));
-  expect(Math.max(...counts)).toBeLessThanOrEqual(2);
+  expect(mostOf(counts)).toBeLessThanOrEqual(2);
   expect(counts.filter((count) => count > 1).length).toBeLessThanOrEqual(resent);
 });
 
@@ -180,7 +187,7 @@ test("kill -9 of one of 2 brokers: one worker runs none twice, whichever way it 
   expect(told[0].stats.resent).toBeGreaterThan(0);
   const counts = runCounts();
   expect(counts.size).toBe(told[0].asked);
-  expect(Math.max(...counts.values())).toBe(1);
+  expect(mostOf(counts.values())).toBe(1);
 });
 
 test("kill -9 of one of 2 brokers, attempts: 1: what was on it is UNAVAILABLE, none is run twice", async () => {
@@ -198,6 +205,6 @@ test("kill -9 of one of 2 brokers, attempts: 1: what was on it is UNAVAILABLE, n
   expect(OK + UNAVAILABLE).toBe(asked);
   expect(stats).toMatchObject({ replies: OK, failures: UNAVAILABLE, resent: 0, late: 0 });
   const counts = runCounts();
-  expect(Math.max(...counts.values())).toBe(1);
+  expect(mostOf(counts.values())).toBe(1);
   expect(counts.size).toBeGreaterThanOrEqual(OK);
 });
