@@ -37,6 +37,9 @@ function areas(): Buffer[] {
   return [...buffers, Buffer.from(sodium.HEAPU8.buffer)];
 }
 
+/** As `toStrictEqual` says, in a thousandth of the time where they are long. */
+const areSame = (one: unknown, other: Uint8Array) =>
+  one instanceof Uint8Array && Buffer.compare(one, other) === 0;
 const isSeen = (needle: Uint8Array) => areas().some((area) => area.indexOf(needle) >= 0);
 const random = (size: number) => Uint8Array.from(nodeCrypto.randomBytes(size));
 
@@ -254,7 +257,9 @@ describe.each(kinds)("$engine, $compressor", ({ engine, compressor }) => {
           const results = [0xa5, 0x5a].map((byte) => {
             fill = byte;
             // Sealed, the tag vouches for each byte; in clear, they are the same both times.
-            expect(codec.open(codec.seal(body, context), context)).toStrictEqual(body);
+            const opened = codec.open(codec.seal(body, context), context);
+            const isSame = typeof body === "string" ? opened === body : areSame(opened, body);
+            expect([size, isSame]).toEqual([size, true]);
             return Buffer.from(plain.seal(body, context));
           });
           expect(results[0].equals(results[1])).toBe(true);
