@@ -6,8 +6,11 @@ import { readingInto } from "../zmtp/reading.js";
 import type { LinkOptions } from "./link.js";
 import { CurveHandshake, type Met, type NetHandshake, NullHandshake } from "./net-handshake.js";
 
-/** Of a message of the broker's before it has said WELCOME; then what stands beside its largest record. */
-const UNWELCOME_BYTES_MAX = 64 * 1024;
+/**
+ * Of a message of the broker's before it has said how much it takes: with its WELCOME may come a request that is as
+ * large as that. Then what stands beside its largest record.
+ */
+const UNWELCOME_BYTES_MAX = 512 * 1024 * 1024;
 const BATCH_ROOM = 1024 * 1024;
 
 const endings: Readonly<Record<ConnectionEnd, string>> = {

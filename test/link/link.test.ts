@@ -216,13 +216,17 @@ describe("a broker that is there", () => {
 
   const tooLarge = "broker sent a message that is too large, or has too many parts";
 
-  it("is lost when it sends before WELCOME what is larger than anybody says then", async () => {
+  it("may send with its WELCOME what is large, and is lost when it announces what nobody takes", async () => {
+    const large = Buffer.alloc(5 * MiB, 1);
     const endpoint = await serve((peer) => {
-      peer.write(Buffer.concat([hello("ROUTER"), encodeMessage([Buffer.alloc(70_000)])]));
+      const head = Buffer.alloc(9);
+      head[0] = 2;
+      head.writeBigUInt64BE(600n * 1024n * 1024n, 1);
+      peer.write(Buffer.concat([hello("ROUTER"), encodeMessage([bytes("w"), large]), head]));
     });
     linkTo(endpoint);
+    expect(await log.nth("message")).toEqual([bytes("w"), large]);
     expect(await log.nth("down")).toBe(tooLarge);
-    expect(log.all("message")).toEqual([]);
   });
 
   it("is lost when it sends what is larger than it takes itself, and not before", async () => {
