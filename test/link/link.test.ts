@@ -225,7 +225,9 @@ describe("a broker that is there", () => {
       peer.write(Buffer.concat([hello("ROUTER"), encodeMessage([bytes("w"), large]), head]));
     });
     linkTo(endpoint);
-    expect(await log.nth("message")).toEqual([bytes("w"), large]);
+    const [first, second, ...more] = await log.nth<Buffer[]>("message");
+    // Not by toEqual, which looks at each of five million elements.
+    expect([first.toString(), large.equals(second), more]).toEqual(["w", true, []]);
     expect(await log.nth("down")).toBe(tooLarge);
   });
 
