@@ -46,7 +46,7 @@ export interface AcceptorOptions {
   right?: { readonly action: Action; readonly what: string };
   /** A peer may hold still for as long as it likes; TCP finds out whose host is gone. */
   isPatient?: boolean;
-  /** PING goes to those alone who said to know it: what a socket of ZMTP 3.0 does not know it may take for a message. */
+  /** PING goes to those alone who said to know it, see ConnectionOptions. */
   isPingForKnowing?: boolean;
 }
 
@@ -66,8 +66,6 @@ export interface AcceptorEvents {
 /** RFC 27 (ZAP): the status of who may not come in, which libzmq takes for the reason of an ERROR. */
 const NOT_LET_IN = "400";
 const NOBODY = new Access("", { name: "nobody" }, () => {});
-/** Where nothing else tells that a host is gone, TCP asks after so long a silence, and gives it up some minutes later. */
-const KEEP_ALIVE_MS = 60_000;
 /**
  * How long one that may not come in yet is held before it is cut off, without a word: ZeroMQ's sockets come again at
  * once, ten times a second, each time with a handshake to be done; one that is told ERROR does not come again.
@@ -224,7 +222,6 @@ export class Acceptor {
     }
     const { roles, advice } = this.#served;
     if (Object.hasOwn(roles, socketType)) {
-      if (this.#options.isPatient) peer.setKeepAlive(true, KEEP_ALIVE_MS);
       return new Arrival(accepted, roles[socketType], access, this.#arrivalOptions);
     }
     // ZMTP 2.0 has no words for it.

@@ -55,17 +55,16 @@ export class Arrival {
   connect(on: ArrivalEvents, head: readonly Buffer[] = []): Connection {
     const { version, bytes } = this.#accepted;
     const { messageBytesMax, heartbeat, isPatient, isPingForKnowing, onRead } = this.#options;
-    const isKnowing = knowsPing(bytes);
     // Of ZMTP 2.0 the identity comes first, and looks like a message.
     let isIdentity = version === 2;
     this.#connection = new Connection(
       {
         version,
-        knowsPing: isKnowing,
+        knowsPing: knowsPing(bytes),
         messageBytesMax,
         heartbeat,
         isPatient,
-        isUnasked: isPingForKnowing && !isKnowing,
+        isPingForKnowing,
         head,
         curve: this.#opening.session,
       },

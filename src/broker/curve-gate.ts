@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { type AccessSpec, AccessTable } from "../base/access.js";
 import { curveKey } from "../base/check.js";
 import { Status } from "../base/status.js";
-import { decodeZ85, encodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { Turns } from "../zmtp/turns.js";
 import type { Acceptor, PortCurve, PortRefusal } from "./acceptor.js";
@@ -92,14 +91,9 @@ export class CurveGate {
         this.#tell({ status, what: "denied", reason, key, name, remote: "" });
       });
     });
-    const secretKey = decodeZ85(curve.secretKey);
-    const publicKey = box.publicKeyOf(secretKey);
-    if (encodeZ85(publicKey) !== curve.publicKey) {
-      throw new TypeError("curve.publicKey is not the one that belongs to curve.secretKey");
-    }
     this.forPorts = {
       box,
-      keys: { publicKey, secretKey },
+      keys: box.pairOf(curve),
       turns: new Turns(),
       find: (key) => this.#table.find(key),
       onRefused: (what, remote, key, name) => this.#onRefused(what, remote, key, name),

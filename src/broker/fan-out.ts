@@ -1,8 +1,8 @@
 // Messages that go to many: copied once, as they are written, whoever they go to; and once more for all who take
 // them later.
 import { BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, Blocks } from "../base/blocks.js";
-import { encodeMessage } from "../zmtp/encode.js";
-import { flagLong, flagMore, headerSizeMax } from "../zmtp/frames.js";
+import { encodeMessage, headSize, writeHead } from "../zmtp/encode.js";
+import { flagMore } from "../zmtp/frames.js";
 import { ownFrames } from "./bodies.js";
 
 /** A message that is larger has memory of its own. */
@@ -154,23 +154,6 @@ export class FanOut {
     this.#blocks.push(this.#block);
     this.#used = 0;
   }
-}
-
-function headSize(length: number): number {
-  return length > 255 ? headerSizeMax : 2;
-}
-
-/** Returns where the part itself is to stand. */
-function writeHead(block: Buffer, at: number, more: number, size: number): number {
-  if (size <= 255) {
-    block[at] = more;
-    block[at + 1] = size;
-    return at + 2;
-  }
-  block[at] = more | flagLong;
-  block.writeUInt32BE(0, at + 1);
-  block.writeUInt32BE(size, at + 5);
-  return at + headerSizeMax;
 }
 
 function ownPieces({ pieces, bytes, isOwn }: Told): readonly Uint8Array[] {

@@ -5,8 +5,8 @@ export interface PlainWorker {
   readonly id: number;
   /** What its key may do; undefined where everything is allowed, since nobody shows a key. */
   readonly access: Access | undefined;
-  /** Set when its connection is over and `onPlainGone` still to come. */
-  readonly isEnded?: boolean;
+  /** Its connection is over; `onPlainGone` may still be to come. */
+  readonly isEnded: boolean;
   /**
    * Sends one request; asserts that none is outstanding. Parts above 128 bytes are not copied and
    * must not be changed afterwards. Does nothing once the worker is going: `onPlainGone` follows.

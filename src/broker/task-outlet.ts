@@ -79,6 +79,10 @@ export class PullOutlet implements PlainWorker {
     this.#settling = settling;
   }
 
+  get isEnded(): boolean {
+    return this.#connection.isEnded;
+  }
+
   /** It is a worker from now on. */
   attach(connection: Connection): void {
     this.#connection = connection;

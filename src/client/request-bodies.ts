@@ -1,9 +1,7 @@
-import type { Blocks } from "../base/blocks.js";
 import { RequestError } from "../base/errors.js";
 import { type Codec, readEnvelope } from "../codec/index.js";
 import { Flag } from "../wire/layout.js";
 import { isPassing, type ReplyRecord } from "../wire/request-record.js";
-import { rawBytes } from "./arguments.js";
 import type { Pending } from "./pending.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 
@@ -17,6 +15,7 @@ export interface Sealed {
 /** What names one request to the codec. */
 export type RequestContext = Readonly<{
   service: string;
+  direction: "request";
   requestId: Uint8Array;
   headers: Uint8Array;
 }>;
@@ -32,44 +31,29 @@ export class RequestBodies {
     this.#hasDictionary = codec.dictionaryDigests.length > 0;
   }
 
-  /** A raw one as it is, in one of `blocks` where that is worth it. */
-  raw(body: unknown, blocks: Blocks): Uint8Array {
-    return rawBytes(body, blocks);
-  }
-
   /** Packs and seals `body`, which may run the caller's code; a large one later. */
-  seal(body: unknown, { service, requestId, headers }: RequestContext): Sealed {
-    const direction = "request";
-    if (!this.#hasDictionary || this.#refused.has(service, performance.now())) {
-      const context = { service, direction, requestId, headers, dictionary: null } as const;
-      return { bytes: this.#codec.sealSoon(body, context), packed: undefined };
+  seal(body: unknown, context: RequestContext): Sealed {
+    if (!this.#hasDictionary || this.#refused.has(context.service, performance.now())) {
+      const bytes = this.#codec.sealSoon(body, withoutDictionary(context));
+      return { bytes, packed: undefined };
     }
     // The caller may change the value before a worker refuses the dictionary.
     const packed = this.#codec.pack(body);
-    const bytes = this.#codec.sealPackedSoon(packed, { service, direction, requestId, headers });
+    const bytes = this.#codec.sealPackedSoon(packed, context);
     // What is not compressed with it is refused by none.
     const isKept = !(bytes instanceof Promise) && needsDictionary(this.#codec, bytes);
     return { bytes, packed: isKept ? packed : undefined };
   }
 
   /** Seals once more, without a dictionary. */
-  sealAgain(body: unknown, { service, requestId, headers }: RequestContext): Uint8Array {
-    const direction = "request";
-    return this.#codec.seal(body, { service, direction, requestId, headers, dictionary: null });
+  sealAgain(body: unknown, context: RequestContext): Uint8Array {
+    return this.#codec.seal(body, withoutDictionary(context));
   }
 
   /** The same of what a worker refused that lacks the dictionary. */
   sealWithoutDictionary(packed: Uint8Array, context: RequestContext): Uint8Array {
-    const { service, requestId, headers } = context;
-    const direction = "request";
-    this.#refused.note(service, performance.now());
-    return this.#codec.sealPacked(packed, {
-      service,
-      direction,
-      requestId,
-      headers,
-      dictionary: null,
-    });
+    this.#refused.note(context.service, performance.now());
+    return this.#codec.sealPacked(packed, withoutDictionary(context));
   }
 
   /** The value in a reply to `pending`; a promise of it where it is large. */
@@ -83,6 +67,11 @@ export class RequestBodies {
     const context = { service: pending.service, direction: "reply", requestId } as const;
     return this.#codec.openSoon(body, context, isPassing(body));
   }
+}
+
+/** Written out and not spread, see codec/context.ts. */
+function withoutDictionary({ service, direction, requestId, headers }: RequestContext) {
+  return { service, direction, requestId, headers, dictionary: null };
 }
 
 /** Whether a worker that lacks the codec's dictionary would refuse these bytes. */

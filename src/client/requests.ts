@@ -17,7 +17,7 @@ import {
   writeCancel,
   writeRequest,
 } from "../wire/request-record.js";
-import { nameBytes } from "./arguments.js";
+import { nameBytes, rawBytes } from "./arguments.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError, replyError } from "./errors.js";
 import type { ClientOptions, RequestOptions } from "./options.js";
@@ -142,7 +142,7 @@ export class Requests implements ClientPattern {
     let bytes: Uint8Array | Promise<Uint8Array>;
     let packed: Uint8Array | undefined;
     try {
-      if (isRaw) bytes = this.#bodies.raw(body, this.#blocks);
+      if (isRaw) bytes = rawBytes(body, this.#blocks);
       else ({ bytes, packed } = this.#bodies.seal(body, this.#context(sequence, service, headers)));
     } catch (error) {
       this.#pending.unreserve(sequence);
@@ -228,7 +228,8 @@ export class Requests implements ClientPattern {
 
   /** Its id in it is of its own: code of a body's, such as a getter, may make a request meanwhile. */
   #context(sequence: number, service: string, headers: Uint8Array): RequestContext {
-    return { service, requestId: requestIdBytes(this.#id(sequence)), headers };
+    const requestId = requestIdBytes(this.#id(sequence));
+    return { service, direction: "request", requestId, headers };
   }
 
   #send(pending: Pending, broker: Broker, nowMs: number): void {

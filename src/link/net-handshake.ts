@@ -1,4 +1,4 @@
-import { decodeZ85, encodeZ85 } from "../base/z85.js";
+import { decodeZ85 } from "../base/z85.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { CurveClient } from "../zmtp/curve-handshake.js";
 import type { CurveSession } from "../zmtp/curve-session.js";
@@ -91,12 +91,7 @@ export class CurveHandshake implements NetHandshake {
 
   private constructor(curve: CurveKeys, box: CurveBox) {
     this.#curve = curve;
-    const secretKey = decodeZ85(curve.secretKey);
-    const publicKey = box.publicKeyOf(secretKey);
-    if (encodeZ85(publicKey) !== curve.publicKey) {
-      throw new TypeError("curve.publicKey is not the one that belongs to curve.secretKey");
-    }
-    this.#client = new CurveClient(box, { publicKey, secretKey }, decodeZ85(curve.serverKey));
+    this.#client = new CurveClient(box, box.pairOf(curve), decodeZ85(curve.serverKey));
     this.first = Buffer.concat([encodeGreeting("CURVE"), this.#client.hello()]);
   }
 

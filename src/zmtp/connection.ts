@@ -22,8 +22,8 @@ export interface ConnectionOptions {
   heartbeat: Heartbeat;
   /** The peer may be silent for as long as it likes, and is not asked whether it is there. */
   isPatient?: boolean;
-  /** It is sent no PING. */
-  isUnasked?: boolean;
+  /** Without CURVE too, PING only if it `knowsPing`: what a socket of ZMTP 3.0 does not know it may take for a message. */
+  isPingForKnowing?: boolean;
   /** What each message is handed on behind. */
   head?: readonly Buffer[];
   /** Under CURVE: what seals and opens all that goes over it. */
@@ -46,7 +46,7 @@ export interface ConnectionEvents {
 /** Of our PING: how long a peer waits for us is its own choice. */
 const NO_TIME_TO_LIVE = Buffer.alloc(2);
 
-/** Of a peer that cannot be asked whether it is there, TCP asks after so long a silence. */
+/** Of a peer that is not asked whether it is there, TCP asks after so long a silence, and gives it up some minutes later. */
 const KEEP_ALIVE_MS = 60_000;
 
 /** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
@@ -118,7 +118,7 @@ export class Connection implements Beating {
     // Whoever has ended reads no more either: a peer that goes, goes.
     socket.on("end", () => this.close());
     this.#options.heartbeat.add(this);
-    if (!this.#mayPing) socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    if (this.#options.isPatient || !this.#mayPing) socket.setKeepAlive(true, KEEP_ALIVE_MS);
   }
 
   /**
@@ -126,8 +126,8 @@ export class Connection implements Beating {
    * whatever it is.
    */
   get #mayPing(): boolean {
-    const { version, knowsPing, curve } = this.#options;
-    return version === 3 && (knowsPing || curve === undefined);
+    const { version, knowsPing, isPingForKnowing, curve } = this.#options;
+    return version === 3 && (knowsPing || (curve === undefined && !isPingForKnowing));
   }
 
   /** From now on so many bytes of one message, all parts together. */
@@ -226,7 +226,6 @@ export class Connection implements Beating {
   beat(): void {
     // We have said our last, and wait no longer than told to; or nobody listens.
     if (this.#socket.writableEnded || this.#isPaused) return;
-    const { isPatient, isUnasked } = this.#options;
     const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
     const unsent = this.isBlocked ? this.unsentBytes : 0;
     if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {
@@ -239,12 +238,11 @@ export class Connection implements Beating {
     this.#unsentBefore = unsent;
     const silentBeats = ++this.#silentBeats;
     if (this.#ttlBeats > 0 && silentBeats >= this.#ttlBeats) return this.#endUnlessHeard();
-    if (silentBeats < beatsToPing || isPatient) return;
+    if (silentBeats < beatsToPing || this.#options.isPatient) return;
     if (!this.#isAsked) {
       this.#isAsked = true;
       // Behind what the peer does not take it would wait: whether it takes any is the question then.
-      const isTold = unsent === 0 && this.#mayPing && !isUnasked;
-      if (isTold) this.#writer.sendCommand("PING", NO_TIME_TO_LIVE);
+      if (unsent === 0 && this.#mayPing) this.#writer.sendCommand("PING", NO_TIME_TO_LIVE);
       return;
     }
     if (silentBeats < beatsToEnd * this.patience) return;

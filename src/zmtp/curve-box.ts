@@ -1,6 +1,7 @@
 // crypto_box of libsodium (Curve25519, XSalsa20-Poly1305), in its bare WASM exports: its wrappers make five
 // arrays a call.
 import sodium from "libsodium-wrappers";
+import { decodeZ85, encodeZ85 } from "../base/z85.js";
 
 export const KEY_SIZE = 32;
 export const NONCE_SIZE = 24;
@@ -77,6 +78,16 @@ export class CurveBox {
     const secretAt = publicAt + KEY_SIZE;
     this.#exports._crypto_box_keypair(publicAt, secretAt);
     return { publicKey: this.#takeKey(publicAt), secretKey: this.#takeKey(secretAt) };
+  }
+
+  /** These keys, in Z85. Throws TypeError where they are no pair. */
+  pairOf({ publicKey, secretKey }: { publicKey: string; secretKey: string }): KeyPairBytes {
+    const secret = decodeZ85(secretKey);
+    const own = this.publicKeyOf(secret);
+    if (encodeZ85(own) !== publicKey) {
+      throw new TypeError("curve.publicKey is not the one that belongs to curve.secretKey");
+    }
+    return { publicKey: own, secretKey: secret };
   }
 
   publicKeyOf(secretKey: Uint8Array): Uint8Array {

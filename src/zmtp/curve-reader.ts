@@ -17,8 +17,6 @@ export class CurveReader implements FrameSink {
   readonly #head: readonly Buffer[];
   #parts: Buffer[];
   #size = 0;
-  /** Those that parts of the message at hand lie in. */
-  #blocks: Buffer[] = [];
   #isStopped = false;
 
   /** As of a FrameReader. */
@@ -48,8 +46,11 @@ export class CurveReader implements FrameSink {
   /** One frame, in which a box is. */
   onMessage(frames: Buffer[]): void {
     if (this.#isStopped) return;
-    const [frame] = frames;
-    const boxed = frames.length === 1 ? this.#session.open(frame) : undefined;
+    this.#onBoxed(frames.length === 1 ? this.#session.open(frames[0]) : undefined);
+  }
+
+  /** What a box had in it; undefined where it did not open. */
+  #onBoxed(boxed: Uint8Array | undefined): void {
     if (boxed === undefined) return this.#fail("message-refused");
     const flags = boxed[0];
     const plain = boxed.subarray(1);
@@ -60,29 +61,26 @@ export class CurveReader implements FrameSink {
     if (isTooLarge || this.#parts.length - this.#head.length === partsMax) {
       return this.#fail("message-too-large");
     }
-    this.#parts.push(this.#copy(plain, hasMore));
+    const part = copied(plain, hasMore);
+    this.#parts.push(part);
     if (hasMore) return;
     const parts = this.#parts;
     this.#parts = [...this.#head];
     this.#size = 0;
     this.#sink.onMessage(parts);
-    this.#dropBlocks();
+    blocks.giveBack(part);
   }
 
   /** In clear: RFC 26 has MESSAGE as a command; any other may be anybody's, and is nothing that a peer says. */
   onCommand(name: string, data: Buffer): void {
-    if (name !== "MESSAGE") return this.#fail("message-refused");
-    const frame = Buffer.allocUnsafe(8 + data.length);
-    frame.write("\x07MESSAGE", "latin1");
-    data.copy(frame, 8);
-    this.onMessage([frame]);
+    if (this.#isStopped) return;
+    this.#onBoxed(name === "MESSAGE" ? this.#session.openData(data) : undefined);
   }
 
   /** Nothing more is told. */
   stop(): void {
     this.#isStopped = true;
     this.#parts = [];
-    this.#dropBlocks();
   }
 
   #onCommand(body: Uint8Array): void {
@@ -92,28 +90,18 @@ export class CurveReader implements FrameSink {
     this.#sink.onCommand(command.name, command.data);
   }
 
-  #copy(plain: Uint8Array, hasMore: boolean): Buffer {
-    const { length } = plain;
-    // One that waits for the rest of its message takes no more than it has.
-    if (length >= OWN_FRAME_BYTES_MIN || hasMore) {
-      const own = Buffer.allocUnsafeSlow(length);
-      own.set(plain);
-      return own;
-    }
-    const block = blocks.take(Math.max(1, length));
-    this.#blocks.push(block);
-    block.set(plain);
-    return block.subarray(0, length);
-  }
-
   #fail(fault: FrameFault): void {
     this.stop();
     this.#sink.onFault(fault);
   }
+}
 
-  #dropBlocks(): void {
-    if (this.#blocks.length === 0) return;
-    for (const block of this.#blocks) blocks.giveBack(block);
-    this.#blocks = [];
-  }
+/** A part in memory that nobody else writes to: a block, which is given back, where its message is whole with it. */
+function copied(plain: Uint8Array, hasMore: boolean): Buffer {
+  const { length } = plain;
+  // One that waits for the rest of its message takes no more than it has.
+  const isOwn = length >= OWN_FRAME_BYTES_MIN || hasMore;
+  const memory = isOwn ? Buffer.allocUnsafeSlow(length) : blocks.take(Math.max(1, length));
+  memory.set(plain);
+  return memory.subarray(0, length);
 }

@@ -3,16 +3,16 @@
 import { assert } from "../base/assert.js";
 import { BLOCK_BYTES_MAX, outgoing } from "../base/blocks.js";
 import { type CurveBox, NONCE_SIZE, type SharedKey, TAG_SIZE } from "./curve-box.js";
-import { flagLong, headerSizeMax } from "./frames.js";
+import { writeHead } from "./encode.js";
+import { headerSizeMax } from "./frames.js";
 
 export type CurveSide = "client" | "server";
 
 /** | 07 "MESSAGE" | nonce u64 | box of | flags u8: 1 more, 2 command | bytes | | */
 const MESSAGE = Buffer.from("\x07MESSAGE", "latin1");
 const COUNTER_SIZE = 8;
-export const messageHeadSize = MESSAGE.length + COUNTER_SIZE;
 /** How much longer a frame's body is than what it carries. */
-export const messageOverhead = messageHeadSize + TAG_SIZE + 1;
+export const messageOverhead = MESSAGE.length + COUNTER_SIZE + TAG_SIZE + 1;
 const FRAME_OVERHEAD = headerSizeMax + messageOverhead;
 
 export const boxedMore = 0x01;
@@ -21,6 +21,8 @@ export const boxedCommand = 0x02;
 /** A prefix of 16 bytes, and a number that each box has one above the one before. */
 export class Nonce {
   readonly bytes = Buffer.alloc(NONCE_SIZE);
+  /** The number, as it stands on the wire. */
+  readonly counter = this.bytes.subarray(NONCE_SIZE - COUNTER_SIZE);
   #count = -1;
 
   constructor(prefix: string) {
@@ -48,15 +50,10 @@ export class Nonce {
     return true;
   }
 
-  /** The number, as it stands on the wire. */
-  get counter(): Buffer {
-    return this.bytes.subarray(NONCE_SIZE - COUNTER_SIZE);
-  }
-
   #write(count: number): void {
     this.#count = count;
-    this.bytes.writeUInt32BE(Math.floor(count / 2 ** 32), NONCE_SIZE - COUNTER_SIZE);
-    this.bytes.writeUInt32BE(count % 2 ** 32, NONCE_SIZE - COUNTER_SIZE + 4);
+    this.counter.writeUInt32BE(Math.floor(count / 2 ** 32), 0);
+    this.counter.writeUInt32BE(count % 2 ** 32, 4);
   }
 }
 
@@ -130,34 +127,29 @@ export class CurveSession {
   #sealFrame(piece: Buffer, start: number, flags: number, plain: Uint8Array): number {
     assert(!this.#isEnded, "a session under CURVE that has ended seals nothing");
     const size = messageOverhead + plain.length;
-    let at = start;
-    if (size > 255) {
-      piece[at] = flagLong;
-      piece.writeUInt32BE(Math.floor(size / 2 ** 32), at + 1);
-      piece.writeUInt32BE(size % 2 ** 32, at + 5);
-      at += headerSizeMax;
-    } else {
-      piece[at] = 0;
-      piece[at + 1] = size;
-      at += 2;
-    }
+    const at = writeHead(piece, start, 0, size);
     piece.set(MESSAGE, at);
     this.#ours.next();
     piece.set(this.#ours.counter, at + MESSAGE.length);
-    const boxAt = at + messageHeadSize;
+    const boxAt = at + MESSAGE.length + COUNTER_SIZE;
     this.#box.seal(this.#key, this.#ours.bytes, flags, plain, piece, boxAt);
     return at + size;
   }
 
+  /** The same as `openData` of a message's frame, whose body begins with the name. */
+  open(frame: Buffer): Uint8Array | undefined {
+    for (let i = 0; i < MESSAGE.length; i++) if (frame[i] !== MESSAGE[i]) return undefined;
+    return this.openData(frame.subarray(MESSAGE.length));
+  }
+
   /**
-   * What stands in a MESSAGE, the flags first, good until the next call; undefined where it is none, was not
+   * What stands in a MESSAGE behind its name, the flags first, good until the next call; undefined where it was not
    * sealed for this connection, or has come before.
    */
-  open(frame: Buffer): Uint8Array | undefined {
-    if (this.#isEnded || frame.length < messageOverhead) return undefined;
-    for (let i = 0; i < MESSAGE.length; i++) if (frame[i] !== MESSAGE[i]) return undefined;
-    if (!this.#theirs.follow(frame, MESSAGE.length)) return undefined;
-    return this.#box.open(this.#key, this.#theirs.bytes, frame.subarray(messageHeadSize));
+  openData(data: Buffer): Uint8Array | undefined {
+    if (this.#isEnded || data.length < COUNTER_SIZE + TAG_SIZE + 1) return undefined;
+    if (!this.#theirs.follow(data, 0)) return undefined;
+    return this.#box.open(this.#key, this.#theirs.bytes, data.subarray(COUNTER_SIZE));
   }
 
   /** Forgets the key: nothing is sealed or opened any more. */

@@ -45,19 +45,35 @@ function encodeInPlace(parts: readonly Uint8Array[]): Uint8Array[] {
   return pieces;
 }
 
-function writeLongHead(piece: Buffer, at: number, more: number, size: number): void {
-  piece[at] = more | flagLong;
+function writeLongHead(piece: Buffer, at: number, flags: number, size: number): void {
+  piece[at] = flags | flagLong;
   piece.writeUInt32BE(Math.floor(size / 2 ** 32), at + 1);
   piece.writeUInt32BE(size % 2 ** 32, at + 5);
+}
+
+/** What a frame's head takes whose body has so many bytes. */
+export function headSize(size: number): number {
+  return size > 255 ? headerSizeMax : 2;
+}
+
+/** Writes a frame's head in the form that is due; returns where its body is to stand. */
+export function writeHead(piece: Buffer, at: number, flags: number, size: number): number {
+  if (size > 255) {
+    writeLongHead(piece, at, flags, size);
+    return at + headerSizeMax;
+  }
+  piece[at] = flags;
+  piece[at + 1] = size;
+  return at + 2;
 }
 
 function encodeCopied(parts: readonly Uint8Array[]): Uint8Array[] {
   let size = 0;
   let copiedSize = 0;
   for (const { length } of parts) {
-    const headSize = length > 255 ? headerSizeMax : 2;
-    size += headSize + length;
-    copiedSize += length > pieceSizeMax ? headSize : headSize + length;
+    const head = headSize(length);
+    size += head + length;
+    copiedSize += length > pieceSizeMax ? head : head + length;
   }
   const isOnePiece = size <= pieceSizeMax;
   const piece = Buffer.allocUnsafe(isOnePiece ? size : copiedSize);
@@ -67,14 +83,7 @@ function encodeCopied(parts: readonly Uint8Array[]): Uint8Array[] {
   for (let i = 0; i < parts.length; i++) {
     const part = parts[i];
     const more = i < parts.length - 1 ? flagMore : 0;
-    if (part.length > 255) {
-      writeLongHead(piece, at, more, part.length);
-      at += headerSizeMax;
-    } else {
-      piece[at] = more;
-      piece[at + 1] = part.length;
-      at += 2;
-    }
+    at = writeHead(piece, at, more, part.length);
     if (part.length <= pieceSizeMax) {
       piece.set(part, at);
       at += part.length;
@@ -105,12 +114,9 @@ export function encodeReady2(socketType: string): Buffer {
 
 /** | 04 or 06 | size u8 or u64 | body |: a command that may be longer than that. */
 export function encodeCommandFrame(body: Uint8Array): Buffer {
-  if (body.length <= 255) {
-    return Buffer.concat([Buffer.from([flagCommand, body.length]), body]);
-  }
-  const head = Buffer.alloc(headerSizeMax);
-  writeLongHead(head, 0, flagCommand, body.length);
-  return Buffer.concat([head, body]);
+  const frame = Buffer.allocUnsafe(headSize(body.length) + body.length);
+  frame.set(body, writeHead(frame, 0, flagCommand, body.length));
+  return frame;
 }
 
 export function encodeReady(socketType: string): Buffer {
