@@ -97,6 +97,14 @@ class Reader {
   }
 }
 
+/** "n" has asked for a stream and granted so many parts; "w" has the question. */
+function beginStream(partsMax: number) {
+  ready("w");
+  const reader = new Reader("n");
+  reader.ask(partsMax);
+  return { reader, address: taken(stage, "w").address };
+}
+
 describe("a native stream at a worker of MDP/0.2", () => {
   it("each PARTIAL is a part and FINAL the last one, each in its place, of one run", () => {
     ready("w");
@@ -161,10 +169,7 @@ describe("a native stream at a worker of MDP/0.2", () => {
   });
 
   it("holds parts beyond the window, and passes them on as they are granted, in order", () => {
-    ready("w");
-    const reader = new Reader("n");
-    reader.ask(2);
-    const { address } = taken(stage, "w");
+    const { reader, address } = beginStream(2);
     for (let n = 0; n < 7; n++) partial("w", address, `p${n}`);
     expect(reader.seen).toEqual(["0 p0", "1 p1"]);
     expect(room()).toEqual([5, 5 * 130]);
@@ -310,10 +315,7 @@ describe("a native stream at a worker of MDP/0.2", () => {
   });
 
   it("death of a worker whose FINAL is held takes what is held with it", () => {
-    ready("w");
-    const reader = new Reader("n");
-    reader.ask(1);
-    const { address } = taken(stage, "w");
+    const { reader, address } = beginStream(1);
     partial("w", address, "a");
     partial("w", address, "b");
     final("w", address, "c");
@@ -323,10 +325,7 @@ describe("a native stream at a worker of MDP/0.2", () => {
   });
 
   it("cancelled: later parts are dropped, and the worker is usable again after FINAL", () => {
-    ready("w");
-    const reader = new Reader("n");
-    reader.ask(1);
-    const { address } = taken(stage, "w");
+    const { reader, address } = beginStream(1);
     for (const text of ["a", "b", "c"]) partial("w", address, text);
     reader.cancel();
     expect(room()).toEqual([0, 0]);
@@ -343,10 +342,7 @@ describe("a native stream at a worker of MDP/0.2", () => {
   });
 
   it("cancelled behind its FINAL: nothing is left of it, and the worker takes one at a time", () => {
-    ready("w");
-    const reader = new Reader("n");
-    reader.ask(1);
-    const { address } = taken(stage, "w");
+    const { reader, address } = beginStream(1);
     partial("w", address, "a");
     partial("w", address, "b");
     final("w", address, "c");
@@ -430,10 +426,7 @@ describe("a native stream at a worker of MDP/0.2", () => {
 
   it("a part too large ends it as INTERNAL, and the worker is free at its FINAL", () => {
     begin({ recordBytesMax: 1000 });
-    ready("w");
-    const reader = new Reader("n");
-    reader.ask(32);
-    const { address } = taken(stage, "w");
+    const { reader, address } = beginStream(32);
     partial("w", address, "a");
     partial("w", address, Buffer.alloc(1001));
     expect(reader.seen).toEqual(["0 a", expect.stringMatching(/^INTERNAL: .*larger/)]);
@@ -544,10 +537,7 @@ describe("a native stream at a worker of MDP/0.2", () => {
   });
 
   it("a broker that is about to stop waits for what is held", async () => {
-    ready("w");
-    const reader = new Reader("n");
-    reader.ask(1);
-    const { address } = taken(stage, "w");
+    const { reader, address } = beginStream(1);
     partial("w", address, "a");
     final("w", address, "b");
     const closing = stage.exchange.shutdown(10_000);
