@@ -24,7 +24,7 @@ export function measureYoungBy(measure: () => number): void {
  * those of a large body are few. When some 17 MB have come together outside of its heap it collects all there is
  * instead: at 16 KiB a body that was a quarter of a client's and a worker's time.
  */
-export function keptMemory(size: number): Buffer {
+export function keptMemory(size: number): Uint8Array {
   sinceLookedBytes += size;
   if (sinceLookedBytes >= LOOKED_BYTES && youngBytes !== undefined) {
     sinceLookedBytes = 0;
@@ -32,5 +32,5 @@ export function keptMemory(size: number): Buffer {
   }
   const count = Math.floor((size * share) / ELEMENT_BYTES);
   last.garbage = new Array(Math.min(count, GARBAGE_COUNT_MAX));
-  return Buffer.allocUnsafeSlow(size);
+  return new Uint8Array(Buffer.allocUnsafeSlow(size).buffer);
 }

@@ -2,6 +2,8 @@ const CHUNK_BYTES = 64 * 1024;
 /** Larger pieces get memory of their own. */
 const CELL_BYTES_MAX = 8 * 1024;
 const CELL_BYTES_MIN = 64;
+/** So many slabs are kept while nobody has a cell of theirs, 1 MiB: what is in flight comes and goes in batches. */
+const EMPTY_MAX = 16;
 
 /** A slab of cells of one size. */
 interface Chunk {
@@ -24,13 +26,15 @@ export interface Cell {
 
 /**
  * Memory for what must wait, in cells of sizes that grow by half: 64, 96, 128, 192 ... 8192 bytes.
- * A slab goes back when its last cell does and another of its kind has room.
+ * A slab goes back when its last cell does, another of its kind has room, and enough are kept.
  */
 export class Cells {
   /** Slabs with a free cell, by kind. */
   readonly #open: Chunk[][] = [];
   /** Bytes in slabs. */
   bytesHeld = 0;
+  /** Slabs of which nobody has a cell. */
+  #emptyCount = 0;
 
   allocate(size: number): Cell {
     if (size > CELL_BYTES_MAX) {
@@ -42,6 +46,7 @@ export class Cells {
     const open = this.#open[kind];
     if (open.length === 0) open.push(this.#makeChunk(kind));
     const chunk = open[open.length - 1];
+    if (chunk.free.length === chunk.cellCount) this.#emptyCount--;
     const cell = chunk.free.pop() as Cell;
     if (chunk.free.length === 0) open.pop();
     return cell;
@@ -53,7 +58,10 @@ export class Cells {
     const open = this.#open[chunk.kind];
     chunk.free.push(cell);
     if (chunk.free.length === 1) open.push(chunk);
-    if (chunk.free.length < chunk.cellCount || open.length === 1) return;
+    if (chunk.free.length < chunk.cellCount) return;
+    this.#emptyCount++;
+    if (this.#emptyCount <= EMPTY_MAX || open.length === 1) return;
+    this.#emptyCount--;
     open.splice(open.indexOf(chunk), 1);
     this.bytesHeld -= chunk.bytes.length;
   }
@@ -68,6 +76,7 @@ export class Cells {
       chunk.free.push({ bytes, view, at: i * cellSize, chunk });
     }
     this.bytesHeld += CHUNK_BYTES;
+    this.#emptyCount++;
     return chunk;
   }
 }

@@ -467,7 +467,7 @@ export class Exchange implements Host {
     if (this.majordomo.isDue) this.majordomo.feed();
     for (const port of this.#ports) port.flush();
     this.#onShutdownTurn?.();
-    if (this.#needsTick && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
+    if (this.#needsTick() && !this.#isClosed) this.#tick ??= setTimeout(this.#onTick, TICK_MS);
   }
 
   /** A peer cannot be reached or does not read; perhaps in the middle of a step. */
@@ -495,7 +495,7 @@ export class Exchange implements Host {
     this.onTurn();
   };
 
-  get #needsTick(): boolean {
+  #needsTick(): boolean {
     return this.core.needsTick || this.#patterns.some(({ needsTick }) => needsTick);
   }
 

@@ -16,6 +16,8 @@ export class Outbox {
   #readyBytes = 0;
   /** Whether it stands in the list of those to be sent to. */
   isDue = false;
+  /** Where its messages go, while something is not sent yet. */
+  routingId: Buffer | undefined;
   /** How often in a row its next message was not taken, nor anything of those before: the peer does not read. */
   refusedCount = 0;
   /** Turns of the port's retry timer until that message is tried again. */

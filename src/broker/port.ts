@@ -29,8 +29,8 @@ export abstract class Port {
   readonly #events: PortEvents;
   /** Outboxes that the next flush looks at. */
   #due: Outbox[] = [];
-  /** Outboxes of which something is not sent yet, and their routing ids. */
-  readonly #routingIds = new Map<Outbox, Buffer>();
+  /** Outboxes of which something is not sent yet: those that have a routing id. */
+  #unsentCount = 0;
   /** Outboxes whose peer took nothing. */
   readonly #blocked = new Set<Outbox>();
   #retry: NodeJS.Timeout | undefined;
@@ -75,7 +75,7 @@ export abstract class Port {
 
   /** Resolves when all that is due is sent, or when nothing has moved for `stallMs`. */
   async settle(stallMs: number): Promise<void> {
-    for (let before = -1; this.#routingIds.size > 0 && before !== this.#sentCount; ) {
+    for (let before = -1; this.#unsentCount > 0 && before !== this.#sentCount; ) {
       before = this.#sentCount;
       let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
@@ -91,11 +91,14 @@ export abstract class Port {
     if (outbox.isGivenUp) return;
     // Even when it is due already: all that it was due for may have gone since, behind a message that
     // was under way.
-    this.#routingIds.set(outbox, routingId);
+    if (outbox.routingId === undefined) {
+      outbox.routingId = routingId;
+      this.#unsentCount++;
+    }
     if (outbox.isDue) return;
     if (outbox.isOverdue(this.refusalsMin)) {
       outbox.isGivenUp = true;
-      this.#routingIds.delete(outbox);
+      this.#forget(outbox);
       this.#events.onUnreachable(outbox, true);
       return;
     }
@@ -110,9 +113,15 @@ export abstract class Port {
 
   /** Forgets `outbox` and what it holds. */
   drop(outbox: Outbox): void {
-    this.#routingIds.delete(outbox);
+    this.#forget(outbox);
     this.#blocked.delete(outbox);
-    if (this.#routingIds.size === 0) this.#onSettled?.();
+    if (this.#unsentCount === 0) this.#onSettled?.();
+  }
+
+  #forget(outbox: Outbox): void {
+    if (outbox.routingId === undefined) return;
+    outbox.routingId = undefined;
+    this.#unsentCount--;
   }
 
   /** Sends what is due, as far as the peers take it. */
@@ -134,11 +143,11 @@ export abstract class Port {
   /** Sends the messages of `outbox`, one after the other, so that they arrive in order. */
   #send(outbox: Outbox): void {
     while (!outbox.isGivenUp && !this.isClosed) {
-      const routingId = this.#routingIds.get(outbox);
+      const { routingId } = outbox;
       const message = routingId === undefined ? undefined : outbox.peek();
       if (message === undefined) {
-        this.#routingIds.delete(outbox);
-        if (this.#routingIds.size === 0) this.#onSettled?.();
+        this.#forget(outbox);
+        if (this.#unsentCount === 0) this.#onSettled?.();
         return;
       }
       const isTaken = this.transmit(routingId as Buffer, message, outbox);
@@ -151,7 +160,7 @@ export abstract class Port {
     if (isTaken) {
       this.#sentCount++;
       outbox.shift();
-    } else if (!this.isClosed && this.#routingIds.has(outbox)) {
+    } else if (!this.isClosed && outbox.routingId !== undefined) {
       if (isTaken === false) this.#block(outbox);
       else this.#events.onUnreachable(outbox, false);
     }

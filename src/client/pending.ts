@@ -1,20 +1,31 @@
 import type { Broker } from "./brokers.js";
 import type { ReplyStream } from "./reply-stream.js";
-import type { Retried } from "./retry.js";
+import type { BackoffOptions, Retried } from "./retry.js";
+
+const NO_BYTES = new Uint8Array(0);
+/** No number of a request. */
+const ENDED = -1;
+
+function nobody(): void {}
 
 /** A request that its caller still waits for. */
-export interface Pending extends Retried {
-  /** Its number on the wire. */
-  sequence: number;
-  service: string;
-  flags: number;
-  priority: number;
+export class Pending implements Retried {
+  /** Its number on the wire; `ENDED` while the object stands for none. */
+  sequence = ENDED;
+  service = "";
+  flags = 0;
+  priority = 0;
+  attempts = 0;
+  deadlineMs = 0;
+  backoff: Required<BackoffOptions> | undefined;
+  isIdempotent = false;
+  retryCount = 0;
   /** When half its time is over: one that a broker holds back is not sent after that. */
-  staleMs: number;
-  serviceBytes: Uint8Array;
-  headers: Uint8Array;
+  staleMs = 0;
+  serviceBytes: Uint8Array = NO_BYTES;
+  headers: Uint8Array = NO_BYTES;
   /** Empty while a large one is being sealed. */
-  body: Uint8Array;
+  body: Uint8Array = NO_BYTES;
   /** Of one that may run twice: its body anew, under the id that it has by then. */
   reseal: (() => Uint8Array) | undefined;
   /** Where it is answered part by part. */
@@ -27,21 +38,27 @@ export interface Pending extends Retried {
    */
   broker: Broker | undefined;
   /** Whether it stands in the line of those that wait to be sent, and between which. */
-  isUnsent: boolean;
+  isUnsent = false;
   next: Pending | undefined;
   previous: Pending | undefined;
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
-  resolve(reply: never): void;
-  reject(error: Error): void;
+  resolve: (reply: never) => void = nobody;
+  reject: (error: Error) => void = nobody;
+  /** Something may ask for it when it has ended, so the object never stands for another. */
+  isKept = false;
 }
 
 /** Places in the table, and so the most that can be pending. */
 export const PENDING_MAX = 65_536;
+/** Places whose objects stay, some 2 MB. */
+const REUSED_MAX = 8192;
 
 /**
  * The pending requests. A sequence number is a place in the table and how often that place was
- * used, so that a reply finds its request by one look-up and no number comes twice.
+ * used, so that a reply finds its request by one look-up and no number comes twice. An object stands
+ * for one request of its place after the other: what is in flight for some milliseconds would be moved with
+ * each collection of the young generation.
  */
 export class PendingTable {
   count = 0;
@@ -61,9 +78,20 @@ export class PendingTable {
 
   /** Gives back a place that `reserve` took and nothing came of. */
   unreserve(sequence: number): void {
-    this.#entries[placeOf(sequence)] = undefined;
     this.#free.push(placeOf(sequence));
     this.count--;
+  }
+
+  /** What stands for the request of this number from now on; its other fields are the caller's to fill. */
+  add(sequence: number): Pending {
+    const place = placeOf(sequence);
+    let pending = this.#entries[place];
+    if (pending === undefined) {
+      pending = new Pending();
+      this.#entries[place] = pending;
+    }
+    pending.sequence = sequence;
+    return pending;
   }
 
   /** Gives `pending` a new number in its place; answers to the old one are late from here on. */
@@ -72,25 +100,37 @@ export class PendingTable {
     pending.sequence = ++this.#uses[place] * PENDING_MAX + place;
   }
 
-  add(pending: Pending): void {
-    this.#entries[placeOf(pending.sequence)] = pending;
-  }
-
   find(sequence: number): Pending | undefined {
     const pending = this.#entries[placeOf(sequence)];
     return pending?.sequence === sequence ? pending : undefined;
   }
 
   at(place: number): Pending | undefined {
-    return this.#entries[place];
+    const pending = this.#entries[place];
+    return pending === undefined || pending.sequence === ENDED ? undefined : pending;
   }
 
+  /** It has ended: the object stands for none, and refers to nothing that was the request's. */
   delete(pending: Pending): void {
-    this.unreserve(pending.sequence);
+    const { sequence } = pending;
+    this.unreserve(sequence);
+    const place = placeOf(sequence);
+    if (pending.isKept || place >= REUSED_MAX) {
+      this.#entries[place] = undefined;
+      return;
+    }
+    pending.sequence = ENDED;
+    pending.headers = NO_BYTES;
+    pending.body = NO_BYTES;
+    pending.packed = undefined;
+    pending.resolve = nobody;
+    pending.reject = nobody;
   }
 
   *[Symbol.iterator](): Iterator<Pending> {
-    for (const pending of this.#entries) if (pending !== undefined) yield pending;
+    for (const pending of this.#entries) {
+      if (pending !== undefined && pending.sequence !== ENDED) yield pending;
+    }
   }
 }
 

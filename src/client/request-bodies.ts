@@ -1,7 +1,12 @@
 import { RequestError } from "../base/errors.js";
 import { type Codec, readEnvelope } from "../codec/index.js";
 import { Flag } from "../wire/layout.js";
-import { isPassing, type ReplyRecord } from "../wire/request-record.js";
+import {
+  type ExchangeId,
+  isPassing,
+  type ReplyRecord,
+  requestIdBytes,
+} from "../wire/request-record.js";
 import type { Pending } from "./pending.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
 
@@ -57,13 +62,14 @@ export class RequestBodies {
   }
 
   /** The value in a reply to `pending`; a promise of it where it is large. */
-  open(pending: Pending, requestId: Uint8Array, reply: ReplyRecord): unknown {
+  open(pending: Pending, id: ExchangeId, reply: ReplyRecord): unknown {
     // The caller's own: it must not pin, or change with, the batch it came in.
     if ((pending.flags & Flag.RAW) !== 0) return reply.copyBody();
     if ((reply.flags & Flag.RAW) !== 0) {
       throw new RequestError("INTERNAL", "the service answers in raw bytes; ask with raw: true");
     }
     const [body] = reply.body;
+    const requestId = requestIdBytes(id);
     const context = { service: pending.service, direction: "reply", requestId } as const;
     return this.#codec.openSoon(body, context, isPassing(body));
   }

@@ -78,7 +78,7 @@ export class Requests implements ClientPattern {
     this.#brokers = brokers;
     this.#onIdle = onIdle;
     this.#retries = new RetryPolicy(options.retry, performance.now());
-    const quiet = () => this.#isQuiet;
+    const quiet = () => this.#isQuiet();
     this.streams = new Streams({
       codec,
       take: (broker, record) => this.#take(broker, record),
@@ -150,49 +150,48 @@ export class Requests implements ClientPattern {
     }
     const nowMs = performance.now();
     const deadlineMs = nowMs + timeoutMs;
-    const pending: Pending = {
-      sequence,
-      service,
-      flags: (isRaw ? Flag.RAW : 0) | (stream === undefined ? 0 : streamFlags(stream)),
-      priority,
-      attempts,
-      deadlineMs,
-      backoff,
-      isIdempotent,
-      retryCount: 0,
-      staleMs: nowMs + timeoutMs / 2,
-      serviceBytes,
-      headers,
-      body: bytes instanceof Promise ? NO_BYTES : bytes,
-      reseal: undefined,
-      stream,
-      packed,
-      broker: undefined,
-      isUnsent: false,
-      next: undefined,
-      previous: undefined,
-      signal,
-      onAbort: undefined,
-      resolve,
-      reject,
-    };
-    if (stream !== undefined) this.streams.attach(stream, pending);
+    const pending = this.#pending.add(sequence);
+    pending.service = service;
+    pending.flags = (isRaw ? Flag.RAW : 0) | (stream === undefined ? 0 : streamFlags(stream));
+    pending.priority = priority;
+    pending.attempts = attempts;
+    pending.deadlineMs = deadlineMs;
+    pending.backoff = backoff;
+    pending.isIdempotent = isIdempotent;
+    pending.retryCount = 0;
+    pending.staleMs = nowMs + timeoutMs / 2;
+    pending.serviceBytes = serviceBytes;
+    pending.headers = headers;
+    pending.packed = packed;
+    pending.resolve = resolve;
+    pending.reject = reject;
+    if (stream !== undefined) {
+      pending.isKept = true;
+      pending.stream = stream;
+      this.streams.attach(stream, pending);
+    }
     if ((isIdempotent || stream !== undefined) && !isRaw) {
+      pending.isKept = true;
       pending.reseal = () =>
         this.#bodies.sealAgain(body, this.#context(pending.sequence, service, headers));
     }
-    this.#pending.add(pending);
     this.#deadlines.set(placeOf(sequence), deadlineMs, nowMs);
     if (!this.#isTicking) {
       this.#isTicking = true;
       beginTicks(this.#onTick);
     }
     if (signal !== undefined) {
+      pending.isKept = true;
+      pending.signal = signal;
       pending.onAbort = () => this.#cancel(pending, abortReason(signal));
       signal.addEventListener("abort", pending.onAbort, { once: true });
     }
-    if (bytes instanceof Promise) this.#sendSealed(pending, bytes);
-    else this.#sendNow(pending, nowMs);
+    if (bytes instanceof Promise) {
+      this.#sendSealed(pending, bytes);
+    } else {
+      pending.body = bytes;
+      this.#sendNow(pending, nowMs);
+    }
   }
 
   #sendNow(pending: Pending, nowMs: number): void {
@@ -204,6 +203,7 @@ export class Requests implements ClientPattern {
 
   /** Sends a large body once it is sealed, unless the request is over by then. */
   #sendSealed(pending: Pending, sealing: Promise<Uint8Array>): void {
+    pending.isKept = true;
     sealing.then(
       (bytes) => {
         if (!this.#isPending(pending)) return;
@@ -259,10 +259,11 @@ export class Requests implements ClientPattern {
       pending.body,
     );
     if (pending.stream !== undefined) this.streams.onSent(pending, pending.stream);
-    link.flushSoon(this.#isQuiet);
+    link.flushSoon(this.#isQuiet());
   }
 
-  get #isQuiet(): boolean {
+  /** No getter: V8 calls its runtime for a private one. */
+  #isQuiet(): boolean {
     return this.#pending.count <= URGENT_PENDING_MAX;
   }
 
@@ -329,7 +330,7 @@ export class Requests implements ClientPattern {
     if (pending === undefined) return;
     let value: unknown;
     try {
-      value = this.#bodies.open(pending, requestIdBytes(this.#id(pending.sequence)), reply);
+      value = this.#bodies.open(pending, this.#id(pending.sequence), reply);
     } catch (error) {
       this.#fail(pending, replyError(error));
       return;
@@ -340,8 +341,9 @@ export class Requests implements ClientPattern {
   }
 
   #resolve(pending: Pending, value: unknown): void {
+    const { resolve } = pending;
     this.#finish(pending);
-    pending.resolve(value as never);
+    resolve(value as never);
   }
 
   #finish(pending: Pending): void {
@@ -352,6 +354,7 @@ export class Requests implements ClientPattern {
 
   /** Ends a request with a large reply once that is opened, unless it is over by then. */
   #resolveOpened(pending: Pending, opening: Promise<unknown>): void {
+    pending.isKept = true;
     // Answered: the connection owes it nothing more, and its loss is no loss of this one.
     this.#leaveBroker(pending);
     opening.then(
@@ -489,16 +492,16 @@ export class Requests implements ClientPattern {
   };
 
   #fail(pending: Pending, error: Error): void {
+    const { reject } = pending;
     this.stats.failures++;
     this.#end(pending);
-    pending.reject(error);
+    reject(error);
   }
 
   #end(pending: Pending): void {
     const place = placeOf(pending.sequence);
     this.#deadlines.clear(place);
     this.#backoffs.clear(place);
-    this.#pending.delete(pending);
     if (pending.body.length >= BLOCK_BYTES_MIN / 2) {
       this.#blocks.giveBack(pending.body);
       // It is another's soon: given back once more, it would be taken from that one.
@@ -509,6 +512,7 @@ export class Requests implements ClientPattern {
     if (pending.onAbort !== undefined) {
       pending.signal?.removeEventListener("abort", pending.onAbort);
     }
+    this.#pending.delete(pending);
     if (this.#pending.count === 0) this.#onIdle();
   }
 

@@ -101,7 +101,7 @@ export class Link {
   flush(): void {
     if (this.#isSending || !this.#isOpen) return;
     const transport = this.#transport as NetTransport;
-    while (this.#transport === transport && this.#hasUnsent) {
+    while (this.#transport === transport && this.#hasUnsent()) {
       this.messageCount++;
       const sent = transport.send(this.#full.shift() ?? this.writer.finish());
       if (sent === undefined) continue;
@@ -111,7 +111,7 @@ export class Link {
     }
   }
 
-  get #hasUnsent(): boolean {
+  #hasUnsent(): boolean {
     return this.#full.length > 0 || !this.writer.isEmpty;
   }
 

@@ -42,7 +42,9 @@ export class BatchReader {
 
   /** Starts on the message in `frames`, from the one at `first` on. */
   open(frames: readonly Uint8Array[], first: number): boolean {
-    const bytes = frames[first];
+    // Not a Buffer, whose copies of a part of it take twice as long.
+    const { buffer, byteOffset, length } = frames[first];
+    const bytes = new Uint8Array(buffer, byteOffset, length);
     this.bytes = bytes;
     this.index = -1;
     this.at = 0;
@@ -52,7 +54,7 @@ export class BatchReader {
     this.#frames = frames;
     this.#framesUsed = first + 1;
     if (bytes.length < BATCH_HEADER_SIZE) return this.#fail("alien", "not a batch");
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.view = new DataView(buffer, byteOffset, length);
     if (this.view.getUint16(0, true) !== MAGIC) return this.#fail("alien", "not a batch");
     const version = bytes[2];
     if (version !== VERSION) {

@@ -28,8 +28,11 @@ export class ExchangeRecord {
     const { view } = reader;
     const start = reader.at;
     const { held } = this;
-    held.bytes = reader.bytes;
-    held.view = view;
+    // Once a message: a younger object in an older one is noted down each time.
+    if (held.view !== view) {
+      held.bytes = reader.bytes;
+      held.view = view;
+    }
     held.at = start;
     held.size = reader.size;
     held.frames = NO_FRAMES;
@@ -514,11 +517,14 @@ export function isPassing(bytes: Uint8Array): boolean {
 /** Of less the objects are garbage enough, and memory that is zeroed costs no more. */
 const KEPT_SIZE_MIN = 4096;
 
-/** Bytes of their own: a Buffer's slice would be a view, and `from` takes half as long again. */
+/** Bytes of their own, and no Buffer, whatever the size and whatever they were. */
 export function copyOf(bytes: Uint8Array, from = 0, end = bytes.length): Uint8Array {
-  if (end - from < KEPT_SIZE_MIN) return Uint8Array.prototype.slice.call(bytes, from, end);
+  const isWhole = from === 0 && end === bytes.length;
+  if (end - from < KEPT_SIZE_MIN) {
+    return isWhole ? new Uint8Array(bytes) : Uint8Array.prototype.slice.call(bytes, from, end);
+  }
   const copy = keptMemory(end - from);
-  copy.set(from === 0 && end === bytes.length ? bytes : bytes.subarray(from, end));
+  copy.set(isWhole ? bytes : bytes.subarray(from, end));
   return copy;
 }
 

@@ -223,7 +223,7 @@ export class Job implements RequestContext, ExchangeId {
   }
 
   /** The body's bytes; a view of the message that it came in, if it came as one piece. */
-  get #body(): Uint8Array {
+  #body(): Uint8Array {
     const frames = this.#frames;
     if (frames.length === 0) return this.#bytes.subarray(this.#bodyAt, this.#bodyEnd);
     return frames.length === 1 ? frames[0] : Buffer.concat(frames);
@@ -250,10 +250,10 @@ export class Job implements RequestContext, ExchangeId {
       this.body =
         this.#frames.length === 0
           ? copyOf(this.#bytes, this.#bodyAt, this.#bodyEnd)
-          : ownFrame(this.#body);
+          : ownFrame(this.#body());
       return undefined;
     }
-    return this.openSealed(codec, this.#body);
+    return this.openSealed(codec, this.#body());
   }
 
   protected openSealed(
