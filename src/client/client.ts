@@ -127,14 +127,15 @@ export class Client {
     body: unknown,
     options: RequestOptions = NO_OPTIONS,
   ): Promise<Reply> {
-    return new Promise<Reply>((resolve, reject) => {
-      try {
-        this.#requireOpen();
-        this.#requests.start(service, body, options, resolve, reject, undefined);
-      } catch (error) {
-        reject(asRequestError(error));
-      }
-    });
+    const promise = new Promise<Reply>(takeEnds);
+    const { resolve, reject } = ends;
+    try {
+      this.#requireOpen();
+      this.#requests.start(service, body, options, resolve, reject, undefined);
+    } catch (error) {
+      reject(asRequestError(error));
+    }
+    return promise;
   }
 
   /**
@@ -268,6 +269,18 @@ export class Client {
 }
 
 const NO_OPTIONS: RequestOptions = {};
+
+/** What ends the promise made last: a function of its own for each would be that much more to collect. */
+const ends: { resolve: (value: never) => void; reject: (error: Error) => void } = {
+  resolve: () => {},
+  reject: () => {},
+};
+
+function takeEnds(resolve: (value: never) => void, reject: (error: Error) => void): void {
+  ends.resolve = resolve;
+  ends.reject = reject;
+}
+
 const REPLY_GRACE_MS = 300_000;
 
 async function ownCodec(options: ClientOptions): Promise<Codec> {

@@ -136,7 +136,8 @@ export class PendingTable {
 
 /** The place in the table that a sequence number names. */
 export function placeOf(sequence: number): number {
-  return sequence % PENDING_MAX;
+  // No division: from 2^31 on that would be one of two floating-point numbers.
+  return sequence & (PENDING_MAX - 1);
 }
 
 /** The requests that wait to be sent, first come first. */

@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import { BLOCK_BYTES_MIN, Blocks } from "../base/blocks.js";
 import { wholeNumber } from "../base/check.js";
 import { Deadlines } from "../base/deadlines.js";
@@ -13,6 +14,7 @@ import {
   type ExchangeId,
   FailureRecord,
   ReplyRecord,
+  type RequestFields,
   requestIdBytes,
   writeCancel,
   writeRequest,
@@ -45,6 +47,15 @@ export class Requests implements ClientPattern {
   readonly #session: Session;
   // Written over for each use: to make it anew three times a request took a quarter of its time.
   readonly #exchangeId: ExchangeId;
+  /** Of the request that is being written. */
+  readonly #fields: RequestFields = {
+    priority: 0,
+    attempts: 0,
+    timeoutMs: 0,
+    flags: 0,
+    service: NO_BYTES,
+    headers: NO_BYTES,
+  };
   readonly #bodies: RequestBodies;
   readonly #brokers: Brokers;
   readonly #onIdle: () => void;
@@ -245,19 +256,14 @@ export class Requests implements ClientPattern {
     broker.inFlight++;
     this.stats.sent++;
     const timeoutMs = Math.max(1, Math.ceil(pending.deadlineMs - nowMs));
-    writeRequest(
-      link.writer,
-      this.#id(pending.sequence),
-      {
-        priority: pending.priority,
-        attempts: pending.attempts,
-        timeoutMs,
-        flags: pending.flags,
-        service: pending.serviceBytes,
-        headers: pending.headers,
-      },
-      pending.body,
-    );
+    const fields = this.#fields;
+    fields.priority = pending.priority;
+    fields.attempts = pending.attempts;
+    fields.timeoutMs = timeoutMs;
+    fields.flags = pending.flags;
+    fields.service = pending.serviceBytes;
+    fields.headers = pending.headers;
+    writeRequest(link.writer, this.#id(pending.sequence), fields, pending.body);
     if (pending.stream !== undefined) this.streams.onSent(pending, pending.stream);
     link.flushSoon(this.#isQuiet());
   }

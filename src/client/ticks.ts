@@ -1,3 +1,5 @@
+import { performance } from "node:perf_hooks";
+
 const TICK_MS = 5;
 
 /** Looks at someone's deadlines; returns whether there is more to look at later. */

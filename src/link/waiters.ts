@@ -21,6 +21,8 @@ export class Waiters {
 
   /** Something happened. */
   notify(): void {
+    // Most often nobody waits, and an iterator costs.
+    if (this.#checks.size === 0) return;
     for (const check of this.#checks) check();
   }
 }

@@ -21,6 +21,7 @@ export class JobTable {
   readonly #salt = Math.floor(Math.random() * 2 ** 32);
 
   find({ sessionLow, sessionHigh, sequence }: RequestId): Job | undefined {
+    if (this.size === 0) return undefined;
     const places = this.#places;
     const mask = this.#mask;
     for (let at = this.#home(sessionLow, sequence); ; at = (at + 1) & mask) {
@@ -36,21 +37,22 @@ export class JobTable {
     }
   }
 
-  /** Adds a job whose request is not in the table. */
+  /** Adds a job, if it is not in the table yet; no other of its request is. */
   add(job: Job): void {
+    if (job.isListed) return;
+    job.isListed = true;
     if (++this.size * 2 > this.#places.length) this.#grow();
     this.#place(job);
   }
 
   /** Takes out a job, if it is in the table. */
   delete(job: Job): void {
+    if (!job.isListed) return;
+    job.isListed = false;
     const places = this.#places;
     const mask = this.#mask;
     let hole = this.#home(job.sessionLow, job.sequence);
-    while (places[hole] !== job) {
-      if (places[hole] === undefined) return;
-      hole = (hole + 1) & mask;
-    }
+    while (places[hole] !== job) hole = (hole + 1) & mask;
     // Pull back whatever the hole would cut off from its home.
     for (let at = (hole + 1) & mask; ; at = (at + 1) & mask) {
       const moved = places[at];

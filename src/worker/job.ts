@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import type { Link } from "../link/link.js";
@@ -77,6 +78,8 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
+  /** It stands in the table of those that are not answered yet; see job-table.ts. */
+  isListed = false;
   readonly kind: JobKind = "request";
   /** What its body is sealed as. */
   protected readonly direction: "request" | "survey" = "request";

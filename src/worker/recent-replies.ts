@@ -31,6 +31,8 @@ export class RecentReplies {
   readonly #ageMsMax: number;
   /** Bytes ever written: those before the last `#bytes.length` of them are overwritten. */
   #written = 0;
+  /** Where the next byte goes: the remainder of these, which soon are too many for a quick division. */
+  #at = 0;
 
   /** Remembers `bytesMax` bytes of replies, none for longer than `ageMsMax`. */
   constructor(bytesMax: number, ageMsMax: number) {
@@ -55,10 +57,11 @@ export class RecentReplies {
     }
     const capacity = this.#bytes.length;
     // An entry stands in one piece: what is left before the end is skipped.
-    if ((this.#written % capacity) + size > capacity) {
-      this.#written += capacity - (this.#written % capacity);
+    if (this.#at + size > capacity) {
+      this.#written += capacity - this.#at;
+      this.#at = 0;
     }
-    const at = this.#written % capacity;
+    const at = this.#at;
     const view = this.#view;
     view.setUint32(at, sessionLow, true);
     view.setUint32(at + 4, sessionHigh, true);
@@ -72,6 +75,7 @@ export class RecentReplies {
     this.#index[place] = this.#written;
     this.#tags[place] = tagOf(mixed);
     this.#written += size;
+    this.#at += size;
   }
 
   #oldestOf(first: number): number {

@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import { knownOptions, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
@@ -315,7 +316,6 @@ export class Worker {
       kind === "request"
         ? new Job(link, service, record, nowMs)
         : this.#otherJob(kind, link, service, record, nowMs);
-    this.#jobs.add(job);
     if (this.#runningCount < this.#concurrency) {
       const isAlone = this.#waitingHead === this.#waiting.length;
       this.#run(job);
@@ -323,6 +323,7 @@ export class Worker {
       return;
     }
     job.keep();
+    this.#jobs.add(job);
     this.#waiting.push(job);
   }
 
@@ -369,21 +370,30 @@ export class Worker {
     }
   }
 
-  /** Never throws: whatever the handler does, the request is answered and its place is free. */
+  /**
+   * Never throws: whatever the handler does, the request is answered and its place is free. A handler that is done at
+   * once leaves nothing that could be asked for meanwhile.
+   */
   #run(job: Job): void {
     this.#runningCount++;
     let failed: Failed | undefined;
     try {
       // Opened when it begins: what never began here may still be opened elsewhere or later.
       const opened = job.open(this.#codec);
-      if (opened instanceof Promise) return void this.#runOpened(job, opened);
+      if (opened instanceof Promise) {
+        this.#jobs.add(job);
+        return void this.#runOpened(job, opened);
+      }
       failed = opened;
       if (failed !== undefined) {
         this.#stats.refused++;
       } else {
         const rest = this.#handle(job);
         // Only what has to wait is waited for: a promise costs as much as a small request.
-        if (rest !== undefined) return void this.#settle(job, rest);
+        if (rest !== undefined) {
+          this.#jobs.add(job);
+          return void this.#settle(job, rest);
+        }
       }
     } catch (error) {
       failed = this.#explain(job, error);
