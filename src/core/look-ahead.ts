@@ -13,8 +13,12 @@ const WINDOW_MS = 1;
  * messages more, each way.
  */
 export const RUN_MS = 0.2;
-/** Should a handler that is usually fast be slow for once, no more than so many wait for it. */
+/**
+ * Should a handler that is usually fast be slow for once, no more than so many wait for it; and where much is
+ * under way, no more than a fair share of that.
+ */
 const RUN_MAX = 64;
+const RUN_SHARE_MAX = 256;
 /** One answer is worth so little where it says that the handlers have become faster. */
 const FASTER_PARTS = 16;
 
@@ -62,6 +66,11 @@ export function runAfterReply(worker: Worker, limits: Limits, tookUs: number): n
   // Up at once, down slowly: of services that are fast and slow by turns the slow ones count.
   worker.handlerUs = tookUs >= beforeUs ? tookUs : beforeUs + (tookUs - beforeUs) / FASTER_PARTS;
   const runUs = Math.min(RUN_MS, limits.lookAheadMs) * 1000;
-  const runMax = Math.min(RUN_MAX, limits.lookAheadMax + 1);
+  const runMax = Math.min(RUN_SHARE_MAX, limits.lookAheadMax + 1);
   return Math.max(1, Math.min(Math.floor(runUs / worker.handlerUs), runMax));
+}
+
+/** The most of a run at a moment when so many requests are under way for so many workers. */
+export function runMaxOf(requestCount: number, workerCount: number): number {
+  return Math.max(RUN_MAX, Math.floor(requestCount / workerCount));
 }

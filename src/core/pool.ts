@@ -1,4 +1,4 @@
-import { RUN_MS } from "./look-ahead.js";
+import { RUN_MS, runMaxOf } from "./look-ahead.js";
 import { Ranking } from "./ranking.js";
 import type { Service } from "./services.js";
 import type { Worker } from "./workers.js";
@@ -38,8 +38,8 @@ export class Pool {
     return this.idle.first() ?? this.ahead.first();
   }
 
-  /** The best worker for the next request; while one is handed a run, it. */
-  next(nowMs: number): Worker | undefined {
+  /** The best worker for the next request of `service`; while one is handed a run, it. */
+  next(service: Service, nowMs: number): Worker | undefined {
     const runner = this.#runner;
     if (runner !== undefined) {
       if (this.#runLeft > 0 && nowMs - this.#runSinceMs < RUN_MS && runner.room > 0) {
@@ -51,7 +51,8 @@ export class Pool {
     const { best } = this;
     if (best !== undefined && best.run > 1) {
       this.#runner = best;
-      this.#runLeft = best.run - 1;
+      const underWay = service.inFlight + service.queue.count;
+      this.#runLeft = Math.min(best.run, runMaxOf(underWay, this.workerCount)) - 1;
       this.#runSinceMs = nowMs;
     }
     return best;
@@ -84,7 +85,7 @@ export class Pool {
  */
 export function nextWorker(service: Service, nowMs: number): Worker | undefined {
   const { pools } = service;
-  return pools.length === 1 ? pools[0].next(nowMs) : bestWorker(service);
+  return pools.length === 1 ? pools[0].next(service, nowMs) : bestWorker(service);
 }
 
 /**
