@@ -4,6 +4,7 @@ import type { AdminServer } from "../admin/server.js";
 import type { TasksState } from "../admin/state.js";
 import type { AccessSpec } from "../base/access.js";
 import { knownOptions, wholeNumber } from "../base/check.js";
+import { RECORD_ROOM_BYTES } from "../base/record-sizes.js";
 import type { CoreCounts } from "../core/core.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import { type ServiceOverrides, ServiceRules } from "../core/service-rules.js";
@@ -126,9 +127,6 @@ export const BACKEND_DEFAULT = "tcp://127.0.0.1:5560";
 export const XSUB_DEFAULT = "tcp://127.0.0.1:5561";
 export const XPUB_DEFAULT = "tcp://127.0.0.1:5562";
 
-/** A frame may hold a record and its batch; more than the records' limit is never right. */
-const MESSAGE_OVERHEAD_MAX = 1024 * 1024;
-
 /** Finds an idle worker for each request, and each reply its way back. */
 export class Broker {
   /** Where it listens, with the real ports. */
@@ -223,7 +221,7 @@ export class Broker {
     if (adminAddress !== undefined) {
       parseAdminAddress("admin", adminAddress, adminToken !== undefined);
     }
-    const messageBytesMax = limits.recordBytesMax + MESSAGE_OVERHEAD_MAX;
+    const messageBytesMax = limits.recordBytesMax + RECORD_ROOM_BYTES;
     const portOptions = { ...times, messageBytesMax, connectionsMax };
 
     const id = randomBytes(8);

@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.js";
+import { RECORD_BYTES_CEILING } from "../base/record-sizes.js";
 import type { TopicLimits } from "./topics/topics.js";
 
 /** What is taken next from a queue: see `ServiceLimits.queueOrder`. */
@@ -109,6 +110,12 @@ export const defaultLimits: Limits = {
 
 const QUEUE_ORDERS: readonly QueueOrder[] = ["fifo", "newest-first-when-overloaded"];
 const MAY_BE_ZERO = new Set<keyof Limits>(["lookAheadMs", "lookAheadMax", "codelTargetMs"]);
+/** What columns and wire can hold, where that is less than 2^31. */
+const CEILINGS = [
+  ["attemptsDefault", 255],
+  ["concurrencyMax", 65_535],
+  ["recordBytesMax", RECORD_BYTES_CEILING],
+] as const;
 
 /**
  * The defaults with `overrides` laid over them.
@@ -118,11 +125,9 @@ const MAY_BE_ZERO = new Set<keyof Limits>(["lookAheadMs", "lookAheadMax", "codel
 export function resolveLimits(overrides: Partial<Limits> = {}): Limits {
   const limits = overlay("limits", defaultLimits, overrides);
   checkRelations("limits", limits);
-  if (limits.attemptsDefault > 255) {
-    throw new RangeError(`limits.attemptsDefault must be 1..255, got ${limits.attemptsDefault}`);
-  }
-  if (limits.concurrencyMax > 65_535) {
-    throw new RangeError(`limits.concurrencyMax must be 1..65535, got ${limits.concurrencyMax}`);
+  for (const [key, most] of CEILINGS) {
+    if (limits[key] <= most) continue;
+    throw new RangeError(`limits.${key} must be 1..${most}, got ${limits[key]}`);
   }
   return limits;
 }

@@ -1,4 +1,5 @@
 import { connect, type Socket } from "node:net";
+import { RECORD_BYTES_CEILING, RECORD_ROOM_BYTES } from "../base/record-sizes.js";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
 import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
 import { Heartbeat } from "../zmtp/heartbeat.js";
@@ -6,12 +7,8 @@ import { readingInto } from "../zmtp/reading.js";
 import type { LinkOptions } from "./link.js";
 import { CurveHandshake, type Met, type NetHandshake, NullHandshake } from "./net-handshake.js";
 
-/**
- * Of a message of the broker's before it has said how much it takes: with its WELCOME may come a request that is as
- * large as that. Then what stands beside its largest record.
- */
-const UNWELCOME_BYTES_MAX = 512 * 1024 * 1024;
-const BATCH_ROOM = 1024 * 1024;
+/** Of a message of the broker's before it has said how much it takes. */
+const UNWELCOME_BYTES_MAX = RECORD_BYTES_CEILING + RECORD_ROOM_BYTES;
 
 const endings: Readonly<Record<ConnectionEnd, string>> = {
   closed: "disconnect",
@@ -93,7 +90,7 @@ export class NetTransport {
 
   /** The largest record that the broker takes, which is the largest that it sends. */
   welcomed(recordMax: number): void {
-    this.#connection?.limit(recordMax + BATCH_ROOM);
+    this.#connection?.limit(recordMax + RECORD_ROOM_BYTES);
   }
 
   #take(bytes: Buffer): boolean {

@@ -63,6 +63,12 @@ test("what the columns and the wire hold bounds attempts and concurrency", () =>
   expect(() => resolveLimits({ concurrencyMax: 65_536 })).toThrow(
     "limits.concurrencyMax must be 1..65535, got 65536",
   );
+  // A client that has not been welcomed yet takes no larger message.
+  const large = { requestBytesMax: 2 ** 30, queueBytesMax: 2 ** 30 };
+  expect(() => resolveLimits({ ...large, recordBytesMax: 511 * 2 ** 20 + 1 })).toThrow(
+    "limits.recordBytesMax must be 1..535822336, got 535822337",
+  );
+  expect(resolveLimits({ ...large, recordBytesMax: 511 * 2 ** 20 }).recordBytesMax).toBe(535822336);
 });
 
 test("a queue's order is one of two", () => {
