@@ -1,5 +1,4 @@
 import { randomInt } from "node:crypto";
-import { performance } from "node:perf_hooks";
 import type { Access } from "../base/access.js";
 import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";

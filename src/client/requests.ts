@@ -1,3 +1,4 @@
+// The global one is a getter that looks it up: a fortieth of a small request.
 import { performance } from "node:perf_hooks";
 import { BLOCK_BYTES_MIN, Blocks } from "../base/blocks.js";
 import { wholeNumber } from "../base/check.js";

@@ -1,5 +1,3 @@
-import { performance } from "node:perf_hooks";
-
 const TICK_MS = 5;
 
 /** Looks at someone's deadlines; returns whether there is more to look at later. */

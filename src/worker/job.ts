@@ -1,3 +1,4 @@
+// The global one is a getter that looks it up: a fortieth of a small request.
 import { performance } from "node:perf_hooks";
 import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";

@@ -1,3 +1,4 @@
+// The global one is a getter that looks it up: a fortieth of a small request.
 import { performance } from "node:perf_hooks";
 import { knownOptions, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
