@@ -1,0 +1,241 @@
+import { performance } from "node:perf_hooks";
+import { wholeNumber } from "../base/check.js";
+import { RequestError } from "../base/errors.js";
+import type { Codec } from "../codec/index.js";
+import type { Link } from "../link/link.js";
+import type { Answers } from "./answers.js";
+import { AutoConcurrency } from "./auto-concurrency.js";
+import { explain, type Failed } from "./failed.js";
+import type { Job } from "./job.js";
+import type { JobTable } from "./job-table.js";
+import type { WorkerOptions } from "./options.js";
+import { isAsyncIterable, type StreamRun } from "./stream-run.js";
+
+const WAITING_MAX = 65_536;
+
+/** Runs the handlers of a worker, so many at once; the jobs beyond that wait in line. */
+export class Runner {
+  /** The worker leaves: the codec, where it is its own, goes with the last handler. */
+  isClosing = false;
+  readonly #options: WorkerOptions;
+  readonly #codec: Codec;
+  readonly #ownsCodec: boolean;
+  readonly #answers: Answers;
+  readonly #jobs: JobTable;
+  readonly #onConcurrency: () => void;
+  #concurrency: number;
+  /** Finds `#concurrency` out, where it is not given. */
+  readonly #auto: AutoConcurrency | undefined;
+  /** Jobs beyond `concurrency`, oldest first; from `#waitingHead` on. */
+  #waiting: Job[] = [];
+  #waitingHead = 0;
+  #runningCount = 0;
+  #partCount = 0;
+  #refusedCount = 0;
+
+  /** `onConcurrency`: that is another number now. Throws RangeError for options that are none. */
+  constructor(options: WorkerOptions, codec: Codec, answers: Answers, onConcurrency: () => void) {
+    const { concurrency = 8, concurrencyMax = 256 } = options;
+    wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
+    if (concurrency === "auto") {
+      this.#auto = new AutoConcurrency(concurrencyMax, performance.now());
+      this.#concurrency = this.#auto.limit;
+    } else {
+      this.#concurrency = wholeNumber("concurrency", concurrency, 1, 65_535);
+    }
+    this.#options = options;
+    this.#codec = codec;
+    this.#ownsCodec = options.codec === undefined;
+    this.#answers = answers;
+    this.#jobs = answers.jobs;
+    this.#onConcurrency = onConcurrency;
+  }
+
+  get stats() {
+    return {
+      parts: this.#partCount,
+      refused: this.#refusedCount,
+      running: this.#runningCount,
+      waiting: this.#waiting.length - this.#waitingHead,
+      concurrency: this.#concurrency,
+    };
+  }
+
+  /** How many may run at once. */
+  get concurrency(): number {
+    return this.#concurrency;
+  }
+
+  /** Whether that may become another number. */
+  get isAdaptive(): boolean {
+    return this.#auto !== undefined;
+  }
+
+  /** Whether no more may wait. */
+  get isFull(): boolean {
+    return this.#waiting.length - this.#waitingHead >= WAITING_MAX;
+  }
+
+  /** Runs `job`, or has it wait. Whether it has begun, and nothing else behind it. */
+  start(job: Job): boolean {
+    if (this.#runningCount < this.#concurrency) {
+      const isAlone = this.#waitingHead === this.#waiting.length;
+      this.#run(job);
+      return isAlone;
+    }
+    job.keep();
+    this.#jobs.add(job);
+    this.#waiting.push(job);
+    return false;
+  }
+
+  /** The connection is lost that these jobs came over. */
+  onDown(link: Link): void {
+    // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
+    // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
+    // has not begun is dropped: nobody waits for it here.
+    const waiting = this.#waiting.slice(this.#waitingHead);
+    this.#waiting = waiting.filter((job) => job.link !== link);
+    this.#waitingHead = 0;
+    for (const job of waiting) if (job.link === link) this.#jobs.delete(job);
+    for (const job of this.#jobs) if (job.link === link) job.keepDeadline();
+  }
+
+  /** Tells all jobs to stop. */
+  abort(reason: string): void {
+    for (const job of this.#jobs) job.abort(reason);
+    this.#closeCodec();
+  }
+
+  /** Once the last handler is done, which needs it to seal, if only for nobody. */
+  #closeCodec(): void {
+    if (this.#ownsCodec && this.isClosing && this.#runningCount === 0) this.#codec.close();
+  }
+
+  /**
+   * Never throws: whatever the handler does, the request is answered and its place is free. A handler that is done at
+   * once leaves nothing that could be asked for meanwhile.
+   */
+  #run(job: Job): void {
+    this.#runningCount++;
+    let failed: Failed | undefined;
+    try {
+      // Opened when it begins: what never began here may still be opened elsewhere or later.
+      const opened = job.open(this.#codec);
+      if (opened instanceof Promise) {
+        this.#jobs.add(job);
+        return void this.#runOpened(job, opened);
+      }
+      failed = opened;
+      if (failed !== undefined) {
+        this.#refusedCount++;
+      } else {
+        const rest = this.#handle(job);
+        // Only what has to wait is waited for: a promise costs as much as a small request.
+        if (rest !== undefined) {
+          this.#jobs.add(job);
+          return void this.#settle(job, rest);
+        }
+      }
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#ran(job, failed);
+  }
+
+  /** Calls the handler and seals its reply; a promise where either takes time. */
+  #handle(job: Job): Promise<void> | undefined {
+    job.hasBegun = true;
+    if (this.#auto !== undefined) this.#begin(this.#auto, job);
+    const result = job.options.handler(job.body as never, job);
+    if (job.stream !== undefined) return this.#stream(job, job.stream, result);
+    return isThenable(result) ? sealLater(job, result) : job.seal(result);
+  }
+
+  /** Answers who asked for a stream; with a reply, as one part, where the handler has no more than that. */
+  async #stream(job: Job, stream: StreamRun, result: unknown): Promise<void> {
+    const parts = await result;
+    if (!isAsyncIterable(parts)) return job.seal(parts);
+    await stream.run(job, parts, () => this.#partCount++);
+  }
+
+  async #settle(job: Job, rest: Promise<void>): Promise<void> {
+    let failed: Failed | undefined;
+    try {
+      await rest;
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#ran(job, failed);
+  }
+
+  async #runOpened(job: Job, opening: Promise<Failed | undefined>): Promise<void> {
+    let failed: Failed | undefined;
+    try {
+      failed = await opening;
+      if (failed !== undefined) this.#refusedCount++;
+      // It may have ended while its large body was being opened.
+      else failed = job.over;
+      if (failed === undefined) await this.#handle(job);
+    } catch (error) {
+      failed = this.#explain(job, error);
+    }
+    this.#ran(job, failed);
+  }
+
+  #explain(job: Job, error: unknown): Failed {
+    const { onError } = this.#options;
+    if (error instanceof RequestError) return explain(error, this.#codec.isSealed);
+    // Later, and alone: what a listener throws must not cost the request its answer.
+    if (onError !== undefined) queueMicrotask(() => onError(error, job));
+    if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
+    return explain(error, this.#codec.isSealed);
+  }
+
+  #ran(job: Job, failed: Failed | undefined): void {
+    this.#runningCount--;
+    this.#answers.answer(job, failed);
+    // How long a stream takes is its reader's affair too.
+    if (this.#auto !== undefined && failed === undefined && job.stream === undefined)
+      this.#adapt(this.#auto, job);
+    this.#runNext();
+    this.#closeCodec();
+  }
+
+  #begin(auto: AutoConcurrency, job: Job): void {
+    job.beganMs = performance.now();
+    auto.onBegin(this.#runningCount);
+  }
+
+  /** What a handler took, which may change how many are to run at once, here and at the brokers. */
+  #adapt(auto: AutoConcurrency, job: Job): void {
+    auto.onEnd(job.beganMs, job.endedMs, this.#runningCount);
+    if (auto.limit === this.#concurrency) return;
+    this.#concurrency = auto.limit;
+    this.#onConcurrency();
+  }
+
+  #runNext(): void {
+    while (this.#runningCount < this.#concurrency && this.#waitingHead < this.#waiting.length) {
+      const job = this.#waiting[this.#waitingHead++];
+      if (this.#waitingHead === this.#waiting.length || this.#waitingHead >= WAITING_MAX) {
+        this.#waiting = this.#waiting.slice(this.#waitingHead);
+        this.#waitingHead = 0;
+      }
+      const { over } = job;
+      if (over !== undefined) {
+        this.#answers.answer(job, over);
+        continue;
+      }
+      this.#run(job);
+    }
+  }
+}
+
+async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> {
+  await job.seal(await result);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | undefined)?.then === "function";
+}
