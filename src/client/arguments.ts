@@ -12,6 +12,24 @@ export function nameBytes(what: string, name: string): Uint8Array {
   );
 }
 
+const NAMES_MAX = 1024;
+
+/** The bytes of the names of services that are asked for: the same few again and again. */
+export class ServiceNames {
+  readonly #bytes = new Map<string, Uint8Array>();
+
+  /** @throws RequestError INVALID_ARGUMENT */
+  bytesOf(service: string): Uint8Array {
+    const known = this.#bytes.get(service);
+    if (known !== undefined) return known;
+    const bytes = nameBytes("service", service);
+    // Names made up by the thousand are not worth keeping.
+    if (this.#bytes.size >= NAMES_MAX) this.#bytes.clear();
+    this.#bytes.set(service, bytes);
+    return bytes;
+  }
+}
+
 /** A raw body, the caller's own bytes. @throws RequestError INVALID_ARGUMENT */
 export function rawView(body: unknown): Uint8Array {
   if (typeof body === "string") return Buffer.from(body);

@@ -2,7 +2,7 @@ import type { Broker } from "./brokers.js";
 import type { ReplyStream } from "./reply-stream.js";
 import type { BackoffOptions, Retried } from "./retry.js";
 
-const NO_BYTES = new Uint8Array(0);
+export const NO_BYTES = new Uint8Array(0);
 /** No number of a request. */
 const ENDED = -1;
 

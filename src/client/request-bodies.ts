@@ -9,6 +9,7 @@ import {
 } from "../wire/request-record.js";
 import type { Pending } from "./pending.js";
 import { RefusedDictionaries } from "./refused-dictionaries.js";
+import type { RequestContext } from "./request-ids.js";
 
 /** A request's body as it goes out. */
 export interface Sealed {
@@ -16,14 +17,6 @@ export interface Sealed {
   /** Its value, packed, while a worker may still refuse the dictionary that it is compressed with. */
   packed: Uint8Array | undefined;
 }
-
-/** What names one request to the codec. */
-export type RequestContext = Readonly<{
-  service: string;
-  direction: "request";
-  requestId: Uint8Array;
-  headers: Uint8Array;
-}>;
 
 /** Bodies to bytes and back: in one client all of its requests and replies. */
 export class RequestBodies {
