@@ -30,6 +30,7 @@ export class Runner {
   #waiting: Job[] = [];
   #waitingHead = 0;
   #runningCount = 0;
+  #isRunningNext = false;
   #partCount = 0;
   #refusedCount = 0;
 
@@ -215,7 +216,10 @@ export class Runner {
     this.#onConcurrency();
   }
 
+  /** One that is done at once has the next run: here, and not within itself, or a long line is a deep stack. */
   #runNext(): void {
+    if (this.#isRunningNext) return;
+    this.#isRunningNext = true;
     while (this.#runningCount < this.#concurrency && this.#waitingHead < this.#waiting.length) {
       const job = this.#waiting[this.#waitingHead++];
       if (this.#waitingHead === this.#waiting.length || this.#waitingHead >= WAITING_MAX) {
@@ -229,6 +233,7 @@ export class Runner {
       }
       this.#run(job);
     }
+    this.#isRunningNext = false;
   }
 }
 

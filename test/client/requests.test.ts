@@ -114,7 +114,7 @@ it(`${STEPS} steps`, async () => {
     openSoon: (bytes: Uint8Array) => later(Buffer.from(bytes).toString()),
   } as unknown as Codec;
   const retry = { backoffMsMin: 1, backoffMsMax: 20, budgetPerSecond: 1000 };
-  const requests = new Requests({ brokers: "", retry }, codec, SESSION, brokers, () => {});
+  const requests = new Requests({ brokers: [], retry }, codec, SESSION, brokers, () => {});
   const writer = new BatchWriter();
   const outcomes = new Map<string, string>();
   const aborts: AbortController[] = [];
