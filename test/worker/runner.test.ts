@@ -18,7 +18,7 @@ it("runs a long line of what is done at once one after the other, not one within
       if (failed !== undefined) failures.push(failed);
     },
   } as unknown as Answers;
-  const runner = new Runner({ brokers: "", concurrency: 1 }, {} as Codec, answers, () => {});
+  const runner = new Runner({ brokers: [], concurrency: 1 }, {} as Codec, answers, () => {});
   const jobOf = (sequence: number, handler: () => unknown) =>
     ({
       sessionLow: 1,
