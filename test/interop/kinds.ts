@@ -55,6 +55,20 @@ export const sealedWorkers: Kinds = {
   Node: [node, "test/interop/node/sealed-worker.mjs"],
 };
 
+/** A PUB or a PUSH: with its type and an endpoint, each line of stdin a message, frames by tabs. */
+export const sayers: Kinds = {
+  C: [built("say")],
+  Java: javaClass("Say"),
+  Python: [python, "examples/plain/say.py"],
+};
+
+/** A SUB or a PULL: with its type, an endpoint and prefixes; each message a line on stdout, frames by tabs. */
+export const hearers: Kinds = {
+  C: [built("hear")],
+  Java: javaClass("Hear"),
+  Python: [python, "examples/plain/hear.py"],
+};
+
 /** What runs the vectors of test/vectors on the library of an example. */
 export const vectorRunners: Kinds = {
   C: [built("vectors")],

@@ -1,6 +1,7 @@
 import { strict as assert } from "node:assert";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterEach } from "vitest";
 
@@ -72,7 +73,12 @@ export class Program {
     }
   }
 
-  /** Gives it its input, and the end of it. */
+  /** Gives it a part of its input. */
+  say(text: string): void {
+    this.#process.stdin?.write(text);
+  }
+
+  /** Gives it its input, or the rest, and the end of it. */
   end(text: string): void {
     this.#process.stdin?.end(text);
   }
@@ -95,6 +101,14 @@ export class Program {
     this.#process.kill(signal);
   }
 
+  /** Stops it, and resolves when it has stopped: each of its threads does so when it is next to run. */
+  async stop(): Promise<void> {
+    const threads = `/proc/${this.#process.pid}/task`;
+    const hasStopped = () => readdirSync(threads).every((id) => isStopped(`${threads}/${id}/stat`));
+    this.signal("SIGSTOP");
+    await eventually(`${this.name} has stopped`, hasStopped);
+  }
+
   async kill(): Promise<void> {
     this.#process.kill("SIGKILL");
     await this.exit();
@@ -103,6 +117,15 @@ export class Program {
   get told(): string {
     const [out, error] = [this.stdout, this.stderr].map((text) => text.slice(-TOLD_CHARS_MAX));
     return `--- ${this.name}, stdout\n${out}--- ${this.name}, stderr\n${error}`;
+  }
+}
+
+/** By proc(5): the state stands behind the name, which may have parentheses of its own. */
+function isStopped(path: string): boolean {
+  try {
+    return /\) T [^)]*$/.test(readFileSync(path, "utf8"));
+  } catch {
+    return false; // The thread has just ended.
   }
 }
 
