@@ -198,6 +198,7 @@ export class Delivery implements Effects {
     const peer = this.#peers.at(worker) as Peer;
     // A REP or Majordomo worker cannot be told; what it answers is dropped.
     if (peer.role === "mdp-worker") this.majordomo.onAbort(peer, slot);
+    peer.plainWorker?.onAbort?.();
     if (peer.role !== "worker") return;
     const client = this.#peers.at(requests.client[slot]) as Peer;
     const sequence = requests.sequence[slot];

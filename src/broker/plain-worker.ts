@@ -1,6 +1,6 @@
 import type { Access } from "../base/access.js";
 
-/** An unmodified REP socket: one request at a time, its reply before the next. */
+/** An unmodified REP or PULL socket: one request at a time, its reply before the next. */
 export interface PlainWorker {
   readonly id: number;
   /** What its key may do; undefined where everything is allowed, since nobody shows a key. */
@@ -12,6 +12,8 @@ export interface PlainWorker {
    * must not be changed afterwards. Does nothing once the worker is going: `onPlainGone` follows.
    */
   send(parts: Uint8Array[]): void;
+  /** Nobody waits any more for what it was sent; a REP socket cannot be told. */
+  onAbort?(): void;
   /** Drops the worker; `onPlainGone` follows. A reply still on its way is not delivered. */
   close(): void;
 }

@@ -8,7 +8,7 @@ import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
 import type { TaskPattern } from "./task-pattern.js";
 
-/** How long a PULL may take nothing of what it is sent. */
+/** How long a PULL may take nothing of what it is sent, and be a worker. */
 const STUCK_MS = 1000;
 
 interface Attempt {
@@ -55,7 +55,8 @@ export class Settling {
 /**
  * One PULL, as a worker of the queue `default` that has one task at a time: until the system has taken it, since a PULL
  * cannot say that it is done. What was not taken as a whole when its connection ended, it cannot have: that is
- * another's. One that takes nothing for a while is no worker until it does, and keeps the one that it has in part.
+ * another's. One that takes nothing for a while is given no more until it does, and keeps the one that it has in part
+ * until the attempt is over: then its connection ends, or it and another would have it both.
  */
 export class PullOutlet implements PlainWorker {
   readonly id = 0;
@@ -70,6 +71,8 @@ export class PullOutlet implements PlainWorker {
   #fate: Fate | undefined;
   #isGone = false;
   #isStuck = false;
+  /** To the core it drains: what it has in part is still its own. */
+  #isDraining = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(access: Access | undefined, host: Host, pattern: TaskPattern, settling: Settling) {
@@ -110,6 +113,10 @@ export class PullOutlet implements PlainWorker {
     this.#settle("unsent");
   }
 
+  onAbort(): void {
+    if (this.#attempt !== undefined && this.#fate === undefined) this.close();
+  }
+
   close(): void {
     this.#connection.close();
   }
@@ -131,7 +138,7 @@ export class PullOutlet implements PlainWorker {
       const left = this.#connection.unsentBytes;
       if (left < unsentBytes) return this.#watch(left);
       this.#isStuck = true;
-      this.#settle("sent");
+      this.#settling.add(this);
     }, STUCK_MS);
   }
 
@@ -141,10 +148,15 @@ export class PullOutlet implements PlainWorker {
     const peer = this.#peer;
     // First: else it would be given another task for the one that it is rid of, and that would be tried at
     // another later and not at once.
-    if (!isThere && peer !== undefined) this.#host.step({ kind: "drain", peer: peer.index });
+    if (!isThere && peer !== undefined) this.#drain(peer);
     if (this.#fate !== undefined) this.#answer(peer as Peer, this.#fate);
-    if (isThere && peer === undefined) this.#enter();
-    else if (!isThere && peer !== undefined) this.#leave(peer);
+    if (this.#isDraining && this.#attempt === undefined) this.#leave(peer as Peer);
+    if (isThere && this.#peer === undefined) this.#enter();
+  }
+
+  #drain({ index: peer }: Peer): void {
+    this.#isDraining = true;
+    this.#host.step({ kind: "drain", peer });
   }
 
   #answer({ index: peer }: Peer, fate: Fate): void {
@@ -168,6 +180,7 @@ export class PullOutlet implements PlainWorker {
 
   #leave(peer: Peer): void {
     this.#peer = undefined;
+    this.#isDraining = false;
     this.#host.leave(peer);
   }
 }

@@ -260,7 +260,7 @@ describe("bounds", () => {
     // Until the network and ZeroMQ are full.
     await eventually("it takes no more", async () => {
       if ((queue()?.ready ?? 0) === 0) await push.send(body);
-      return broker.stats.workers === 0;
+      return queue()?.isServed === false;
     });
     const { got } = puller(socketKeys("both"));
     for (let i = 0; i < 100; i++) await push.send(`${i}`);

@@ -1,7 +1,7 @@
 // Plain PUSH and PULL sockets as the broker sees them: each by itself, however it behaves.
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { Pull } from "zeromq";
-import { Client } from "../../build/index.js";
+import { type BrokerOptions, Client, type PushOptions } from "../../build/index.js";
 import { eventually } from "../system/processes.js";
 import { encodeMessage, handshakeBytes } from "../zmtp/zmtp-peer.js";
 import { accessOf } from "./curve-keys.js";
@@ -106,6 +106,55 @@ it("what a PULL had in part when it died is another's, at once and whole", async
   await eventually("another has it", () => other.messages.length === 1);
   expect(other.messages[0].map(({ length }) => length)).toEqual([5, ...Array(3).fill(5_000_000)]);
   expect(counts()).toMatchObject({ pushed: 1, done: 1, failed: 0, retried: 0 });
+});
+
+/** A PULL that does not read, with a task in part that is more than the system takes for it. */
+async function stuckPull(options: BrokerOptions, push: PushOptions) {
+  const { frontend, pull } = await stage.start(options);
+  const peer = await stage.peer(pull, "PULL");
+  peer.socket.pause();
+  const client = await Client.connect({ brokers: frontend });
+  stage.onEnd(() => client.close({ timeoutMs: 0 }));
+  await client.push("default", Buffer.alloc(15_000_000, "x"), { raw: true, ...push });
+  await eventually("it is under way", () => queue()?.inFlight === 1);
+  return peer;
+}
+
+it("what a PULL has in part is not done, however long it takes nothing, and another's when it dies", async () => {
+  const dying = await stuckPull({}, {});
+  // It counts as none, and no more is given to it.
+  await eventually("it is stuck", () => queue()?.isServed === false);
+  expect(counts().done).toBe(0);
+  dying.socket.resetAndDestroy();
+  await eventually("it is gone", () => stage.broker.stats.workers === 0);
+  const other = await stage.peer(stage.broker.pull, "PULL");
+  await eventually("another has it", () => other.messages.length === 1);
+  expect(other.messages[0][0]).toHaveLength(15_000_000);
+  expect(counts()).toMatchObject({ done: 1, failed: 0 });
+});
+
+it("a PULL that was stuck gets the rest of its task and is a worker again", async () => {
+  const stuck = await stuckPull({}, {});
+  await eventually("it is stuck", () => queue()?.isServed === false);
+  stuck.socket.resume();
+  await eventually("it has it", () => counts().done === 1);
+  const pusher = await stage.peer(stage.broker.push, "PUSH");
+  pusher.say("more");
+  await eventually("it gets more", () => stuck.messages.length === 2);
+  expect(stuck.messages[0][0]).toHaveLength(15_000_000);
+  expect(stage.broker.stats.workers).toBe(1);
+});
+
+it("an attempt that is over while a PULL has the task in part is another's alone", async () => {
+  const tasks = { backoffMsMin: 5, backoffMsMax: 20 };
+  const slow = await stuckPull({ tasks }, { attemptTimeoutMs: 100 });
+  const other = await stage.peer(stage.broker.pull, "PULL");
+  await eventually("another has it", () => other.messages.length === 1);
+  // It reads what there is, and then its connection is over.
+  await slow.closed();
+  expect(slow.messages).toEqual([]);
+  expect(counts()).toMatchObject({ done: 1, failed: 1, retried: 1 });
+  expect(stage.broker.stats.workers).toBe(1);
 });
 
 it.each([
