@@ -1,4 +1,4 @@
-import { NONE } from "./requests.js";
+import { NONE, type Requests } from "./requests.js";
 
 /** One client: what it has asked and not been answered. */
 export class Client {
@@ -15,4 +15,22 @@ export class Client {
     /** Requests it was told it may have in flight. */
     public credit: number,
   ) {}
+
+  /** The request in `slot` is its latest. */
+  link({ clientNext, clientPrevious }: Requests, slot: number): void {
+    clientPrevious[slot] = NONE;
+    clientNext[slot] = this.head;
+    if (this.head !== NONE) clientPrevious[this.head] = slot;
+    this.head = slot;
+    this.inFlight++;
+  }
+
+  unlink({ clientNext, clientPrevious }: Requests, slot: number): void {
+    const next = clientNext[slot];
+    const previous = clientPrevious[slot];
+    if (next !== NONE) clientPrevious[next] = previous;
+    if (previous !== NONE) clientNext[previous] = next;
+    else this.head = next;
+    this.inFlight--;
+  }
 }

@@ -209,7 +209,7 @@ export class Core {
       this.#nowMs + Math.min(command.timeoutMs || Infinity, this.#limits.timeoutMsMax);
     requests.bytesHeld += command.bytes;
     this.#index.add(slot);
-    this.#linkClient(client, slot);
+    client.link(requests, slot);
     if (command.stream !== undefined) this.streams.add(slot, command.stream === "restart");
 
     const worker = nextWorker(service, this.#nowMs);
@@ -359,7 +359,7 @@ export class Core {
       const isUntouched = command.untouched && this.streams.at(slot)?.hasBegun !== true;
       if (isUntouched) requests.attempt[slot]--;
       if (isUntouched && worker.state === "draining") {
-        this.#unlinkWorker(worker, slot);
+        this.#leaveWorker(service, worker, slot);
         this.registry.meters.onUnanswered(service.row);
         this.#giveBack(service, slot);
         this.#serve(service);
@@ -435,7 +435,7 @@ export class Core {
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
   #finish(service: Service, slot: number, handlerUs = 0): void {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
-    this.#unlinkWorker(worker, slot);
+    this.#leaveWorker(service, worker, slot);
     this.requests.free(slot);
     worker.idleSince = ++this.#idleClock;
     const tookMs = this.#nowMs - this.requests.sinceMs[slot];
@@ -448,6 +448,11 @@ export class Core {
     } else if (worker.inFlight === 0) {
       this.#effects.drained(worker.peer);
     }
+  }
+
+  #leaveWorker(service: Service, worker: Worker, slot: number): void {
+    worker.unlink(this.requests, slot);
+    service.inFlight--;
   }
 
   // --- departures ---
@@ -475,7 +480,7 @@ export class Core {
       const slot = worker.head;
       const service = this.registry.at(requests.service[slot]);
       services.add(service);
-      this.#unlinkWorker(worker, slot);
+      this.#leaveWorker(service, worker, slot);
       this.registry.meters.onUnanswered(service.row);
       if (requests.state[slot] === ABANDONED) {
         requests.free(slot);
@@ -563,7 +568,7 @@ export class Core {
     requests.sinceMs[slot] = this.#nowMs;
     if (++requests.attempt[slot] > 1) this.counts.redelivered++;
     if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
-    this.#linkWorker(worker, slot);
+    worker.link(requests, slot);
     service.inFlight++;
     this.#effects.dispatch(worker.peer, slot);
     if (this.streams.count > 0) this.#beginStream(worker, slot);
@@ -678,7 +683,7 @@ export class Core {
     const { requests } = this;
     this.#deadlines.clear(slot);
     this.#index.delete(slot);
-    this.#unlinkClient(slot);
+    (this.#clients.get(requests.client[slot]) as Client).unlink(requests, slot);
     requests.bytesHeld -= requests.bytes[slot];
     if (this.streams.count > 0) this.streams.delete(slot);
     this.#effects.release(slot);
@@ -699,50 +704,6 @@ export class Core {
     if (elapsedMs < RATE_WINDOW_MS * 10) service.ratePerMs = count / elapsedMs;
     service.rateSinceCount = service.replyCount;
     service.rateSinceMs = this.#nowMs;
-  }
-
-  // --- lists through the slots ---
-
-  #linkClient(client: Client, slot: number): void {
-    const { clientNext, clientPrevious } = this.requests;
-    clientPrevious[slot] = NONE;
-    clientNext[slot] = client.head;
-    if (client.head !== NONE) clientPrevious[client.head] = slot;
-    client.head = slot;
-    client.inFlight++;
-  }
-
-  #unlinkClient(slot: number): void {
-    const { client: clients, clientNext, clientPrevious } = this.requests;
-    const client = this.#clients.get(clients[slot]) as Client;
-    const next = clientNext[slot];
-    const previous = clientPrevious[slot];
-    if (next !== NONE) clientPrevious[next] = previous;
-    if (previous !== NONE) clientNext[previous] = next;
-    else client.head = next;
-    client.inFlight--;
-  }
-
-  #linkWorker(worker: Worker, slot: number): void {
-    const { next, previous } = this.requests;
-    next[slot] = NONE;
-    previous[slot] = worker.tail;
-    if (worker.tail !== NONE) next[worker.tail] = slot;
-    else worker.head = slot;
-    worker.tail = slot;
-    worker.inFlight++;
-  }
-
-  #unlinkWorker(worker: Worker, slot: number): void {
-    const { next, previous } = this.requests;
-    const after = next[slot];
-    const before = previous[slot];
-    if (after !== NONE) previous[after] = before;
-    else worker.tail = before;
-    if (before !== NONE) next[before] = after;
-    else worker.head = after;
-    worker.inFlight--;
-    this.registry.at(this.requests.service[slot]).inFlight--;
   }
 }
 

@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.js";
 import type { Pool } from "./pool.js";
 import type { Ranking } from "./ranking.js";
-import { NONE } from "./requests.js";
+import { NONE, type Requests } from "./requests.js";
 
 export type WorkerState = "ready" | "draining" | "gone";
 
@@ -54,5 +54,25 @@ export class Worker {
   move(to: WorkerState): void {
     assert(transitions[this.state].includes(to), `worker state ${this.state} -> ${to}`);
     this.state = to;
+  }
+
+  /** The request in `slot` is its latest. */
+  link({ next, previous }: Requests, slot: number): void {
+    next[slot] = NONE;
+    previous[slot] = this.tail;
+    if (this.tail !== NONE) next[this.tail] = slot;
+    else this.head = slot;
+    this.tail = slot;
+    this.inFlight++;
+  }
+
+  unlink({ next, previous }: Requests, slot: number): void {
+    const after = next[slot];
+    const before = previous[slot];
+    if (after !== NONE) previous[after] = before;
+    else this.tail = before;
+    if (before !== NONE) next[before] = after;
+    else this.head = after;
+    this.inFlight--;
   }
 }

@@ -38,8 +38,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "leak-a-credit",
     "core.js",
-    "        worker.inFlight--;\n",
-    "        if (this.requests.state[slot] !== ABANDONED) worker.inFlight--;\n",
+    "        worker.unlink(this.requests, slot);\n",
+    "        worker.unlink(this.requests, slot);\n        if (this.requests.state[slot] === ABANDONED) worker.inFlight++;\n",
   ),
   mutant(
     "forget-a-deadline",
