@@ -264,7 +264,12 @@ export class Core {
       queue.bytes + command.bytes > service.limits.queueBytesMax ||
       queue.clientCount(command.peer) >= service.clientCountMax(command.priority)
     ) {
-      return this.#reject(command, Status.RESOURCE_EXHAUSTED, "queue is full", retryAfter(service));
+      return this.#reject(
+        command,
+        Status.RESOURCE_EXHAUSTED,
+        "queue is full",
+        service.retryAfterMs,
+      );
     }
     return service;
   }
@@ -333,7 +338,7 @@ export class Core {
     const service = this.registry.at(this.requests.service[slot]);
     if (this.requests.state[slot] === DISPATCHED) {
       this.counts.replies++;
-      this.#countReply(service);
+      service.countReply(this.#nowMs);
       this.#effects.reply(this.requests.client[slot], slot);
       this.#detach(slot);
     }
@@ -644,7 +649,7 @@ export class Core {
   #waitedTooLong(service: Service, slot: number): void {
     this.counts.expired++;
     const reason = "waited too long for a worker";
-    this.#failed(slot, Status.RESOURCE_EXHAUSTED, reason, retryAfter(service));
+    this.#failed(slot, Status.RESOURCE_EXHAUSTED, reason, service.retryAfterMs);
   }
 
   #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
@@ -694,26 +699,4 @@ export class Core {
     const { row } = this.registry.at(this.requests.service[slot]);
     this.registry.meters.onOutcome(row, status);
   }
-
-  #countReply(service: Service): void {
-    service.replyCount++;
-    const elapsedMs = this.#nowMs - service.rateSinceMs;
-    if (elapsedMs < RATE_WINDOW_MS) return;
-    // A window with a long idle stretch in it says nothing of the rate: it begins anew.
-    const count = service.replyCount - service.rateSinceCount;
-    if (elapsedMs < RATE_WINDOW_MS * 10) service.ratePerMs = count / elapsedMs;
-    service.rateSinceCount = service.replyCount;
-    service.rateSinceMs = this.#nowMs;
-  }
-}
-
-const RATE_WINDOW_MS = 100;
-const RETRY_AFTER_MS_MIN = 10;
-const RETRY_AFTER_MS_MAX = 5000;
-
-/** When half of what waits for `service` should be done, by its recent rate. */
-function retryAfter(service: Service): number {
-  if (service.ratePerMs === 0) return RETRY_AFTER_MS_MAX / 10;
-  const halfMs = Math.ceil(service.queue.count / 2 / service.ratePerMs);
-  return Math.min(Math.max(halfMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
 }

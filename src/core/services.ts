@@ -7,6 +7,10 @@ import type { Requests } from "./requests.js";
 /** Waits of so many targets are still in time: between overload and stale, see wait-control.ts. */
 const IN_TIME_TARGETS = 1.5;
 
+const RATE_WINDOW_MS = 100;
+const RETRY_AFTER_MS_MIN = 10;
+const RETRY_AFTER_MS_MAX = 5000;
+
 /** Why a request has no worker, where none serves `name`. */
 export function nobodyServes(name: string): string {
   return `no worker serves ${JSON.stringify(name)}`;
@@ -55,6 +59,24 @@ export class Service {
     }
     const inTimeCount = Math.max(ratePerMs * codelTargetMs * IN_TIME_TARGETS, queueShortCount);
     return Math.min(Math.ceil(inTimeCount / queue.waiters.size), share);
+  }
+
+  countReply(nowMs: number): void {
+    this.replyCount++;
+    const elapsedMs = nowMs - this.rateSinceMs;
+    if (elapsedMs < RATE_WINDOW_MS) return;
+    // A window with a long idle stretch in it says nothing of the rate: it begins anew.
+    const count = this.replyCount - this.rateSinceCount;
+    if (elapsedMs < RATE_WINDOW_MS * 10) this.ratePerMs = count / elapsedMs;
+    this.rateSinceCount = this.replyCount;
+    this.rateSinceMs = nowMs;
+  }
+
+  /** When half of what waits for it should be done, by its recent rate. */
+  get retryAfterMs(): number {
+    if (this.ratePerMs === 0) return RETRY_AFTER_MS_MAX / 10;
+    const halfMs = Math.ceil(this.queue.count / 2 / this.ratePerMs);
+    return Math.min(Math.max(halfMs, RETRY_AFTER_MS_MIN), RETRY_AFTER_MS_MAX);
   }
 
   get isServed(): boolean {
