@@ -17,6 +17,7 @@ import type {
 import { Credits } from "./credits.js";
 import { type Limits, PRIORITY_COUNT } from "./limits.js";
 import { beginBusy, lookAheadAfterReply, runAfterReply } from "./look-ahead.js";
+import { type CoreCounts, Outcomes } from "./outcomes.js";
 import { nextWorker } from "./pool.js";
 import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
@@ -27,26 +28,6 @@ import { Streams } from "./streams.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
-
-/** What the core has counted since it started. All only grow. */
-export interface CoreCounts {
-  requests: number;
-  replies: number;
-  /** Requests that ended with a status instead of a reply. */
-  failures: number;
-  /** Requests refused before they were taken. */
-  refused: number;
-  cancelled: number;
-  expired: number;
-  /** Dispatches after the first, for requests whose worker was lost. */
-  redelivered: number;
-  /** Answers of superseded attempts, late or forged; dropped. */
-  stale: number;
-  /** Requests sent again by a client while they were in flight; dropped. */
-  repeated: number;
-  /** Parts of streams passed on. */
-  parts: number;
-}
 
 /**
  * Every decision of the broker. `step` takes what happened, `tick` the passing of time; what
@@ -62,19 +43,9 @@ export class Core {
   readonly requests: Requests;
   readonly registry: Registry;
   readonly streams = new Streams();
-  readonly counts: CoreCounts = {
-    requests: 0,
-    replies: 0,
-    failures: 0,
-    refused: 0,
-    cancelled: 0,
-    expired: 0,
-    redelivered: 0,
-    stale: 0,
-    repeated: 0,
-    parts: 0,
-  };
+  readonly counts: CoreCounts;
   readonly #effects: Effects;
+  readonly #outcomes: Outcomes;
   readonly #limits: Limits;
   readonly #index: RequestIndex;
   readonly #deadlines: Deadlines;
@@ -98,6 +69,8 @@ export class Core {
     this.#limits = limits;
     this.requests = new Requests(limits.requestsMax);
     this.registry = new Registry(this.requests, limits.servicesMax, rules);
+    this.#outcomes = new Outcomes(this.requests, this.registry, effects);
+    this.counts = this.#outcomes.counts;
     this.#index = new RequestIndex(this.requests, salt);
     this.#deadlines = new Deadlines(nowMs);
     this.#credits = new Credits(limits);
@@ -231,27 +204,31 @@ export class Core {
   #admit(client: Client, command: Request): Service | undefined {
     const limits = this.#limits;
     if (command.priority >= PRIORITY_COUNT) {
-      return this.#reject(command, Status.INVALID_ARGUMENT, "priority must be 0..7");
+      return this.#outcomes.refused(command, Status.INVALID_ARGUMENT, "priority must be 0..7");
     }
     if (command.bytes > limits.recordBytesMax) {
-      return this.#reject(command, Status.INVALID_ARGUMENT, "request larger than the broker takes");
+      return this.#outcomes.refused(
+        command,
+        Status.INVALID_ARGUMENT,
+        "request larger than the broker takes",
+      );
     }
     if (this.#isShuttingDown) {
-      return this.#reject(command, Status.UNAVAILABLE, "broker is shutting down", 1000);
+      return this.#outcomes.refused(command, Status.UNAVAILABLE, "broker is shutting down", 1000);
     }
     if (client.inFlight >= limits.clientInFlightMax) {
-      return this.#reject(command, Status.RESOURCE_EXHAUSTED, "too many in flight", 20);
+      return this.#outcomes.refused(command, Status.RESOURCE_EXHAUSTED, "too many in flight", 20);
     }
     const { requests } = this;
     if (
       requests.count >= limits.requestsMax ||
       requests.bytesHeld + command.bytes > limits.requestBytesMax
     ) {
-      return this.#reject(command, Status.RESOURCE_EXHAUSTED, "broker is full", 100);
+      return this.#outcomes.refused(command, Status.RESOURCE_EXHAUSTED, "broker is full", 100);
     }
     const service = this.registry.requireAsked(command.service);
     if (service === undefined) {
-      return this.#reject(
+      return this.#outcomes.refused(
         command,
         Status.NOT_FOUND,
         `${nobodyServes(command.service)}; too many unknown names`,
@@ -264,7 +241,7 @@ export class Core {
       queue.bytes + command.bytes > service.limits.queueBytesMax ||
       queue.clientCount(command.peer) >= service.clientCountMax(command.priority)
     ) {
-      return this.#reject(
+      return this.#outcomes.refused(
         command,
         Status.RESOURCE_EXHAUSTED,
         "queue is full",
@@ -272,13 +249,6 @@ export class Core {
       );
     }
     return service;
-  }
-
-  #reject(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
-    this.counts.refused++;
-    this.registry.meters.onOutcome(this.registry.rowOf(command.service), status);
-    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs, 0);
-    return undefined;
   }
 
   #onCancel(peer: number, sequence: number): void {
@@ -337,9 +307,7 @@ export class Core {
     if (!this.#isCurrent(command)) return;
     const service = this.registry.at(this.requests.service[slot]);
     if (this.requests.state[slot] === DISPATCHED) {
-      this.counts.replies++;
-      service.countReply(this.#nowMs);
-      this.#effects.reply(this.requests.client[slot], slot);
+      this.#outcomes.replied(service, slot, this.#nowMs);
       this.#detach(slot);
     }
     this.#finish(service, slot, command.kind === "reply" ? command.serviceTimeUs : 0);
@@ -371,7 +339,7 @@ export class Core {
         if (worker.inFlight === 0) this.#effects.drained(worker.peer);
         return;
       }
-      this.#failed(slot, command.status, command.reason, command.retryAfterMs);
+      this.#outcomes.failed(slot, command.status, command.reason, command.retryAfterMs);
       this.#detach(slot);
     }
     this.#finish(service, slot);
@@ -403,7 +371,7 @@ export class Core {
     const fault = stream === undefined ? "a part of what is no stream" : stream.faultOf(command);
     if (fault !== undefined) {
       const status = command.faultStatus ?? Status.INTERNAL;
-      this.#failed(slot, status, `the worker's stream cannot be passed on: ${fault}`, 0);
+      this.#outcomes.failed(slot, status, `the worker's stream cannot be passed on: ${fault}`, 0);
       if (!isLast) return this.#giveUp(slot, Status.CANCELLED);
       this.#detach(slot);
       this.#finish(service, slot);
@@ -498,7 +466,7 @@ export class Core {
         const attempts = requests.attempt[slot];
         const when = this.streams.at(slot)?.hasBegun === true ? " in mid-stream" : "";
         const reason = `worker lost${when}; attempts made: ${attempts}`;
-        this.#failed(slot, Status.UNAVAILABLE, reason, 0);
+        this.#outcomes.failed(slot, Status.UNAVAILABLE, reason, 0);
         this.#detach(slot);
         requests.free(slot);
       }
@@ -551,9 +519,9 @@ export class Core {
     if (service.queue.count === 0) this.registry.updateHunger(service);
     // `tick` may be late, after a long turn of the event loop: what is past is not worked on.
     if (this.#nowMs >= this.requests.deadlineMs[slot]) {
-      this.#expired(slot, "while it waited");
+      this.#outcomes.expired(slot);
     } else if (queue.tookStale) {
-      this.#waitedTooLong(service, slot);
+      this.#outcomes.waitedTooLong(service, slot);
     } else {
       this.registry.meters.onWaited(service.row, this.#nowMs - this.requests.sinceMs[slot]);
       this.#dispatch(service, worker, slot);
@@ -596,10 +564,7 @@ export class Core {
     const { requests } = this;
     const nowMs = this.#nowMs;
     if (nowMs >= requests.deadlineMs[slot]) {
-      this.#expired(
-        slot,
-        requests.state[slot] === QUEUED ? "while it waited" : "while a worker had it",
-      );
+      this.#outcomes.expired(slot);
       this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
       return;
     }
@@ -612,17 +577,8 @@ export class Core {
       this.#deadlines.set(slot, dueMs, this.#nowMs);
       return;
     }
-    if (service.isServed) {
-      this.#waitedTooLong(service, slot);
-      this.#giveUp(slot, Status.CANCELLED);
-      return;
-    }
-    this.counts.expired++;
-    if (service.wasServed) {
-      this.#failed(slot, Status.UNAVAILABLE, `${nobodyServes(service.name)} at present`, 1000);
-    } else {
-      this.#failed(slot, Status.NOT_FOUND, nobodyServes(service.name), 0);
-    }
+    if (service.isServed) this.#outcomes.waitedTooLong(service, slot);
+    else this.#outcomes.unserved(service, slot);
     this.#giveUp(slot, Status.CANCELLED);
   };
 
@@ -636,34 +592,8 @@ export class Core {
   // --- the ends of a request ---
 
   #cancelled(slot: number): void {
-    this.counts.cancelled++;
-    this.#countOutcome(slot, Status.CANCELLED);
+    this.#outcomes.cancelled(slot);
     this.#giveUp(slot, Status.CANCELLED);
-  }
-
-  #expired(slot: number, when: string): void {
-    this.counts.expired++;
-    this.#failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${when}`, 0);
-  }
-
-  #waitedTooLong(service: Service, slot: number): void {
-    this.counts.expired++;
-    const reason = "waited too long for a worker";
-    this.#failed(slot, Status.RESOURCE_EXHAUSTED, reason, service.retryAfterMs);
-  }
-
-  #failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
-    const { requests } = this;
-    this.counts.failures++;
-    this.#countOutcome(slot, status);
-    this.#effects.fail(
-      requests.client[slot],
-      requests.sequence[slot],
-      status,
-      reason,
-      retryAfterMs,
-      requests.attempt[slot],
-    );
   }
 
   /** Nobody waits for `slot` any more: out of the queue, or left to its worker to finish. */
@@ -692,11 +622,5 @@ export class Core {
     requests.bytesHeld -= requests.bytes[slot];
     if (this.streams.count > 0) this.streams.delete(slot);
     this.#effects.release(slot);
-  }
-
-  /** Counts the end of a request for those who watch; a reply is counted by its service. */
-  #countOutcome(slot: number, status: StatusCode): void {
-    const { row } = this.registry.at(this.requests.service[slot]);
-    this.registry.meters.onOutcome(row, status);
   }
 }

@@ -80,15 +80,15 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     "reply-twice",
-    "core.js",
-    "this.#effects.reply(this.requests.client[slot], slot);",
-    "this.#effects.reply(this.requests.client[slot], slot); this.#effects.reply(this.requests.client[slot], slot);",
+    "outcomes.js",
+    "this.#effects.reply(this.#requests.client[slot], slot);",
+    "this.#effects.reply(this.#requests.client[slot], slot); this.#effects.reply(this.#requests.client[slot], slot);",
   ),
   mutant(
     "reply-after-cancel",
     "core.js",
-    "if (this.requests.state[slot] === DISPATCHED) {\n            this.counts.replies++;",
-    "{\n            this.counts.replies++;",
+    "if (this.requests.state[slot] === DISPATCHED) {\n            this.#outcomes.replied",
+    "{\n            this.#outcomes.replied",
   ),
   mutant("lose-a-given-back", "core.js", "        service.queue.pushReturned(slot);\n", ""),
   mutant(

@@ -1,0 +1,106 @@
+import { Status, type StatusCode } from "../base/status.js";
+import type { Effects, Request } from "./command.js";
+import type { Registry } from "./registry.js";
+import { RequestState, type Requests } from "./requests.js";
+import { nobodyServes, type Service } from "./services.js";
+
+/** What the core has counted since it started. All only grow. */
+export class CoreCounts {
+  requests = 0;
+  replies = 0;
+  /** Requests that ended with a status instead of a reply. */
+  failures = 0;
+  /** Requests refused before they were taken. */
+  refused = 0;
+  cancelled = 0;
+  expired = 0;
+  /** Dispatches after the first, for requests whose worker was lost. */
+  redelivered = 0;
+  /** Answers of superseded attempts, late or forged; dropped. */
+  stale = 0;
+  /** Requests sent again by a client while they were in flight; dropped. */
+  repeated = 0;
+  /** Parts of streams passed on. */
+  parts = 0;
+}
+
+/**
+ * What clients are told of how their requests ended, and the counts of it: each outcome is one effect and
+ * one count of a status. What becomes of the slot is the core's.
+ */
+export class Outcomes {
+  readonly counts = new CoreCounts();
+  readonly #requests: Requests;
+  readonly #registry: Registry;
+  readonly #effects: Effects;
+
+  constructor(requests: Requests, registry: Registry, effects: Effects) {
+    this.#requests = requests;
+    this.#registry = registry;
+    this.#effects = effects;
+  }
+
+  /** It is not taken, and has no slot. Returns undefined, for whoever looked for its service. */
+  refused(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
+    this.counts.refused++;
+    this.#registry.meters.onOutcome(this.#registry.rowOf(command.service), status);
+    this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs, 0);
+    return undefined;
+  }
+
+  /** The reply of this step is its outcome; its service counts it. */
+  replied(service: Service, slot: number, nowMs: number): void {
+    this.counts.replies++;
+    service.countReply(nowMs);
+    this.#effects.reply(this.#requests.client[slot], slot);
+  }
+
+  failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {
+    const requests = this.#requests;
+    this.counts.failures++;
+    this.#count(slot, status);
+    this.#effects.fail(
+      requests.client[slot],
+      requests.sequence[slot],
+      status,
+      reason,
+      retryAfterMs,
+      requests.attempt[slot],
+    );
+  }
+
+  /** Its client asked for that, or left: nobody is to be told. */
+  cancelled(slot: number): void {
+    this.counts.cancelled++;
+    this.#count(slot, Status.CANCELLED);
+  }
+
+  /** Its deadline passed. */
+  expired(slot: number): void {
+    this.counts.expired++;
+    const isQueued = this.#requests.state[slot] === RequestState.QUEUED;
+    const when = isQueued ? "while it waited" : "while a worker had it";
+    this.failed(slot, Status.DEADLINE_EXCEEDED, `deadline passed ${when}`, 0);
+  }
+
+  waitedTooLong(service: Service, slot: number): void {
+    this.counts.expired++;
+    const reason = "waited too long for a worker";
+    this.failed(slot, Status.RESOURCE_EXHAUSTED, reason, service.retryAfterMs);
+  }
+
+  /** It waited for a worker to come that serves it, and none came. */
+  unserved({ name, wasServed }: Service, slot: number): void {
+    this.counts.expired++;
+    if (wasServed) {
+      this.failed(slot, Status.UNAVAILABLE, `${nobodyServes(name)} at present`, 1000);
+    } else {
+      this.failed(slot, Status.NOT_FOUND, nobodyServes(name), 0);
+    }
+  }
+
+  #count(slot: number, status: StatusCode): void {
+    const { row } = this.#registry.at(this.#requests.service[slot]);
+    this.#registry.meters.onOutcome(row, status);
+  }
+}
