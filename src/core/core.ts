@@ -1,5 +1,6 @@
 import { Deadlines } from "../base/deadlines.js";
 import { Status, type StatusCode } from "../base/status.js";
+import { faultOfWorker, isConcurrency, refusalOf } from "./admission.js";
 import { Client } from "./clients.js";
 import type {
   Command,
@@ -15,7 +16,7 @@ import type {
   StreamPart,
 } from "./command.js";
 import { Credits } from "./credits.js";
-import { type Limits, PRIORITY_COUNT } from "./limits.js";
+import type { Limits } from "./limits.js";
 import { beginBusy, lookAheadAfterReply, runAfterReply } from "./look-ahead.js";
 import { type CoreCounts, Outcomes } from "./outcomes.js";
 import { nextWorker } from "./pool.js";
@@ -202,51 +203,19 @@ export class Core {
 
   /** The service of a request that may be taken; undefined when it was refused. */
   #admit(client: Client, command: Request): Service | undefined {
-    const limits = this.#limits;
-    if (command.priority >= PRIORITY_COUNT) {
-      return this.#outcomes.refused(command, Status.INVALID_ARGUMENT, "priority must be 0..7");
-    }
-    if (command.bytes > limits.recordBytesMax) {
-      return this.#outcomes.refused(
-        command,
-        Status.INVALID_ARGUMENT,
-        "request larger than the broker takes",
-      );
-    }
-    if (this.#isShuttingDown) {
-      return this.#outcomes.refused(command, Status.UNAVAILABLE, "broker is shutting down", 1000);
-    }
-    if (client.inFlight >= limits.clientInFlightMax) {
-      return this.#outcomes.refused(command, Status.RESOURCE_EXHAUSTED, "too many in flight", 20);
-    }
-    const { requests } = this;
-    if (
-      requests.count >= limits.requestsMax ||
-      requests.bytesHeld + command.bytes > limits.requestBytesMax
-    ) {
-      return this.#outcomes.refused(command, Status.RESOURCE_EXHAUSTED, "broker is full", 100);
+    const outcomes = this.#outcomes;
+    const refusal = refusalOf(command, client, this.requests, this.#limits, this.#isShuttingDown);
+    if (refusal !== undefined) {
+      return outcomes.refused(command, refusal.status, refusal.reason, refusal.retryAfterMs);
     }
     const service = this.registry.requireAsked(command.service);
     if (service === undefined) {
-      return this.#outcomes.refused(
-        command,
-        Status.NOT_FOUND,
-        `${nobodyServes(command.service)}; too many unknown names`,
-      );
+      const reason = `${nobodyServes(command.service)}; too many unknown names`;
+      return outcomes.refused(command, Status.NOT_FOUND, reason);
     }
-    const { queue } = service;
-    if (queue.count === 0) return service;
-    if (
-      queue.count >= service.limits.queueCountMax ||
-      queue.bytes + command.bytes > service.limits.queueBytesMax ||
-      queue.clientCount(command.peer) >= service.clientCountMax(command.priority)
-    ) {
-      return this.#outcomes.refused(
-        command,
-        Status.RESOURCE_EXHAUSTED,
-        "queue is full",
-        service.retryAfterMs,
-      );
+    if (service.isFullFor(command)) {
+      const { retryAfterMs } = service;
+      return outcomes.refused(command, Status.RESOURCE_EXHAUSTED, "queue is full", retryAfterMs);
     }
     return service;
   }
@@ -262,12 +231,14 @@ export class Core {
 
   #onJoinWorker(command: JoinWorker): void {
     const { peer, concurrency, services } = command;
-    const refuse = (reason: string) => this.#effects.refuse(peer, Status.INVALID_ARGUMENT, reason);
     if (this.#workers.has(peer)) return;
-    if (this.#clients.has(peer)) return refuse("a client cannot also be a worker");
-    if (services.length === 0) return refuse("a worker needs at least one service");
-    if (services.length > this.#limits.workerServicesMax) return refuse("too many services");
-    if (!this.#isConcurrency(concurrency)) return refuse("concurrency out of range");
+    const fault = this.#clients.has(peer)
+      ? "a client cannot also be a worker"
+      : faultOfWorker(command, this.#limits);
+    if (fault !== undefined) {
+      this.#effects.refuse(peer, Status.INVALID_ARGUMENT, fault);
+      return;
+    }
     const pool = this.registry.requirePool(services);
     if (pool === undefined) {
       this.#effects.refuse(peer, Status.RESOURCE_EXHAUSTED, "the broker knows too many services");
@@ -282,16 +253,12 @@ export class Core {
 
   #onCredit(command: Credit): void {
     const worker = this.#workers.get(command.peer);
-    if (worker === undefined || !this.#isConcurrency(command.concurrency)) {
+    if (worker === undefined || !isConcurrency(command.concurrency, this.#limits)) {
       this.#effects.refuse(command.peer, Status.INVALID_ARGUMENT, "credit out of place or range");
       return;
     }
     worker.concurrency = command.concurrency;
     this.#feed(worker);
-  }
-
-  #isConcurrency(value: number): boolean {
-    return value >= 1 && value <= this.#limits.concurrencyMax;
   }
 
   #onDrain(command: Drain): void {

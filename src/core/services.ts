@@ -1,3 +1,4 @@
+import type { Request } from "./command.js";
 import { PRIORITY_DEFAULT, type ServiceLimits } from "./limits.js";
 import { OTHER_ROW } from "./meters.js";
 import type { Pool } from "./pool.js";
@@ -59,6 +60,17 @@ export class Service {
     }
     const inTimeCount = Math.max(ratePerMs * codelTargetMs * IN_TIME_TARGETS, queueShortCount);
     return Math.min(Math.ceil(inTimeCount / queue.waiters.size), share);
+  }
+
+  /** Whether its queue has no room for `request`. */
+  isFullFor(request: Request): boolean {
+    const { queue, limits } = this;
+    if (queue.count === 0) return false;
+    return (
+      queue.count >= limits.queueCountMax ||
+      queue.bytes + request.bytes > limits.queueBytesMax ||
+      queue.clientCount(request.peer) >= this.clientCountMax(request.priority)
+    );
   }
 
   countReply(nowMs: number): void {
