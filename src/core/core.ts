@@ -314,14 +314,9 @@ export class Core {
 
   /** Whether an answer is that of the attempt which `slot` stands for now. */
   #isCurrent({ peer, slot, generation }: Reply | Part | StreamPart | Failure): boolean {
-    const { requests } = this;
-    const current =
-      slot < requests.capacity &&
-      requests.generation[slot] === generation &&
-      requests.worker[slot] === peer &&
-      requests.state[slot] >= DISPATCHED;
-    if (!current) this.counts.stale++;
-    return current;
+    const isCurrent = this.requests.isAttempt(slot, generation, peer);
+    if (!isCurrent) this.counts.stale++;
+    return isCurrent;
   }
 
   #onStreamPart(command: StreamPart): void {

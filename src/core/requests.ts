@@ -86,6 +86,16 @@ export class Requests {
     this.state[slot] = to;
   }
 
+  /** Whether `slot` stands for this attempt, and `worker` has it. */
+  isAttempt(slot: number, generation: number, worker: number): boolean {
+    return (
+      slot < this.capacity &&
+      this.generation[slot] === generation &&
+      this.worker[slot] === worker &&
+      this.state[slot] >= DISPATCHED
+    );
+  }
+
   /** Gives a slot back; its generation stays, so that what names it stays refused. */
   free(slot: number): void {
     this.move(slot, FREE);

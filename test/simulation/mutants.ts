@@ -27,8 +27,8 @@ const mutant = (
 ): Mutant => ({ name, file, find, replace, seedsMax });
 
 export const mutants: readonly Mutant[] = [
-  mutant("drop-the-fence", "core.js", "requests.generation[slot] === generation &&", ""),
-  mutant("answer-for-another", "core.js", "requests.worker[slot] === peer &&", ""),
+  mutant("drop-the-fence", "requests.js", "this.generation[slot] === generation &&", ""),
+  mutant("answer-for-another", "requests.js", "this.worker[slot] === worker &&", ""),
   mutant(
     "keep-the-generation",
     "core.js",
