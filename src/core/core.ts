@@ -43,7 +43,7 @@ const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
 export class Core {
   readonly requests: Requests;
   readonly registry: Registry;
-  readonly streams = new Streams();
+  readonly streams: Streams;
   readonly counts: CoreCounts;
   readonly #effects: Effects;
   readonly #outcomes: Outcomes;
@@ -70,6 +70,7 @@ export class Core {
     this.#limits = limits;
     this.requests = new Requests(limits.requestsMax);
     this.registry = new Registry(this.requests, limits.servicesMax, rules);
+    this.streams = new Streams(this.requests, effects);
     this.#outcomes = new Outcomes(this.requests, this.registry, effects);
     this.counts = this.#outcomes.counts;
     this.#index = new RequestIndex(this.requests, salt);
@@ -346,25 +347,10 @@ export class Core {
     this.#effects.streamPart(requests.client[slot], slot);
   }
 
-  #onStreamCredit({ peer, sequence, partsMax, bytesMax }: StreamCredit): void {
-    const slot = this.#index.find(peer, sequence);
+  #onStreamCredit(command: StreamCredit): void {
+    const slot = this.#index.find(command.peer, command.sequence);
     // It may have ended while the grant was on its way.
-    if (slot === NONE) return;
-    const stream = this.streams.at(slot);
-    if (stream === undefined) {
-      this.#effects.refuse(peer, Status.INVALID_ARGUMENT, "credit for what is no stream");
-      return;
-    }
-    if (stream.grant(partsMax, bytesMax)) this.#grant(slot);
-  }
-
-  /** Tells the worker that has the stream in `slot`, if one does, what it may send. */
-  #grant(slot: number): void {
-    const stream = this.streams.at(slot);
-    if (stream === undefined || this.requests.state[slot] !== DISPATCHED) return;
-    const partsMax = stream.partsMax - stream.partsBefore;
-    const bytesMax = stream.bytesMax - stream.bytesBefore;
-    this.#effects.grant(this.requests.worker[slot], slot, partsMax, bytesMax);
+    if (slot !== NONE) this.streams.onCredit(slot, command);
   }
 
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
@@ -506,18 +492,11 @@ export class Core {
     worker.link(requests, slot);
     service.inFlight++;
     this.#effects.dispatch(worker.peer, slot);
-    if (this.streams.count > 0) this.#beginStream(worker, slot);
-  }
-
-  /** What was handed to `worker` may be a stream. */
-  #beginStream(worker: Worker, slot: number): void {
-    const stream = this.streams.at(slot);
-    if (stream === undefined) return;
-    stream.begin();
-    // It may take long: nothing is handed out to wait behind it.
-    worker.lookAhead = 0;
-    worker.run = 1;
-    if (stream.partsMax > stream.partsBefore) this.#grant(slot);
+    if (this.streams.count > 0 && this.streams.begin(slot)) {
+      // It may take long: nothing is handed out to wait behind it.
+      worker.lookAhead = 0;
+      worker.run = 1;
+    }
   }
 
   // --- time ---

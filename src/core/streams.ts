@@ -1,4 +1,6 @@
-import type { StreamPart } from "./command.js";
+import { Status } from "../base/status.js";
+import type { Effects, StreamCredit, StreamPart } from "./command.js";
+import { RequestState, type Requests } from "./requests.js";
 
 /** One request whose answer is a stream of parts: what its client granted, and what came of it. */
 export class Stream {
@@ -62,10 +64,17 @@ export class Stream {
   }
 }
 
-/** The streams among the requests, by slot. */
+/** The streams among the requests, by slot, and what their workers are told that they may send. */
 export class Streams {
   count = 0;
   readonly #bySlot: (Stream | undefined)[] = [];
+  readonly #requests: Requests;
+  readonly #effects: Effects;
+
+  constructor(requests: Requests, effects: Effects) {
+    this.#requests = requests;
+    this.#effects = effects;
+  }
 
   at(slot: number): Stream | undefined {
     return this.#bySlot[slot];
@@ -80,6 +89,33 @@ export class Streams {
   add(slot: number, canRestart: boolean): void {
     this.#bySlot[slot] = new Stream(canRestart);
     this.count++;
+  }
+
+  /** What is in `slot` was handed to a worker. Whether it is a stream. */
+  begin(slot: number): boolean {
+    const stream = this.#bySlot[slot];
+    if (stream === undefined) return false;
+    stream.begin();
+    if (stream.partsMax > stream.partsBefore) this.#grant(slot, stream);
+    return true;
+  }
+
+  /** The client of what is in `slot` grants more of it. */
+  onCredit(slot: number, { peer, partsMax, bytesMax }: StreamCredit): void {
+    const stream = this.#bySlot[slot];
+    if (stream === undefined) {
+      this.#effects.refuse(peer, Status.INVALID_ARGUMENT, "credit for what is no stream");
+      return;
+    }
+    const isMore = stream.grant(partsMax, bytesMax);
+    // Else the worker that it goes to will be told.
+    const isDispatched = this.#requests.state[slot] === RequestState.DISPATCHED;
+    if (isMore && isDispatched) this.#grant(slot, stream);
+  }
+
+  #grant(slot: number, { partsMax, partsBefore, bytesMax, bytesBefore }: Stream): void {
+    const worker = this.#requests.worker[slot];
+    this.#effects.grant(worker, slot, partsMax - partsBefore, bytesMax - bytesBefore);
   }
 
   /** Forgets the stream in `slot`, if there is one. */

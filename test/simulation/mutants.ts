@@ -141,7 +141,7 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     "stream-grant-not-told",
-    "core.js",
+    "streams.js",
     "if (stream.partsMax > stream.partsBefore)",
     "if (false)",
   ),
