@@ -17,7 +17,8 @@ import {
   type ReloadResult,
   type SecurityEvent,
 } from "./curve-gate.js";
-import { Exchange, type FaultCounts, type Side } from "./exchange.js";
+import { Exchange, type Side } from "./exchange.js";
+import type { FaultCounts } from "./fault-counts.js";
 import { majordomoTimes } from "./majordomo.js";
 import { NetPort, type NetPortOptions } from "./net-port.js";
 import { openEndpoint } from "./open-endpoint.js";

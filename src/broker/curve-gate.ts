@@ -5,6 +5,7 @@ import { Status } from "../base/status.js";
 import { CurveBox } from "../zmtp/curve-box.js";
 import { Turns } from "../zmtp/turns.js";
 import type { Acceptor, PortCurve, PortRefusal } from "./acceptor.js";
+import { evict, recheck } from "./eviction.js";
 import type { Exchange } from "./exchange.js";
 import type { NetPort } from "./net-port.js";
 
@@ -119,11 +120,11 @@ export class CurveGate {
     let cutCount = 0;
     for (const port of this.#ports) {
       cutCount += port.revokeUnknown((routingId) => {
-        this.#exchange.evict(port, routingId, Status.UNAUTHENTICATED, REASONS.revoked);
+        evict(this.#exchange, port, routingId, Status.UNAUTHENTICATED, REASONS.revoked);
       });
     }
     // First: whoever it cuts off is not to be cut off, and counted, once more.
-    cutCount += this.#exchange.recheck();
+    cutCount += recheck(this.#exchange);
     for (const door of this.#acceptors) cutCount += door.recheck();
     return { keyCount: this.#table.keyCount, cutCount };
   }

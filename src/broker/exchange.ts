@@ -1,17 +1,17 @@
 import { randomInt } from "node:crypto";
-import type { Access } from "../base/access.js";
 import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";
 import { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
 import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
-import { Kind, NO_RECORD, QUEUE_PREFIX } from "../wire/layout.js";
+import { Kind, NO_RECORD } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
 import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import { readCredit, writeDrain, writeError } from "../wire/session-record.js";
 import { NameCache } from "../wire/text.js";
 import { Delivery } from "./delivery.js";
+import { FaultCounts } from "./fault-counts.js";
 import { Greetings } from "./greetings.js";
 import type { Fault, Host, Pattern } from "./host.js";
 import { Majordomo, majordomoTimes } from "./majordomo.js";
@@ -21,20 +21,6 @@ import { PlainPeers } from "./plain-peers.js";
 import type { Port } from "./port.js";
 import { PubSub } from "./pubsub.js";
 import { StreamRecords } from "./stream-records.js";
-
-/** Messages and records that were not taken, by PROTOCOL 5. All only grow. */
-export interface FaultCounts {
-  alien: number;
-  version: number;
-  malformed: number;
-  unknown: number;
-  stranger: number;
-  role: number;
-  /** Peers given up because they did not read what they were owed. */
-  unread: number;
-  /** What a key asked that it may not do (PERMISSION_DENIED). */
-  denied: number;
-}
 
 /** How long clients that heed DRAIN may take to leave a broker that has nothing of theirs left. */
 const LEAVE_MS_MAX = 500;
@@ -50,16 +36,7 @@ export type Side = "frontend" | "backend";
  */
 export class Exchange implements Host {
   readonly core: Core;
-  readonly faults: FaultCounts = {
-    alien: 0,
-    version: 0,
-    malformed: 0,
-    unknown: 0,
-    stranger: 0,
-    role: 0,
-    unread: 0,
-    denied: 0,
-  };
+  readonly faults = new FaultCounts();
   readonly peers = new Peers();
   readonly limits: Limits;
   readonly delivery = new Delivery(this.peers);
@@ -68,13 +45,14 @@ export class Exchange implements Host {
   readonly pubsub: PubSub;
   readonly majordomo: Majordomo;
   readonly #ports: Port[] = [];
-  readonly #patterns: Pattern[] = [];
+  /** Those that addPattern was given. */
+  readonly patterns: Pattern[] = [];
   readonly #patternOf: ({ pattern: Pattern; from: Peer["role"] } | undefined)[] = [];
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
   readonly #names = new NameCache();
   readonly #greetings = new Greetings(this, (peer) => {
-    for (const pattern of this.#patterns) pattern.onWorker?.(peer);
+    for (const pattern of this.patterns) pattern.onWorker?.(peer);
   });
   readonly #request = new RequestRecord();
   readonly #reply = new ReplyRecord();
@@ -109,7 +87,7 @@ export class Exchange implements Host {
 
   /** Takes its kinds of records to `pattern`. */
   addPattern(pattern: Pattern): void {
-    this.#patterns.push(pattern);
+    this.patterns.push(pattern);
     for (const [kind, from] of pattern.kinds) this.#patternOf[kind] = { pattern, from };
   }
 
@@ -166,7 +144,7 @@ export class Exchange implements Host {
 
   close(): void {
     this.#isClosed = true;
-    for (const pattern of this.#patterns) pattern.close();
+    for (const pattern of this.patterns) pattern.close();
     clearTimeout(this.#tick);
   }
 
@@ -408,51 +386,10 @@ export class Exchange implements Host {
 
   leave(peer: Peer): undefined {
     this.step({ kind: "leave", peer: peer.index });
-    for (const pattern of this.#patterns) pattern.onLeave(peer);
+    for (const pattern of this.patterns) pattern.onLeave(peer);
     this.#greetings.onLeave(peer);
     this.peers.delete(peer);
     return undefined;
-  }
-
-  // --- who is no longer allowed ---
-
-  /** Tells a native peer why it is cut off, and forgets it. Cutting is the port's. */
-  evict(port: Port, routingId: Buffer, status: StatusCode, reason: string): void {
-    const peer = this.peers.ofRoute(port, routingId);
-    if (peer === undefined) return;
-    this.begin();
-    if (peer.role === "client" || peer.role === "worker") {
-      this.tell(port, routingId, peer, { status, reason, record: NO_RECORD });
-    }
-    // Out before it is forgotten with all that it is owed.
-    this.onTurn();
-    if (this.peers.at(peer.index) === peer) this.leave(peer);
-    this.onTurn();
-  }
-
-  /**
-   * Cuts off workers that serve what their key may serve no longer; returns how many. What others hold
-   * and may not have any more ends.
-   */
-  recheck(): number {
-    let count = 0;
-    this.pubsub.plain?.recheck();
-    for (const peer of [...this.peers]) {
-      const { access, port, routingId, plainWorker } = peer;
-      if (access === undefined || plainWorker?.isEnded) continue;
-      for (const pattern of this.#patterns) pattern.recheck?.(peer);
-      const services = this.core.worker(peer.index)?.pool.services ?? [];
-      const reason = lostWork(access, services);
-      if (reason === undefined) continue;
-      count++;
-      if (port !== undefined) {
-        this.evict(port, routingId, Status.PERMISSION_DENIED, reason);
-        port.cut(routingId);
-      }
-      plainWorker?.close();
-    }
-    this.onTurn();
-    return count;
   }
 
   // --- turns, time and departures ---
@@ -489,14 +426,14 @@ export class Exchange implements Host {
     this.#tick = undefined;
     this.delivery.nowMs = this.#now();
     this.core.tick(this.delivery.nowMs);
-    for (const pattern of this.#patterns) {
+    for (const pattern of this.patterns) {
       if (pattern.needsTick) pattern.onTick(this.delivery.nowMs);
     }
     this.onTurn();
   };
 
   #needsTick(): boolean {
-    return this.core.needsTick || this.#patterns.some(({ needsTick }) => needsTick);
+    return this.core.needsTick || this.patterns.some(({ needsTick }) => needsTick);
   }
 
   begin(): void {
@@ -506,17 +443,6 @@ export class Exchange implements Host {
   #now(): number {
     return performance.now();
   }
-}
-
-/** Why a worker may no longer do what it does: the services of the core, queues among them. */
-function lostWork(access: Access, services: readonly { name: string }[]): string | undefined {
-  for (const { name } of services) {
-    const reason = name.startsWith(QUEUE_PREFIX)
-      ? access.denial("pull", name.slice(QUEUE_PREFIX.length))
-      : access.denial("serve", name);
-    if (reason !== undefined) return reason;
-  }
-  return undefined;
 }
 
 type Refusal = { status: StatusCode; reason: string } | undefined;

@@ -3,7 +3,7 @@ import type { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
 import type { BatchReader } from "../wire/batch.js";
 import type { Delivery } from "./delivery.js";
-import type { FaultCounts } from "./exchange.js";
+import type { FaultCounts } from "./fault-counts.js";
 import type { Peer, Peers } from "./peers.js";
 import type { Port } from "./port.js";
 
