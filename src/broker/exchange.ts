@@ -7,9 +7,7 @@ import type { ServiceRules } from "../core/service-rules.js";
 import { BatchReader, BatchWriter } from "../wire/batch.js";
 import { Kind, NO_RECORD } from "../wire/layout.js";
 import { readMajordomo } from "../wire/majordomo.js";
-import { CancelRecord, FailureRecord, ReplyRecord, RequestRecord } from "../wire/request-record.js";
 import { readCredit, writeDrain, writeError } from "../wire/session-record.js";
-import { NameCache } from "../wire/text.js";
 import { Delivery } from "./delivery.js";
 import { FaultCounts } from "./fault-counts.js";
 import { Greetings } from "./greetings.js";
@@ -20,6 +18,7 @@ import { type Peer, Peers } from "./peers.js";
 import { PlainPeers } from "./plain-peers.js";
 import type { Port } from "./port.js";
 import { PubSub } from "./pubsub.js";
+import { RequestRecords } from "./request-records.js";
 import { StreamRecords } from "./stream-records.js";
 
 /** How long clients that heed DRAIN may take to leave a broker that has nothing of theirs left. */
@@ -50,14 +49,10 @@ export class Exchange implements Host {
   readonly #patternOf: ({ pattern: Pattern; from: Peer["role"] } | undefined)[] = [];
   readonly brokerId: { brokerLow: number; brokerHigh: number };
   readonly #reader = new BatchReader();
-  readonly #names = new NameCache();
   readonly #greetings = new Greetings(this, (peer) => {
     for (const pattern of this.patterns) pattern.onWorker?.(peer);
   });
-  readonly #request = new RequestRecord();
-  readonly #reply = new ReplyRecord();
-  readonly #failure = new FailureRecord();
-  readonly #cancel = new CancelRecord();
+  readonly #records = new RequestRecords(this);
   /** Peers found to be gone while the core was stepping. */
   #gone: Peer[] = [];
   #isSettling = false;
@@ -251,13 +246,13 @@ export class Exchange implements Host {
     const isWorker = peer.role === "worker";
     switch (kind) {
       case Kind.REQUEST:
-        return isClient ? this.#onRequest(peer) : this.#onForbidden();
+        return isClient ? this.#records.onRequest(peer, this.#reader) : this.#onForbidden();
       case Kind.CANCEL:
-        return isClient ? this.#onCancel(peer) : this.#onForbidden();
+        return isClient ? this.#records.onCancel(peer, this.#reader) : this.#onForbidden();
       case Kind.REPLY:
-        return isWorker ? this.#onReply(peer) : this.#onForbidden();
+        return isWorker ? this.#records.onReply(peer, this.#reader) : this.#onForbidden();
       case Kind.FAILURE:
-        return isWorker ? this.#onFailure(peer) : this.#onForbidden();
+        return isWorker ? this.#records.onFailure(peer, this.#reader) : this.#onForbidden();
       case Kind.CREDIT:
         return isWorker ? this.#onCredit(peer) : this.#onForbidden();
       case Kind.DRAIN:
@@ -290,84 +285,6 @@ export class Exchange implements Host {
     this.faults.role++;
     this.#reader.skip();
     this.refuse(Status.PERMISSION_DENIED, `kind ${this.#reader.kind} is not for this role`);
-  }
-
-  #onRequest(peer: Peer): void {
-    const record = this.#request;
-    const fault = record.read(this.#reader, this.#names);
-    if (!record.hasId) return this.malformed(fault as string);
-    if (!this.isOwn(peer, record)) return;
-    if (fault !== undefined) {
-      this.countMalformed();
-      this.delivery.fail(peer.index, record.sequence, Status.INVALID_ARGUMENT, fault, 0, 0);
-      return;
-    }
-    if (peer.access !== undefined) {
-      const reason = peer.access.denial("call", record.service);
-      if (reason !== undefined) {
-        this.delivery.fail(peer.index, record.sequence, Status.PERMISSION_DENIED, reason, 0, 0);
-        return;
-      }
-    }
-    record.peer = peer.index;
-    this.delivery.current = record.held;
-    this.step(record);
-  }
-
-  #onCancel(peer: Peer): void {
-    const record = this.#cancel;
-    const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.malformed(fault);
-    if (!this.isOwn(peer, record)) return;
-    record.peer = peer.index;
-    this.step(record);
-  }
-
-  #onReply(peer: Peer): void {
-    const record = this.#reply;
-    const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
-    if (record.bytes > this.limits.recordBytesMax) {
-      return this.#onBadAnswer(peer, record, "REPLY larger than the broker takes");
-    }
-    record.peer = peer.index;
-    this.delivery.current = record.held;
-    this.step(record);
-  }
-
-  #onFailure(peer: Peer): void {
-    const record = this.#failure;
-    const fault = record.read(this.#reader);
-    if (fault !== undefined) return this.#onBadAnswer(peer, record, fault);
-    record.peer = peer.index;
-    this.step(record);
-  }
-
-  #onBadAnswer(peer: Peer, record: ReplyRecord | FailureRecord, why: string) {
-    const reason = `the worker's answer cannot be passed on: ${why}`;
-    if (record.hasId) this.failAttempt(peer, record, Status.INTERNAL, reason);
-    this.malformed(why);
-  }
-
-  failAttempt(
-    { index: peer }: Peer,
-    { slot, generation }: { readonly slot: number; readonly generation: number },
-    status: StatusCode,
-    reason: string,
-  ): void {
-    const rest = { status, reason, retryAfterMs: 0, untouched: false };
-    this.step({ kind: "failure", peer, slot, generation, ...rest });
-  }
-
-  isOwn(
-    peer: Peer,
-    record: { readonly sessionLow: number; readonly sessionHigh: number },
-  ): boolean {
-    if (record.sessionLow === peer.sessionLow && record.sessionHigh === peer.sessionHigh)
-      return true;
-    this.faults.role++;
-    this.refuse(Status.PERMISSION_DENIED, "the session is not that of its HELLO");
-    return false;
   }
 
   #onCredit(peer: Peer): void {

@@ -6,6 +6,7 @@ import type { Host } from "./host.js";
 import { costOf, NO_ROOM, type PartFault, type PartRoom, REPLY_TOO_LARGE } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import { bodyFault, rawPart } from "./raw-records.js";
+import { failAttempt } from "./request-records.js";
 
 const RUN_SIZE = 8;
 const NO_BODY: readonly Uint8Array[] = [new Uint8Array(0)];
@@ -94,7 +95,7 @@ export class HeldParts {
     const fault = isEmpty ? undefined : this.#faultOf(stream, body);
     if (fault !== undefined) {
       this.forget(stream);
-      return this.#host.failAttempt(stream.worker, stream, fault.status, fault.reason);
+      return failAttempt(this.#host, stream.worker, stream, fault.status, fault.reason);
     }
     if (!isEmpty) this.#add(stream, body);
     if (stream.first === undefined) return this.#end(stream);

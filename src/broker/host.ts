@@ -38,15 +38,6 @@ export interface Host {
   malformed(reason: string): void;
   /** Counts a record as malformed whose sender is told otherwise. */
   countMalformed(): void;
-  /** Whether a record that says so is of the session of `peer`; refused where it is not. */
-  isOwn(peer: Peer, record: { readonly sessionLow: number; readonly sessionHigh: number }): boolean;
-  /** Ends an attempt that has no answer of its worker's that could be passed on, or its credit would never come back. */
-  failAttempt(
-    peer: Peer,
-    attempt: { readonly slot: number; readonly generation: number },
-    status: StatusCode,
-    reason: string,
-  ): void;
   /** Tells whoever is at `routingId`, whether it is known or not. */
   tell(port: Port, routingId: Buffer, peer: Peer | undefined, fault: Fault): void;
 }

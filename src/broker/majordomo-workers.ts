@@ -16,6 +16,7 @@ import { type PartFault, type PartRoom, REPLY_TOO_LARGE } from "./part-room.js";
 import type { Peer } from "./peers.js";
 import type { Port } from "./port.js";
 import { bodyFault, rawReply } from "./raw-records.js";
+import { failAttempt } from "./request-records.js";
 
 /** Workers of the Majordomo protocol: each serves one service, one request at a time. */
 export class MajordomoWorkers {
@@ -196,7 +197,7 @@ export class MajordomoWorkers {
 
   #fail({ peer }: MajordomoWorker, slot: number, generation: number, fault: PartFault): void {
     if (fault === REPLY_TOO_LARGE) this.host.faults.malformed++;
-    this.host.failAttempt(peer, { slot, generation }, fault.status, fault.reason);
+    failAttempt(this.host, peer, { slot, generation }, fault.status, fault.reason);
   }
 
   #rest(worker: MajordomoWorker): void {

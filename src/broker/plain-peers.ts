@@ -9,6 +9,7 @@ import type { Peer } from "./peers.js";
 import type { PlainWorker } from "./plain-worker.js";
 import type { Port } from "./port.js";
 import { bodyFault, rawReply, rawRequest } from "./raw-records.js";
+import { failAttempt } from "./request-records.js";
 
 const DEFAULT_SERVICE_BYTES = Buffer.from(DEFAULT_SERVICE);
 
@@ -99,7 +100,7 @@ export class PlainPeers {
     if (bodyFault(body, this.#host.limits) !== undefined) {
       this.#host.faults.malformed++;
       const reason = "the worker's reply is larger than the broker takes";
-      this.#host.failAttempt(peer, peer, Status.INTERNAL, reason);
+      failAttempt(this.#host, peer, peer, Status.INTERNAL, reason);
     } else {
       this.#host.delivery.current = rawReply(body);
       this.#host.step({ kind: "reply", peer: index, slot, generation });

@@ -3,6 +3,7 @@ import { Kind } from "../wire/layout.js";
 import { PartRecord, StreamCreditRecord } from "../wire/stream-record.js";
 import type { Host, Pattern } from "./host.js";
 import type { Peer } from "./peers.js";
+import { isOwn } from "./request-records.js";
 
 /** The records of streams (PROTOCOL 3.6): a worker's parts and their end, a client's grants. */
 export class StreamRecords implements Pattern {
@@ -41,7 +42,7 @@ export class StreamRecords implements Pattern {
     const record = this.#credit;
     const fault = record.read(reader);
     if (fault !== undefined) return this.#host.malformed(fault);
-    if (!this.#host.isOwn(peer, record)) return;
+    if (!isOwn(this.#host, peer, record)) return;
     record.peer = peer.index;
     this.#host.step(record);
   }

@@ -13,6 +13,7 @@ import { forwardSurveyReply, SurveyReplyRecord, writeSurveyEnd } from "../wire/s
 import { NameCache } from "../wire/text.js";
 import type { Host, Pattern } from "./host.js";
 import type { Peer } from "./peers.js";
+import { isOwn } from "./request-records.js";
 
 /** SURVEY goes to every worker of a service at once, and what they answer to who asked. */
 export class SurveyPattern implements Pattern, SurveyOutlet {
@@ -43,7 +44,7 @@ export class SurveyPattern implements Pattern, SurveyOutlet {
     const record = this.#survey;
     const fault = record.read(reader, this.#names);
     if (!record.hasId) return this.#host.malformed(fault as string);
-    if (!this.#host.isOwn(peer, record)) return;
+    if (!isOwn(this.#host, peer, record)) return;
     const refuse = (status: StatusCode, reason: string, retryAfterMs = 0) =>
       this.#tellEnd(peer, record.sequence, 0, 0, status, reason, retryAfterMs);
     const { limits, isShuttingDown, delivery, core } = this.#host;

@@ -14,6 +14,7 @@ import { ownFrames } from "./bodies.js";
 import { DeadLetters } from "./dead-letters.js";
 import type { Host, Pattern } from "./host.js";
 import type { InnerClient, Peer } from "./peers.js";
+import { failAttempt, isOwn } from "./request-records.js";
 
 /** What is pushed, as a record that was read has it. */
 type PushRecord = Pick<
@@ -85,7 +86,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     const record = this.#push;
     const fault = record.read(reader, this.#names);
     if (!record.hasId) return this.#host.malformed(fault as string);
-    if (!this.#host.isOwn(peer, record)) return;
+    if (!isOwn(this.#host, peer, record)) return;
     const refuse = (status: StatusCode, reason: string, retryAfterMs = 0) =>
       this.pushed(peer.index, record.sequence, status, reason, retryAfterMs);
     if (fault !== undefined) {
@@ -147,7 +148,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   #onBadAnswer(peer: Peer, answer: TaskDoneRecord | FailureRecord, why: string): void {
     if (answer.hasId && this.#isTask(answer.slot)) {
       const reason = `the worker's answer cannot be read: ${why}`;
-      this.#host.failAttempt(peer, answer, Status.INTERNAL, reason);
+      failAttempt(this.#host, peer, answer, Status.INTERNAL, reason);
     }
     this.#host.malformed(why);
   }
@@ -169,7 +170,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
     const record = this.#asked;
     const fault = record.read(reader, this.#names);
     if (fault !== undefined) return this.#host.malformed(fault);
-    if (!this.#host.isOwn(peer, record)) return;
+    if (!isOwn(this.#host, peer, record)) return;
     if (this.#deadLetters.answer(peer, record)) this.#settleSoon();
   }
 
