@@ -24,7 +24,7 @@ import { Registry } from "./registry.js";
 import { RequestIndex } from "./request-index.js";
 import { NONE, RequestState, Requests } from "./requests.js";
 import { ServiceRules } from "./service-rules.js";
-import { nobodyServes, type Service } from "./services.js";
+import type { Service } from "./services.js";
 import { Streams } from "./streams.js";
 import { Worker } from "./workers.js";
 
@@ -204,19 +204,12 @@ export class Core {
 
   /** The service of a request that may be taken; undefined when it was refused. */
   #admit(client: Client, command: Request): Service | undefined {
-    const outcomes = this.#outcomes;
     const refusal = refusalOf(command, client, this.requests, this.#limits, this.#isShuttingDown);
-    if (refusal !== undefined) {
-      return outcomes.refused(command, refusal.status, refusal.reason, refusal.retryAfterMs);
-    }
+    if (refusal !== undefined) return this.#outcomes.refused(command, refusal);
     const service = this.registry.requireAsked(command.service);
-    if (service === undefined) {
-      const reason = `${nobodyServes(command.service)}; too many unknown names`;
-      return outcomes.refused(command, Status.NOT_FOUND, reason);
-    }
-    if (service.isFullFor(command)) {
-      const { retryAfterMs } = service;
-      return outcomes.refused(command, Status.RESOURCE_EXHAUSTED, "queue is full", retryAfterMs);
+    if (service === undefined) return this.#outcomes.unknown(command);
+    if (service.queue.count > 0 && service.isFullFor(command)) {
+      return this.#outcomes.queueFull(command, service);
     }
     return service;
   }
@@ -275,7 +268,9 @@ export class Core {
     if (!this.#isCurrent(command)) return;
     const service = this.registry.at(this.requests.service[slot]);
     if (this.requests.state[slot] === DISPATCHED) {
-      this.#outcomes.replied(service, slot, this.#nowMs);
+      this.counts.replies++;
+      service.countReply(this.#nowMs);
+      this.#effects.reply(this.requests.client[slot], slot);
       this.#detach(slot);
     }
     this.#finish(service, slot, command.kind === "reply" ? command.serviceTimeUs : 0);
@@ -300,7 +295,8 @@ export class Core {
       const isUntouched = command.untouched && this.streams.at(slot)?.hasBegun !== true;
       if (isUntouched) requests.attempt[slot]--;
       if (isUntouched && worker.state === "draining") {
-        this.#leaveWorker(service, worker, slot);
+        worker.unlink(this.requests, slot);
+        service.inFlight--;
         this.registry.meters.onUnanswered(service.row);
         this.#giveBack(service, slot);
         this.#serve(service);
@@ -356,7 +352,8 @@ export class Core {
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
   #finish(service: Service, slot: number, handlerUs = 0): void {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
-    this.#leaveWorker(service, worker, slot);
+    worker.unlink(this.requests, slot);
+    service.inFlight--;
     this.requests.free(slot);
     worker.idleSince = ++this.#idleClock;
     const tookMs = this.#nowMs - this.requests.sinceMs[slot];
@@ -369,11 +366,6 @@ export class Core {
     } else if (worker.inFlight === 0) {
       this.#effects.drained(worker.peer);
     }
-  }
-
-  #leaveWorker(service: Service, worker: Worker, slot: number): void {
-    worker.unlink(this.requests, slot);
-    service.inFlight--;
   }
 
   // --- departures ---
@@ -401,7 +393,8 @@ export class Core {
       const slot = worker.head;
       const service = this.registry.at(requests.service[slot]);
       services.add(service);
-      this.#leaveWorker(service, worker, slot);
+      worker.unlink(this.requests, slot);
+      service.inFlight--;
       this.registry.meters.onUnanswered(service.row);
       if (requests.state[slot] === ABANDONED) {
         requests.free(slot);

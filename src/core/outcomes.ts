@@ -1,4 +1,5 @@
 import { Status, type StatusCode } from "../base/status.js";
+import type { Refusal } from "./admission.js";
 import type { Effects, Request } from "./command.js";
 import type { Registry } from "./registry.js";
 import { RequestState, type Requests } from "./requests.js";
@@ -25,8 +26,8 @@ export class CoreCounts {
 }
 
 /**
- * What clients are told of how their requests ended, and the counts of it: each outcome is one effect and
- * one count of a status. What becomes of the slot is the core's.
+ * What clients are told of requests that end without a reply, and the counts of it: each outcome is one
+ * effect and one count of a status. What becomes of the slot is the core's.
  */
 export class Outcomes {
   readonly counts = new CoreCounts();
@@ -40,19 +41,27 @@ export class Outcomes {
     this.#effects = effects;
   }
 
-  /** It is not taken, and has no slot. Returns undefined, for whoever looked for its service. */
-  refused(command: Request, status: StatusCode, reason: string, retryAfterMs = 0): undefined {
+  // What is not taken has no slot. Each returns undefined, for whoever looked for its service.
+
+  refused(command: Request, { status, reason, retryAfterMs }: Refusal): undefined {
+    return this.#refused(command, status, reason, retryAfterMs);
+  }
+
+  /** Too many names that nobody serves are known already. */
+  unknown(command: Request): undefined {
+    const reason = `${nobodyServes(command.service)}; too many unknown names`;
+    return this.#refused(command, Status.NOT_FOUND, reason, 0);
+  }
+
+  queueFull(command: Request, { retryAfterMs }: Service): undefined {
+    return this.#refused(command, Status.RESOURCE_EXHAUSTED, "queue is full", retryAfterMs);
+  }
+
+  #refused(command: Request, status: StatusCode, reason: string, retryAfterMs: number): undefined {
     this.counts.refused++;
     this.#registry.meters.onOutcome(this.#registry.rowOf(command.service), status);
     this.#effects.fail(command.peer, command.sequence, status, reason, retryAfterMs, 0);
     return undefined;
-  }
-
-  /** The reply of this step is its outcome; its service counts it. */
-  replied(service: Service, slot: number, nowMs: number): void {
-    this.counts.replies++;
-    service.countReply(nowMs);
-    this.#effects.reply(this.#requests.client[slot], slot);
   }
 
   failed(slot: number, status: StatusCode, reason: string, retryAfterMs: number): void {

@@ -62,10 +62,9 @@ export class Service {
     return Math.min(Math.ceil(inTimeCount / queue.waiters.size), share);
   }
 
-  /** Whether its queue has no room for `request`. */
+  /** Whether its queue, which is not empty, has no room for `request`. */
   isFullFor(request: Request): boolean {
     const { queue, limits } = this;
-    if (queue.count === 0) return false;
     return (
       queue.count >= limits.queueCountMax ||
       queue.bytes + request.bytes > limits.queueBytesMax ||

@@ -38,8 +38,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "leak-a-credit",
     "core.js",
-    "        worker.unlink(this.requests, slot);\n",
-    "        worker.unlink(this.requests, slot);\n        if (this.requests.state[slot] === ABANDONED) worker.inFlight++;\n",
+    "        worker.unlink(this.requests, slot);\n        service.inFlight--;\n        this.requests.free(slot);\n",
+    "        worker.unlink(this.requests, slot);\n        if (this.requests.state[slot] === ABANDONED) worker.inFlight++;\n        service.inFlight--;\n        this.requests.free(slot);\n",
   ),
   mutant(
     "forget-a-deadline",
@@ -80,15 +80,15 @@ export const mutants: readonly Mutant[] = [
   ),
   mutant(
     "reply-twice",
-    "outcomes.js",
-    "this.#effects.reply(this.#requests.client[slot], slot);",
-    "this.#effects.reply(this.#requests.client[slot], slot); this.#effects.reply(this.#requests.client[slot], slot);",
+    "core.js",
+    "this.#effects.reply(this.requests.client[slot], slot);",
+    "this.#effects.reply(this.requests.client[slot], slot); this.#effects.reply(this.requests.client[slot], slot);",
   ),
   mutant(
     "reply-after-cancel",
     "core.js",
-    "if (this.requests.state[slot] === DISPATCHED) {\n            this.#outcomes.replied",
-    "{\n            this.#outcomes.replied",
+    "if (this.requests.state[slot] === DISPATCHED) {\n            this.counts.replies++;",
+    "{\n            this.counts.replies++;",
   ),
   mutant("lose-a-given-back", "core.js", "        service.queue.pushReturned(slot);\n", ""),
   mutant(
