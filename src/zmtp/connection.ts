@@ -49,8 +49,8 @@ const NO_TIME_TO_LIVE = Buffer.alloc(2);
 /** Of a peer that is not asked whether it is there, TCP asks after so long a silence, and gives it up some minutes later. */
 const KEEP_ALIVE_MS = 60_000;
 
-/** Node.js reads up to 32 times in a row from one socket: 4 MiB, and who sends so much would hold up all others. */
-const FULL_READS_MAX = 4;
+/** Node.js reads up to 32 times in a row from one socket: 8 MiB, and who sends so much would hold up all others. */
+const FULL_READS_MAX = 2;
 
 export class Connection implements Beating {
   /**

@@ -4,9 +4,9 @@ import { type OnReadOpts, Socket } from "node:net";
 
 /**
  * All sockets are read into this, one after the other; what is read is good until its callback returns. Twice
- * what a batch and its header have, so that few are cut.
+ * what a message of many bodies has, so that few are cut.
  */
-export const READ_BYTES_MAX = 128 * 1024;
+export const READ_BYTES_MAX = 256 * 1024;
 const shared = Buffer.allocUnsafeSlow(READ_BYTES_MAX);
 
 /** For `net.connect`: whatever is read is given to `onBytes`, until that returns false; `resume` goes on. */
