@@ -59,9 +59,10 @@ export class Cells {
     chunk.free.push(cell);
     if (chunk.free.length === 1) open.push(chunk);
     if (chunk.free.length < chunk.cellCount) return;
-    this.#emptyCount++;
-    if (this.#emptyCount <= EMPTY_MAX || open.length === 1) return;
-    this.#emptyCount--;
+    if (this.#emptyCount < EMPTY_MAX || open.length === 1) {
+      this.#emptyCount++;
+      return;
+    }
     open.splice(open.indexOf(chunk), 1);
     this.bytesHeld -= chunk.bytes.length;
   }

@@ -1,8 +1,9 @@
-import { performance } from "node:perf_hooks";
 import { BLOCK_BYTES_MIN, Blocks } from "../base/blocks.js";
 import { Deadlines } from "../base/deadlines.js";
+import { performance } from "../link/clock.js";
+import { NO_BYTES } from "../wire/batch.js";
 import type { Brokers } from "./brokers.js";
-import { NO_BYTES, type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
 
 /** The pending requests of one client, and what is kept for each until it ends. */
 export class PendingRequests extends PendingTable {

@@ -1,8 +1,8 @@
+import { NO_BYTES } from "../wire/batch.js";
 import type { Broker } from "./brokers.js";
 import type { ReplyStream } from "./reply-stream.js";
 import type { BackoffOptions, Retried } from "./retry.js";
 
-export const NO_BYTES = new Uint8Array(0);
 /** No number of a request. */
 const ENDED = -1;
 

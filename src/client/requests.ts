@@ -1,9 +1,8 @@
-// The global one is a getter that looks it up: a fortieth of a small request.
-import { performance } from "node:perf_hooks";
 import { wholeNumber } from "../base/check.js";
 import { DICTIONARY_REFUSED, RequestError } from "../base/errors.js";
 import { statusName } from "../base/status.js";
 import type { Codec } from "../codec/index.js";
+import { performance } from "../link/clock.js";
 import type { Session } from "../link/session.js";
 import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders } from "../wire/headers.js";

@@ -1,6 +1,6 @@
-import { performance } from "node:perf_hooks";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
+import { performance } from "../link/clock.js";
 import type { FailureRecord } from "../wire/request-record.js";
 import type { Broker } from "./brokers.js";
 import { asRequestError } from "./errors.js";

@@ -1,11 +1,11 @@
-// The global one is a getter that looks it up: a fortieth of a small request.
-import { performance } from "node:perf_hooks";
 import { RequestError } from "../base/errors.js";
 import { Status } from "../base/status.js";
+import { performance } from "../link/clock.js";
+import { NO_BYTES } from "../wire/batch.js";
 import { REQUEST_SIZE } from "../wire/layout.js";
 import { type RequestFields, writeCancel, writeRequest } from "../wire/request-record.js";
 import type { Broker, Brokers } from "./brokers.js";
-import { NO_BYTES, type Pending, type UnsentLine } from "./pending.js";
+import type { Pending, UnsentLine } from "./pending.js";
 import type { PendingRequests } from "./pending-requests.js";
 import type { ReplyStream } from "./reply-stream.js";
 import type { RequestIds } from "./request-ids.js";

@@ -295,8 +295,7 @@ export class Core {
       const isUntouched = command.untouched && this.streams.at(slot)?.hasBegun !== true;
       if (isUntouched) requests.attempt[slot]--;
       if (isUntouched && worker.state === "draining") {
-        worker.unlink(this.requests, slot);
-        service.inFlight--;
+        this.#takeBack(service, worker, slot);
         this.registry.meters.onUnanswered(service.row);
         this.#giveBack(service, slot);
         this.#serve(service);
@@ -352,8 +351,7 @@ export class Core {
   /** `slot`, whose client has its outcome, leaves its worker, which may take the next. */
   #finish(service: Service, slot: number, handlerUs = 0): void {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
-    worker.unlink(this.requests, slot);
-    service.inFlight--;
+    this.#takeBack(service, worker, slot);
     this.requests.free(slot);
     worker.idleSince = ++this.#idleClock;
     const tookMs = this.#nowMs - this.requests.sinceMs[slot];
@@ -366,6 +364,12 @@ export class Core {
     } else if (worker.inFlight === 0) {
       this.#effects.drained(worker.peer);
     }
+  }
+
+  /** `worker` has what is in `slot` no more. */
+  #takeBack(service: Service, worker: Worker, slot: number): void {
+    worker.unlink(this.requests, slot);
+    service.inFlight--;
   }
 
   // --- departures ---
@@ -393,8 +397,7 @@ export class Core {
       const slot = worker.head;
       const service = this.registry.at(requests.service[slot]);
       services.add(service);
-      worker.unlink(this.requests, slot);
-      service.inFlight--;
+      this.#takeBack(service, worker, slot);
       this.registry.meters.onUnanswered(service.row);
       if (requests.state[slot] === ABANDONED) {
         requests.free(slot);

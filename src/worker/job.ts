@@ -1,7 +1,6 @@
-// The global one is a getter that looks it up: a fortieth of a small request.
-import { performance } from "node:perf_hooks";
 import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
 import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
+import { performance } from "../link/clock.js";
 import type { Link } from "../link/link.js";
 import { decodeHeaders, type Headers } from "../wire/headers.js";
 import { Flag } from "../wire/layout.js";

@@ -1,7 +1,7 @@
-import { performance } from "node:perf_hooks";
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import type { Codec } from "../codec/index.js";
+import { performance } from "../link/clock.js";
 import type { Link } from "../link/link.js";
 import type { Answers } from "./answers.js";
 import { AutoConcurrency } from "./auto-concurrency.js";

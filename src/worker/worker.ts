@@ -1,8 +1,7 @@
-// The global one is a getter that looks it up: a fortieth of a small request.
-import { performance } from "node:perf_hooks";
 import { knownOptions, wholeNumber } from "../base/check.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
+import { performance } from "../link/clock.js";
 import type { Link, LinkOptions } from "../link/link.js";
 import { type Greeting, Membership, notTaken } from "../link/membership.js";
 import { Pulse } from "../link/pulse.js";

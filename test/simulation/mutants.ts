@@ -38,8 +38,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "leak-a-credit",
     "core.js",
-    "        worker.unlink(this.requests, slot);\n        service.inFlight--;\n        this.requests.free(slot);\n",
-    "        worker.unlink(this.requests, slot);\n        if (this.requests.state[slot] === ABANDONED) worker.inFlight++;\n        service.inFlight--;\n        this.requests.free(slot);\n",
+    "        this.#takeBack(service, worker, slot);\n        this.requests.free(slot);\n",
+    "        this.#takeBack(service, worker, slot);\n        if (this.requests.state[slot] === ABANDONED) worker.inFlight++;\n        this.requests.free(slot);\n",
   ),
   mutant(
     "forget-a-deadline",
