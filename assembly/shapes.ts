@@ -34,7 +34,7 @@ export function indexOf(node: usize): u32 {
   return ((node - nodes) / NODE_SIZE) as u32;
 }
 
-/** The child that was met last; without one the root, which no key is like. */
+/** The child that was met last; without one the root, which is no child whatever its key is like. */
 export function firstChildOf(node: usize): usize {
   return load<u32>(node, 4);
 }
@@ -133,7 +133,7 @@ export function beginShapes(): void {
 export function forgetShapes(): void {
   memory.fill(nodes, 0, NODE_COUNT_MAX * (NODE_SIZE as u32));
   memory.fill(table, 0, TABLE_SIZE * 4);
-  // 0xc1 begins no key, so nothing is like the root's.
+  // 0xc1 begins no key, so nothing valid is like the root's.
   store<u32>(ROOT, ROOT as u32, 4);
   store<u32>(ROOT, 1, 16);
   store<u8>(ROOT, 0xc1, KEY_AT);

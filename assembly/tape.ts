@@ -325,7 +325,8 @@ function lay(offset: i32, size: i32, depthMax: i32): i32 {
           next = followKey(node, at, end);
           if (next != 0) at = keyEnd;
         }
-        if (next != 0 && at <= end) {
+        // Hostile bytes may be like the root's key; all nodes that are a key's stand behind the root.
+        if (next > ROOT && at <= end) {
           node = next;
         } else {
           at = keyAt;

@@ -158,6 +158,17 @@ describe("reading", () => {
     }
   });
 
+  // Found by the fuzzer (seed 669518115, input 5555): taken for a key where none had followed yet.
+  test("a reserved byte in place of a key is refused, whatever followed there before", async () => {
+    const fresh = await createCodec();
+    const cut = ["81c107", "82a16101c107", "83a16101a16202c107", "82a163c107"].map(hex);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const bytes of cut) expectCode("RESERVED_BYTE", () => fresh.unpack(bytes));
+      expect(fresh.unpack(hex("82a16101a16202"))).toStrictEqual({ a: 1, b: 2 });
+    }
+    fresh.close();
+  });
+
   test("keys that differ in a byte, in size, or by a zero at the end", () => {
     const keys = ["a", "a\0", "b", "", "\0", "aaaaaaaa", "aaaaaaaab", "aaaaaaaa\0", "aaaaaaab"];
     for (let round = 0; round < ROUNDS; round++) {

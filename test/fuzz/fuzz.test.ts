@@ -152,6 +152,7 @@ describe("a planted bug is found", () => {
       /seed 3, input \d+, target \S+, \d+ bytes\nreplay: npm run fuzz/,
     );
     expect(failure.message).toContain(`--target ${failure.target} --replay ${failure.hex}`);
+    expect(failure.message).toMatch(/\nreplay with all before it: .* --seed 3 --inputs \d+$/);
     // It is the bug that was found: without it the input does no harm.
     const { inputs } = await replay(failure.target, Buffer.from(failure.hex, "hex"));
     expect(inputs).toBe(1);

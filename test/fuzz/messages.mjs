@@ -141,8 +141,10 @@ function container(random, out, depth, budget) {
   const from = random.below(4);
   for (let index = 0; index < count; index++) {
     const kind = random.below(40);
-    if (kind === 0) scalar(random, out);
-    else if (kind < 4) number(random, out);
+    if (kind === 0) {
+      if (random.chance(20)) out.u8(0xc1);
+      else scalar(random, out);
+    } else if (kind < 4) number(random, out);
     else if (kind < 8) text(random, out);
     else {
       // In the same order as in other maps: that is what a shape is.

@@ -31,12 +31,27 @@ const TIME_EVERY = 256;
 
 /** A finding, with what replays it. */
 export class FuzzFailure extends Error {
-  /** @param {string} where @param {string} target @param {Uint8Array} bytes @param {Error} cause */
-  constructor(where, target, bytes, cause) {
+  /**
+   * @param {string} target
+   * @param {Uint8Array} bytes
+   * @param {Error} cause
+   * @param {{ seed: number, index: number, targets: readonly string[] }} [run] that it is of
+   */
+  constructor(target, bytes, cause, run) {
     const hex = Buffer.from(bytes).toString("hex");
     const input = `target ${target}, ${bytes.length} bytes`;
-    const replay = `npm run fuzz -- --target ${target} --replay ${hex || '""'}`;
-    super(`${cause.message}\n${where}${input}\nreplay: ${replay}`, { cause });
+    const lines = [
+      cause.message,
+      run === undefined ? input : `seed ${run.seed}, input ${run.index}, ${input}`,
+      `replay: npm run fuzz -- --target ${target} --replay ${hex || '""'}`,
+    ];
+    if (run !== undefined) {
+      // A codec remembers keys, strings and bodies from input to input.
+      const only = run.targets.length === 1 ? ` --target ${target}` : "";
+      const inputs = `--seed ${run.seed} --inputs ${run.index + 1}`;
+      lines.push(`replay with all before it: npm run fuzz -- ${inputs}${only}`);
+    }
+    super(lines.join("\n"), { cause });
     this.target = target;
     this.hex = hex;
   }
@@ -137,8 +152,8 @@ async function attempt(options, allFrom) {
       fuzzer.run(source.target, bytes, isThorough);
       if (index >= allFrom) fuzzer.checkAll();
     } catch (error) {
-      const where = `seed ${seed}, input ${index}, `;
-      throw new FuzzFailure(where, source.target, bytes, /** @type {Error} */ (error));
+      const run = { seed, index, targets };
+      throw new FuzzFailure(source.target, bytes, /** @type {Error} */ (error), run);
     }
     if ((index + 1) % 1_000_000 === 0) options.onMillion?.(fuzzer.report);
   }
@@ -172,7 +187,7 @@ export async function replay(target, bytes) {
     fuzzer.run(target, bytes, true);
     fuzzer.checkAll();
   } catch (error) {
-    throw new FuzzFailure("", target, bytes, /** @type {Error} */ (error));
+    throw new FuzzFailure(target, bytes, /** @type {Error} */ (error));
   }
   return fuzzer.report;
 }
