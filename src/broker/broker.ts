@@ -3,7 +3,7 @@ import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
 import type { AdminServer } from "../admin/server.js";
 import type { TasksState } from "../admin/state.js";
 import type { AccessSpec } from "../base/access.js";
-import { knownOptions, wholeNumber } from "../base/check.js";
+import { knownOptions, optionalFunction, waitingTime, wholeNumber } from "../base/check.js";
 import { RECORD_ROOM_BYTES } from "../base/record-sizes.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import type { CoreCounts } from "../core/outcomes.js";
@@ -182,6 +182,8 @@ export class Broker {
    */
   static async start(options: BrokerOptions = {}): Promise<Broker> {
     knownOptions("Broker.start", options, brokerOptionNames);
+    optionalFunction("onSecurity", options.onSecurity);
+    optionalFunction("onWarning", options.onWarning);
     const limits = resolveLimits(options.limits);
     for (const name of ["push", "pull"] as const) {
       const endpoint = options[name];
@@ -326,9 +328,11 @@ export class Broker {
 
   /**
    * Takes no more requests, waits until those it holds have ended, at most `timeoutMs` (default
-   * 10000), and clients have left, then closes. Resolves with whether none was left.
+   * 10000, Infinity for as long as it takes), and clients have left, then closes. Resolves with whether none was left;
+   * rejects with RangeError for another time than that.
    */
-  close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
+  async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
+    waitingTime("timeoutMs", timeoutMs);
     this.#closing ??= this.#close(timeoutMs);
     return this.#closing;
   }

@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 import type { StatusCode } from "../base/status.js";
 import { Status } from "../base/status.js";
+import { timerMs } from "../base/timer.js";
 import { Core } from "../core/core.js";
 import type { Limits } from "../core/limits.js";
 import type { ServiceRules } from "../core/service-rules.js";
@@ -127,7 +128,7 @@ export class Exchange implements Host {
       this.#onShutdownTurn = () => {
         if (isDone()) resolve();
       };
-      timer = setTimeout(resolve, timeoutMs);
+      timer = setTimeout(resolve, timerMs(timeoutMs));
     });
     this.#onShutdownTurn = undefined;
     clearTimeout(timer);
@@ -185,6 +186,7 @@ export class Exchange implements Host {
     let peer = known;
     let error: Fault | undefined;
     reader.open(frames, 1);
+    this.#greetings.begin();
     while (reader.next()) {
       this.delivery.refusal = undefined;
       if (reader.kind === Kind.HELLO)

@@ -15,11 +15,18 @@ export class Greetings {
   readonly #host: Host;
   readonly #owners = new SessionOwners();
   readonly #onWorker: (peer: Peer) => void;
+  /** The message at hand had its HELLO. */
+  #isSaid = false;
 
   /** `onWorker`: a worker has joined. */
   constructor(host: Host, onWorker: (peer: Peer) => void) {
     this.#host = host;
     this.#onWorker = onWorker;
+  }
+
+  /** A message begins. */
+  begin(): void {
+    this.#isSaid = false;
   }
 
   /** HELLO at `reader`; returns who it is of from now on. */
@@ -30,6 +37,13 @@ export class Greetings {
     routingId: Buffer,
     known: Peer | undefined,
   ): Peer | undefined {
+    if (this.#isSaid) {
+      // To come and to go is the dearest of all that a few bytes can ask for.
+      this.#host.faults.role++;
+      this.#host.refuse(Status.PERMISSION_DENIED, "one HELLO a message");
+      return known;
+    }
+    this.#isSaid = true;
     const hello = readHello(reader);
     if (typeof hello === "string") {
       this.#host.malformed(hello);
@@ -74,6 +88,7 @@ export class Greetings {
       this.#host.step({ kind: "join-worker", peer: index, concurrency, services, lookAhead: true });
     }
     if (this.#host.delivery.refusal !== undefined) {
+      this.onLeave(peer);
       this.#host.peers.delete(peer);
       return undefined;
     }

@@ -139,6 +139,13 @@ export class NetPort extends Port {
     line.connection.finish(CUT_MS);
   }
 
+  protected abort(routingId: Buffer): void {
+    const line = this.#lines.get(routingId.readUInt32LE());
+    if (line === undefined) return;
+    line.isCut = true;
+    line.connection.close();
+  }
+
   override onOneThread(routingId: Buffer, hasPulse: boolean): void {
     const line = this.#lines.get(routingId.readUInt32LE());
     if (line === undefined) return;

@@ -98,6 +98,13 @@ export class Outbox {
     this.#readyBytes -= sizeOf(message);
   }
 
+  /** Nobody is owed it any more. */
+  discard(): void {
+    if (!this.writer.isEmpty) this.writer.finish();
+    this.#ready.length = 0;
+    this.#readyBytes = 0;
+  }
+
   #closeBatch(): void {
     if (!this.writer.isEmpty) this.#add(this.writer.finish());
   }

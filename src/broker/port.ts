@@ -68,6 +68,9 @@ export abstract class Port {
   /** Ends the connection of this peer, which hears what was sent to it before. Not all ports can. */
   cut(_routingId: Buffer): void {}
 
+  /** Ends the connection of this peer, which does not read, at once. */
+  protected abstract abort(routingId: Buffer): void;
+
   close(_lingerMs: number): void {
     this.isClosed = true;
     clearTimeout(this.#retry);
@@ -99,6 +102,8 @@ export abstract class Port {
     if (outbox.isOverdue(this.refusalsMin)) {
       outbox.isGivenUp = true;
       this.#forget(outbox);
+      // Or it would wait for ever for what nobody here knows any more, on a connection that is well.
+      this.abort(routingId);
       this.#events.onUnreachable(outbox, true);
       return;
     }
@@ -113,6 +118,7 @@ export abstract class Port {
 
   /** Forgets `outbox` and what it holds. */
   drop(outbox: Outbox): void {
+    outbox.discard();
     this.#forget(outbox);
     this.#blocked.delete(outbox);
     if (this.#unsentCount === 0) this.#onSettled?.();

@@ -89,7 +89,8 @@ export class Membership {
   #onMessage(frames: Buffer[]): void {
     const reader = this.#reader;
     reader.open(frames, 0);
-    while (reader.next()) {
+    // What stands behind an ERROR that ends the connection is not meant for the next one.
+    while (this.link.isOpen && reader.next()) {
       if (reader.kind === Kind.WELCOME) this.#onWelcome();
       else if (reader.kind === Kind.ERROR) this.#onError();
       // It asks for nothing; passed over as unknown, it would hide what stands behind it.

@@ -17,6 +17,9 @@ import {
 /** What is wrong with a message as a whole. */
 export type BatchFault = "alien" | "version" | "malformed";
 
+/** A message is read in one go: of more records, others would wait for too long. */
+const RECORDS_MAX = 65_536;
+
 export const NO_BYTES = new Uint8Array(0);
 export const NO_VIEW = new DataView(NO_BYTES.buffer);
 
@@ -62,6 +65,9 @@ export class BatchReader {
     }
     this.#count = this.view.getUint32(4, true);
     if (this.#count === 0) return this.#fail("malformed", "a batch of no records");
+    if (this.#count > RECORDS_MAX) {
+      return this.#fail("malformed", `a batch of ${this.#count} records; at most ${RECORDS_MAX}`);
+    }
     this.size = BATCH_HEADER_SIZE;
     return true;
   }

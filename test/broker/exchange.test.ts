@@ -72,6 +72,19 @@ describe("sessions", () => {
     expect(stage.exchange.peers.count).toBe(2);
   });
 
+  it("takes one HELLO a message: to come and go costs more than all else that a few bytes ask for", () => {
+    greet();
+    const hello = (of: number) => clientHello(of.toString(16).padStart(16, "0"));
+    stage.send("frontend", "c", hello(2), { kind: "BYE" }, hello(3), hello(2), request(1));
+    expect(stage.take("frontend", "c")).toMatchObject([
+      { kind: "ERROR", status: 7, record: 2, reason: "one HELLO a message" },
+    ]);
+    expect(stage.exchange.core.clientCount).toBe(0);
+    expect(faults()).toEqual({ role: 2, stranger: 1 });
+    stage.send("frontend", "c", hello(3));
+    expect(stage.take("frontend", "c")).toMatchObject([{ kind: "WELCOME" }]);
+  });
+
   it("knows one that said BYE no more, and takes it on again", () => {
     greet();
     stage.send("frontend", "c", { kind: "BYE" }, request(1), clientHello(), request(2));

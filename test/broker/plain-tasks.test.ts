@@ -147,7 +147,8 @@ it("a PULL that was stuck gets the rest of its task and is a worker again", asyn
 
 it("an attempt that is over while a PULL has the task in part is another's alone", async () => {
   const tasks = { backoffMsMin: 5, backoffMsMax: 20 };
-  const slow = await stuckPull({ tasks }, { attemptTimeoutMs: 100 });
+  // Long enough for the other to take it in time, on a slow day too.
+  const slow = await stuckPull({ tasks }, { attemptTimeoutMs: 2000 });
   const other = await stage.peer(stage.broker.pull, "PULL");
   await eventually("another has it", () => other.messages.length === 1);
   // It reads what there is, and then its connection is over.

@@ -11,17 +11,32 @@ describe("a session", () => {
     expect(owners.claim(1, 2, "eve", 2)).toBe(false);
     expect(owners.claim(1, 3, "eve", 2)).toBe(true);
     owners.release(1, 2, "eve", 100_000);
+    owners.release(1, 2, "alice", 0);
+    // It has another connection still.
+    expect(owners.claim(1, 2, "eve", 700_000)).toBe(false);
     owners.release(1, 2, "alice", 100_000);
     expect(owners.claim(1, 2, "eve", 699_999)).toBe(false);
     expect(owners.claim(1, 2, "eve", 700_001)).toBe(true);
     expect(owners.claim(1, 2, "alice", 700_002)).toBe(false);
   });
 
-  it("is forgotten when there are too many, the one that was held longest ago first", () => {
+  it("is forgotten when its key has too many, the one that ended first first, and no other key's", () => {
     const owners = new SessionOwners();
-    for (let low = 0; low < 65_537; low++) owners.claim(low, 1, "alice", 0);
-    expect(owners.claim(1, 1, "eve", 0)).toBe(false);
-    expect(owners.claim(0, 1, "eve", 0)).toBe(true);
+    const come = (low: number, key: string) => {
+      expect(owners.claim(low, 1, key, 0)).toBe(true);
+      owners.release(low, 1, key, 0);
+    };
+    come(1_000_000, "alice");
+    expect(owners.claim(2_000_000, 1, "eve", 0)).toBe(true);
+    for (let low = 0; low < 4097; low++) come(low, "eve");
+    expect(owners.claim(1, 1, "alice", 0)).toBe(false);
+    expect(owners.claim(0, 1, "alice", 0)).toBe(true);
+    expect(owners.claim(1_000_000, 1, "eve", 0)).toBe(false);
+    // Of all keys together the one that ended first.
+    for (let low = 0; low < 65_536; low++) come(3_000_000 + low, `key ${low >> 12}`);
+    expect(owners.claim(1_000_000, 1, "eve", 0)).toBe(true);
+    // One with a connection never.
+    expect(owners.claim(2_000_000, 1, "alice", 0)).toBe(false);
   });
 
   it("is refused to another key, also when its client is gone", () => {
