@@ -65,6 +65,11 @@ export class Link {
     return this.#options.endpoint;
   }
 
+  /** The same, as the present connection found it: an address where that is a host's name. */
+  get peerEndpoint(): string {
+    return this.#transport?.peerEndpoint ?? this.endpoint;
+  }
+
   /** Whether what is written now goes out. */
   get isOpen(): boolean {
     return this.#isOpen;

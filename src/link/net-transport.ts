@@ -1,4 +1,4 @@
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
 import { RECORD_BYTES_CEILING, RECORD_ROOM_BYTES } from "../base/record-sizes.js";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
 import { connectOptions, parseEndpoint } from "../zmtp/endpoint.js";
@@ -86,6 +86,18 @@ export class NetTransport {
     else this.#connection.finish(lingerMs);
     this.#handshake?.end();
     this.#onDrained?.();
+  }
+
+  /** The broker's endpoint as this connection found it: of a host's name, the address that it stood for. */
+  get peerEndpoint(): string {
+    const { endpoint } = this.#options;
+    const parsed = parseEndpoint("endpoint", endpoint);
+    const { remoteAddress, remoteFamily } = this.#socket ?? {};
+    if (parsed.kind === "ipc" || isIP(parsed.host) !== 0 || remoteAddress === undefined) {
+      return endpoint;
+    }
+    const host = remoteFamily === "IPv6" ? `[${remoteAddress}]` : remoteAddress;
+    return `tcp://${host}:${parsed.port}`;
   }
 
   /** The largest record that the broker takes, which is the largest that it sends. */

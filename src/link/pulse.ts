@@ -15,9 +15,11 @@ export class Pulse {
   readonly #socket: Dealer;
   readonly #session: Session;
 
-  constructor(options: LinkOptions, session: Session) {
+  /** `endpoint`: where the worker's own connection went, for libzmq tries one address of a name only. */
+  constructor(endpoint: string, options: LinkOptions, session: Session) {
     this.#session = session;
     this.#socket = new Dealer({
+      ipv6: endpoint.startsWith("tcp://["),
       ...(options.curve === undefined ? {} : curveOptions(options.curve)),
       linger: 0,
       // Never told anything: what comes all the same is not read, and not kept either.
@@ -27,7 +29,7 @@ export class Pulse {
       heartbeatTimeToLive: options.heartbeatTimeoutMs,
     });
     void this.#watch();
-    this.#socket.connect(options.endpoint);
+    this.#socket.connect(endpoint);
     // At once, for libzmq's thread to send when it is connected: this one may have a request to compute by then.
     this.#say();
   }

@@ -56,15 +56,13 @@ export class Answers {
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
-      const bytes = REPLY_SIZE + job.reply.length;
       if (failed !== undefined) {
         this.refuse(link, job, failed, job.kind);
       } else if (job.kind === "task") {
         writeTaskDone(link.writer, job);
         link.flushSoon(this.jobs.size <= URGENT_JOBS_MAX);
-      } else if (bytes > link.recordMax) {
-        const reason = `reply of ${bytes} bytes; the broker takes ${link.recordMax}`;
-        this.refuse(link, job, { status: "INTERNAL", reason }, job.kind);
+      } else if (isTooLarge(link, job.reply)) {
+        this.refuse(link, job, tooLarge(link, job.reply), job.kind);
       } else if (job.stream?.end !== undefined) {
         writePart(link.writer, job, job.replyFlags, job.stream.end, job.reply);
         link.flushSoon(this.jobs.size <= URGENT_JOBS_MAX);
@@ -103,6 +101,9 @@ export class Answers {
       this.refuse(link, id, { status: "ABORTED", reason });
     } else if ((outcome.flags & Outcome.FAILED) !== 0) {
       this.refuse(link, id, JSON.parse(Buffer.from(outcome.body).toString()) as Failed);
+    } else if (isTooLarge(link, outcome.body)) {
+      // Another broker took more.
+      this.refuse(link, id, tooLarge(link, outcome.body));
     } else {
       writeReply(link.writer, id, outcome.flags & 0xff, 0, outcome.body);
       link.flushSoon(true);
@@ -148,6 +149,15 @@ export class Answers {
     write(link.writer, id, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
     link.flushSoon(true);
   }
+}
+
+function isTooLarge(link: Link, reply: Uint8Array): boolean {
+  return REPLY_SIZE + reply.length > link.recordMax;
+}
+
+function tooLarge({ recordMax }: Link, { length }: Uint8Array): Failed {
+  const reason = `reply of ${REPLY_SIZE + length} bytes; the broker takes ${recordMax}`;
+  return { status: "INTERNAL", reason };
 }
 
 /** What a request is for, in 22 bits: 65,535 services and queues, and three kinds. */

@@ -9,6 +9,8 @@ export interface Failed {
   retryAfterMs?: number;
 }
 
+const WORDLESS = "with what cannot be put in words";
+
 /** Codes that say that a body is not what an honest client sealed for this request. */
 const forged = new Set<CodecErrorCode>([
   "TAMPERED",
@@ -35,6 +37,24 @@ export function refusedBody(what: "body" | "reply", error: CodecError): Failed {
  * of an unexpected one may hold what the body did, and reasons travel in clear: `isSealed` keeps them.
  */
 export function explain(error: unknown, isSealed: boolean): Failed {
+  try {
+    return explained(error, isSealed);
+  } catch {
+    // A getter of its own, or what is no object any more.
+    return { status: "INTERNAL", reason: `handler failed ${WORDLESS}` };
+  }
+}
+
+/** Whether a handler threw it on purpose, for the client to read. */
+export function isForClient(error: unknown): boolean {
+  try {
+    return error instanceof RequestError;
+  } catch {
+    return false;
+  }
+}
+
+function explained(error: unknown, isSealed: boolean): Failed {
   if (error instanceof RequestError) {
     const { code, reason, retryAfterMs } = error;
     // Thrown on purpose: its words are for the client.
@@ -60,6 +80,6 @@ function textOf(value: unknown): string {
   try {
     return String(value);
   } catch {
-    return "with what cannot be put in words";
+    return WORDLESS;
   }
 }

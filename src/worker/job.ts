@@ -1,4 +1,5 @@
 import { OWN_FRAME_BYTES_MIN } from "../base/blocks.js";
+import { timerMs } from "../base/timer.js";
 import { type Codec, CodecError, type OpenedRequest } from "../codec/index.js";
 import { performance } from "../link/clock.js";
 import type { Link } from "../link/link.js";
@@ -74,6 +75,8 @@ export class Job implements RequestContext, ExchangeId {
   body: unknown;
   reply: Uint8Array = NO_BYTES;
   replyFlags = 0;
+  /** When it came, or, where it had to wait, when its turn came. */
+  startedMs: number;
   beganMs = 0;
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
@@ -100,7 +103,6 @@ export class Job implements RequestContext, ExchangeId {
   protected readonly headerBytes: Uint8Array;
   readonly #isRaw: boolean;
   readonly #deadlineMs: number;
-  readonly #startedMs: number;
   #headers: Headers | undefined;
   #opened: OpenedRequest | undefined;
   #abortion: AbortController | undefined;
@@ -129,7 +131,7 @@ export class Job implements RequestContext, ExchangeId {
     this.#bodyEnd = held.at + held.size;
     this.#frames = held.frames;
     this.headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
-    this.#startedMs = nowMs;
+    this.startedMs = nowMs;
     this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
   }
 
@@ -179,7 +181,7 @@ export class Job implements RequestContext, ExchangeId {
 
   get serviceTimeUs(): number {
     // 0 would say that it is not known.
-    return Math.max(1, Math.min(Math.round((this.endedMs - this.#startedMs) * 1000), 0xffffffff));
+    return Math.max(1, Math.min(Math.round((this.endedMs - this.startedMs) * 1000), 0xffffffff));
   }
 
   abort(reason: string): void {
@@ -193,7 +195,7 @@ export class Job implements RequestContext, ExchangeId {
     this.link = undefined;
     if (this.stream !== undefined) return this.#waitForLink(this.stream);
     if (this.#deadlineMs === Infinity) return;
-    const leftMs = Math.min(Math.max(this.timeLeftMs, 0), 2 ** 31 - 1);
+    const leftMs = timerMs(Math.max(this.timeLeftMs, 0));
     this.#deadlineTimer ??= setTimeout(() => this.abort("deadline passed"), leftMs).unref();
   }
 

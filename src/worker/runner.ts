@@ -1,11 +1,10 @@
 import { wholeNumber } from "../base/check.js";
-import { RequestError } from "../base/errors.js";
 import type { Codec } from "../codec/index.js";
 import { performance } from "../link/clock.js";
 import type { Link } from "../link/link.js";
 import type { Answers } from "./answers.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
-import { explain, type Failed } from "./failed.js";
+import { explain, type Failed, isForClient } from "./failed.js";
 import type { Job } from "./job.js";
 import type { JobTable } from "./job-table.js";
 import type { WorkerOptions } from "./options.js";
@@ -186,7 +185,7 @@ export class Runner {
 
   #explain(job: Job, error: unknown): Failed {
     const { onError } = this.#options;
-    if (error instanceof RequestError) return explain(error, this.#codec.isSealed);
+    if (isForClient(error)) return explain(error, this.#codec.isSealed);
     // Later, and alone: what a listener throws must not cost the request its answer.
     if (onError !== undefined) queueMicrotask(() => onError(error, job));
     if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
@@ -220,20 +219,26 @@ export class Runner {
   #runNext(): void {
     if (this.#isRunningNext) return;
     this.#isRunningNext = true;
-    while (this.#runningCount < this.#concurrency && this.#waitingHead < this.#waiting.length) {
-      const job = this.#waiting[this.#waitingHead++];
-      if (this.#waitingHead === this.#waiting.length || this.#waitingHead >= WAITING_MAX) {
-        this.#waiting = this.#waiting.slice(this.#waitingHead);
-        this.#waitingHead = 0;
+    try {
+      while (this.#runningCount < this.#concurrency && this.#waitingHead < this.#waiting.length) {
+        const job = this.#shift();
+        job.startedMs = performance.now();
+        const { over } = job;
+        if (over === undefined) this.#run(job);
+        else this.#answers.answer(job, over);
       }
-      const { over } = job;
-      if (over !== undefined) {
-        this.#answers.answer(job, over);
-        continue;
-      }
-      this.#run(job);
+    } finally {
+      this.#isRunningNext = false;
     }
-    this.#isRunningNext = false;
+  }
+
+  #shift(): Job {
+    const job = this.#waiting[this.#waitingHead++];
+    if (this.#waitingHead === this.#waiting.length || this.#waitingHead >= WAITING_MAX) {
+      this.#waiting = this.#waiting.slice(this.#waitingHead);
+      this.#waitingHead = 0;
+    }
+    return job;
   }
 }
 

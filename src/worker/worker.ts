@@ -1,4 +1,4 @@
-import { knownOptions, wholeNumber } from "../base/check.js";
+import { knownOptions, optionalFunction, waitingTime, wholeNumber } from "../base/check.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import { performance } from "../link/clock.js";
@@ -9,6 +9,7 @@ import {
   connectEndpoints,
   connectionDefaults,
   randomSession,
+  requireCodec,
   type Session,
 } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
@@ -71,6 +72,9 @@ export class Worker {
   static async start(options: WorkerOptions): Promise<Worker> {
     knownOptions("Worker.start", options, workerOptionNames);
     connectEndpoints("brokers", options?.brokers);
+    optionalFunction("onConnection", options.onConnection);
+    optionalFunction("onError", options.onError);
+    requireCodec(options.codec);
     const timeoutMs = wholeNumber(
       "connectTimeoutMs",
       options.connectTimeoutMs ?? 5_000,
@@ -111,10 +115,14 @@ export class Worker {
     };
   }
 
-  /** Takes no more requests, finishes those it has (at most `timeoutMs`), and leaves. */
-  drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+  /**
+   * Takes no more requests, finishes those it has (at most `timeoutMs`, Infinity for as long as it takes), and leaves.
+   * Rejects with RangeError for another time than that.
+   */
+  async drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    waitingTime("timeoutMs", timeoutMs);
     this.#draining ??= this.#drain(timeoutMs);
-    return this.#draining;
+    await this.#draining;
   }
 
   /** Leaves at once; what it has goes to other workers. */
@@ -154,7 +162,7 @@ export class Worker {
     const broker: Broker = new Broker(options, {
       hello: () => this.#hello(),
       onWelcome: () => {
-        broker.pulse = new Pulse(options, this.#session);
+        broker.pulse = new Pulse(broker.link.peerEndpoint, options, this.#session);
         // It may have changed since HELLO.
         if (this.#runner.isAdaptive) this.#tellCredit(broker);
         this.#waiters.notify();
@@ -253,7 +261,7 @@ export class Worker {
       }
       return answers.join(known, record, link);
     }
-    if (this.#draining !== undefined || this.#runner.isFull) {
+    if (this.#draining !== undefined || this.#runner.isClosing || this.#runner.isFull) {
       return answers.giveBack(link, record, kind);
     }
     const job =

@@ -103,6 +103,25 @@ test("a worker that is stopped is taken for dead with its pulse, and comes back"
   expect(broker.stats.workers).toBe(2);
 });
 
+test("over IPv6 a worker has its pulse too", async ({ skip }) => {
+  const endpoint = "tcp://[::1]:0";
+  const six = await Broker.start({ frontend: endpoint, backend: endpoint, ...quick }).catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRNOTAVAIL" && error.code !== "EAFNOSUPPORT") throw error;
+      return undefined;
+    },
+  );
+  if (six === undefined) return skip("this machine has no IPv6");
+  closers.push(() => six.close({ timeoutMs: 0 }));
+  const asker = await Client.connect({ brokers: six.frontend });
+  closers.push(() => asker.close({ timeoutMs: 0 }));
+  await startWorker({ brokers: six.backend });
+  await untilPulses(1);
+  // As many would be without.
+  expect(await asker.request("block", 6000, { attempts: 1 })).toEqual({ worker: "w" });
+  expect(six.stats.refusals).toEqual({});
+});
+
 test("under CURVE the same: one that computes keeps its request, one that is stopped is dead", async () => {
   const { broker: curved } = await startBroker(quick);
   closers.push(() => curved.close({ timeoutMs: 0 }));

@@ -67,3 +67,36 @@ test("a request that runs is not taken over by one for another service", async (
   slow.peer.close();
   other.peer.close();
 });
+
+test("a reply that is remembered and larger than another broker takes is refused there, and the connection stays", async () => {
+  await using one = await Broker.start(loopback);
+  await using other = await Broker.start({ ...loopback, limits: { recordBytesMax: 64 * 1024 } });
+  const downs: unknown[] = [];
+  let runCount = 0;
+  await using _worker = await Worker.start({
+    brokers: [...one.backend, ...other.backend],
+    services: {
+      large: {
+        raw: true,
+        handler: () => {
+          runCount++;
+          return new Uint8Array(3 * 1024 * 1024);
+        },
+      },
+    },
+    onConnection: (event) => event.state === "down" && downs.push(event),
+  });
+  await eventually("it is at both", () => one.stats.workers + other.stats.workers === 2);
+  const first = await ask(one, "large");
+  expect(await first.end).toMatchObject({ kind: "REPLY" });
+  const again = await ask(other, "large");
+  expect(await again.end).toMatchObject({
+    kind: "FAILURE",
+    status: 13,
+    reason: expect.stringMatching(/^reply of 31\d+ bytes; the broker takes 65536/),
+  });
+  expect(runCount).toBe(1);
+  expect(downs).toEqual([]);
+  first.peer.close();
+  again.peer.close();
+});
