@@ -34,10 +34,49 @@ export function knownOptions<Options extends object>(
   }
 }
 
+/**
+ * The same for what is done often, in 30 ns: as long as all is well nothing is made of it.
+ * Throws TypeError where `options` are none, or name what is not `known`.
+ */
+export function checkOptions<Options extends object>(
+  where: string,
+  options: Options,
+  known: OptionNames<Options>,
+): void {
+  if (typeof options !== "object" || options === null) {
+    throw new TypeError(`${where}: options must be an object, got ${shown(options)}`);
+  }
+  for (const name in options) {
+    // What is inherited is no option, and is passed over there.
+    if (known[name] !== true) return knownOptions(where, options, known);
+  }
+}
+
+/** `value` if it is a function or left out; throws TypeError otherwise. */
+export function optionalFunction<Value>(name: string, value: Value): Value {
+  if (value === undefined || typeof value === "function") return value;
+  throw new TypeError(`${name} must be a function, got ${shown(value)}`);
+}
+
+/** A value in an error: text in quotes, so that "4" is not taken for 4. */
+export function shown(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value);
+  const isPlain = value === null || !["object", "function", "symbol"].includes(typeof value);
+  return isPlain ? String(value) : `a ${typeof value}`;
+}
+
 /** `value` if it is a whole number in the range; throws RangeError otherwise. */
 export function wholeNumber(name: string, value: number, least: number, most: number): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
-  throw new RangeError(`${name} must be a whole number ${least}..${most}, got ${value}`);
+  throw new RangeError(`${name} must be a whole number ${least}..${most}, got ${shown(value)}`);
+}
+
+/** `value` if it is a time to wait in ms, Infinity for as long as it takes; throws RangeError otherwise. */
+export function waitingTime(name: string, value: number): number {
+  if (typeof value === "number" && value >= 0) return value;
+  throw new RangeError(
+    `${name} must be a number of ms from 0 on, or Infinity, got ${shown(value)}`,
+  );
 }
 
 /** `value` if it is an endpoint of a known transport; throws TypeError otherwise. */

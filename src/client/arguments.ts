@@ -2,6 +2,7 @@ import { BLOCK_BYTES_MIN, type Blocks, OWN_FRAME_BYTES_MIN } from "../base/block
 import { RequestError } from "../base/errors.js";
 import { copyOf } from "../wire/request-record.js";
 import { isServiceName } from "../wire/text.js";
+import { abortReason } from "./errors.js";
 
 /** The bytes of the name of a service or queue. @throws RequestError INVALID_ARGUMENT, which says `what` it is */
 export function nameBytes(what: string, name: string): Uint8Array {
@@ -10,6 +11,22 @@ export function nameBytes(what: string, name: string): Uint8Array {
     "INVALID_ARGUMENT",
     `${what} must be 1..255 bytes without control characters, got ${JSON.stringify(name)}`,
   );
+}
+
+/**
+ * The signal that a call was given, which is not aborted; null is none, as `fetch` has it.
+ * @throws RequestError CANCELLED where it is aborted, TypeError where it is none
+ */
+export function signalOf(options: { signal?: AbortSignal | null }): AbortSignal | undefined {
+  const { signal } = options;
+  if (signal === undefined || signal === null) return undefined;
+  // Perhaps of another realm: what is asked of it is what counts.
+  const { addEventListener, removeEventListener } = signal;
+  if (typeof addEventListener !== "function" || typeof removeEventListener !== "function") {
+    throw new TypeError(`signal must be an AbortSignal, got ${typeof signal}`);
+  }
+  if (signal.aborted) throw new RequestError("CANCELLED", abortReason(signal));
+  return signal;
 }
 
 const NAMES_MAX = 1024;

@@ -2,6 +2,7 @@ import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { abortReason, asRequestError, lostError } from "./errors.js";
+import { forget, listen } from "./signals.js";
 import { beginTicks, endTicks } from "./ticks.js";
 
 const URGENT_MAX = 4;
@@ -23,6 +24,8 @@ export interface Ask {
   write(broker: Broker): void;
   reject(error: Error): void;
   readonly deadlineMs: number;
+  /** How much longer than that to wait for the answer of a broker that has it. */
+  readonly graceMs?: number;
   /** Where it must go; undefined where any broker will do. */
   readonly only?: Broker;
   /** Whether it goes again, under the same number, when the connection is lost. */
@@ -36,6 +39,8 @@ interface Held {
   readonly ask: Ask;
   readonly slot: number;
   broker: Broker | undefined;
+  /** Its deadline has passed, and its grace has not. */
+  isInGrace: boolean;
   onAbort: (() => void) | undefined;
 }
 
@@ -68,9 +73,8 @@ export class Asks {
     return this.#held.size;
   }
 
-  /** @throws RequestError RESOURCE_EXHAUSTED, CANCELLED */
-  requireRoom(signal?: AbortSignal): void {
-    if (signal?.aborted) throw new RequestError("CANCELLED", abortReason(signal));
+  /** @throws RequestError RESOURCE_EXHAUSTED */
+  requireRoom(): void {
     if (this.#held.size < ASKS_MAX) return;
     throw new RequestError("RESOURCE_EXHAUSTED", "too much pending in this client", 10);
   }
@@ -78,7 +82,6 @@ export class Asks {
   /** Calls `begin` with a body, at once or when it is sealed and there is still room. */
   whenSealed(
     sealed: Uint8Array | Promise<Uint8Array>,
-    signal: AbortSignal | undefined,
     begin: (bytes: Uint8Array) => void,
     reject: (error: Error) => void,
   ): void {
@@ -86,7 +89,7 @@ export class Asks {
     sealed.then(
       (bytes) => {
         try {
-          this.requireRoom(signal);
+          this.requireRoom();
           begin(bytes);
         } catch (error) {
           reject(asRequestError(error));
@@ -103,9 +106,13 @@ export class Asks {
       ask.reject(new RequestError("CANCELLED", "client closed before it could be sent"));
       return;
     }
+    if (signal?.aborted) {
+      ask.reject(new RequestError("CANCELLED", abortReason(signal)));
+      return;
+    }
     const nowMs = performance.now();
     const slot = this.#freeSlots.pop() ?? this.#bySlot.push(undefined) - 1;
-    const held: Held = { ask, slot, broker: undefined, onAbort: undefined };
+    const held: Held = { ask, slot, broker: undefined, isInGrace: false, onAbort: undefined };
     this.#bySlot[slot] = held;
     this.#held.set(ask.sequence, held);
     this.#deadlines.set(slot, ask.deadlineMs, nowMs);
@@ -117,7 +124,7 @@ export class Asks {
       held.onAbort = () => {
         this.#fail(held, new RequestError("CANCELLED", `${abortReason(signal)}${ask.doubt}`));
       };
-      signal.addEventListener("abort", held.onAbort, { once: true });
+      listen(signal, held.onAbort);
     }
     this.#send(held);
   }
@@ -212,6 +219,12 @@ export class Asks {
 
   #onDue = (slot: number): void => {
     const held = this.#bySlot[slot] as Held;
+    const { deadlineMs, graceMs = 0 } = held.ask;
+    if (held.broker !== undefined && graceMs > 0 && !held.isInGrace) {
+      held.isInGrace = true;
+      this.#deadlines.set(slot, deadlineMs + graceMs);
+      return;
+    }
     const where = held.broker === undefined ? "before it could be sent" : held.ask.doubt;
     this.#fail(held, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`.trimEnd()));
   };
@@ -229,7 +242,7 @@ export class Asks {
     this.#bySlot[slot] = undefined;
     this.#freeSlots.push(slot);
     if (broker !== undefined) this.#brokers.release(broker);
-    if (held.onAbort !== undefined) ask.signal?.removeEventListener("abort", held.onAbort);
+    if (ask.signal !== undefined && held.onAbort !== undefined) forget(ask.signal, held.onAbort);
     if (this.#held.size === 0) this.#onIdle();
   }
 }

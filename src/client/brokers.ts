@@ -1,4 +1,5 @@
 import type { RequestError } from "../base/errors.js";
+import type { LinkOptions } from "../link/link.js";
 import {
   type ConnectionEvent,
   type Greeting,
@@ -64,13 +65,21 @@ export interface BrokersEvents {
 export class Brokers {
   readonly #list: Broker[] = [];
   readonly #choices = new TwoChoices(this.#list);
+  readonly #options: Omit<LinkOptions, "endpoint">;
+  readonly #events: BrokersEvents;
 
-  constructor(endpoints: readonly string[], options: ConnectionOptions, events: BrokersEvents) {
-    const defaults = connectionDefaults(options);
+  /** Throws TypeError or RangeError for options that are none. */
+  constructor(options: ConnectionOptions, events: BrokersEvents) {
+    this.#options = connectionDefaults(options);
+    this.#events = events;
+  }
+
+  /** Connects to them, once, when all stands that their events are for. */
+  connect(endpoints: readonly string[]): void {
     for (const endpoint of new Set(endpoints)) {
       const made: Broker = new Broker(
-        { ...defaults, endpoint },
-        this.#membership(() => made, events),
+        { ...this.#options, endpoint },
+        this.#membership(() => made, this.#events),
       );
       this.#list.push(made);
     }
@@ -85,9 +94,13 @@ export class Brokers {
     return this.#list.filter(({ isWelcome, link }) => isWelcome && link.isOpen);
   }
 
-  /** The endpoints, each with why it is not connected. */
-  get failures(): string {
-    return this.#list.map(({ link, lastReason }) => `${link.endpoint} ${lastReason}`).join(", ");
+  /** Why none of them takes anything now: each with why it is not connected, or that it drains; else undefined. */
+  get hindrance(): string | undefined {
+    if (this.#list.some(({ isWelcome, isDraining }) => isWelcome && !isDraining)) return undefined;
+    const reasons = this.#list.map(
+      ({ link, isWelcome, lastReason }) => `${link.endpoint} ${isWelcome ? "drains" : lastReason}`,
+    );
+    return reasons.join(", ");
   }
 
   /** Why none of them took us. */

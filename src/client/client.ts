@@ -1,7 +1,13 @@
-import { knownOptions, wholeNumber } from "../base/check.js";
+import {
+  checkOptions,
+  knownOptions,
+  optionalFunction,
+  waitingTime,
+  wholeNumber,
+} from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { type Codec, createCodec } from "../codec/index.js";
-import { connectEndpoints, randomSession, type Session } from "../link/session.js";
+import { connectEndpoints, randomSession, requireCodec, type Session } from "../link/session.js";
 import { Waiters } from "../link/waiters.js";
 import { Role } from "../wire/layout.js";
 import { askNumbers } from "./asks.js";
@@ -12,7 +18,9 @@ import {
   type ClientStats,
   clientOptionNames,
   type RequestOptions,
+  requestOptionNames,
   type StreamOptions,
+  streamOptionNames,
 } from "./options.js";
 import { PatternTable } from "./pattern.js";
 import type { PublishOptions } from "./publisher.js";
@@ -43,7 +51,7 @@ export class Client {
     this.#codec = codec;
     this.#ownsCodec = ownsCodec;
     const hello = { role: Role.CLIENT, ...this.#session, concurrency: 0, services: [] };
-    this.#brokers = new Brokers(options.brokers, options, {
+    this.#brokers = new Brokers(options, {
       hello: () => hello,
       onWelcome: (broker) => {
         this.#patterns.onWelcome(broker);
@@ -64,6 +72,8 @@ export class Client {
     this.#surveyor = this.#patterns.add(new Surveyor(codec, this.#session, ...shared));
     // Last: when a connection is lost, it asks again what was under way there.
     this.#requests = this.#patterns.add(requests);
+    // Now that nothing can be wrong with the options any more: nobody would close it.
+    this.#brokers.connect(options.brokers);
   }
 
   /**
@@ -73,8 +83,10 @@ export class Client {
    */
   static async connect(options: ClientOptions): Promise<Client> {
     knownOptions("Client.connect", options, clientOptionNames);
-    if (options?.retry) knownOptions("retry", options.retry, retryOptionNames);
     connectEndpoints("brokers", options?.brokers);
+    if (options.retry) checkOptions("retry", options.retry, retryOptionNames);
+    optionalFunction("onConnection", options.onConnection);
+    requireCodec(options.codec);
     const connectTimeoutMs = wholeNumber(
       "connectTimeoutMs",
       options.connectTimeoutMs ?? 5_000,
@@ -130,6 +142,7 @@ export class Client {
     const promise = new Promise<Reply>(takeEnds);
     const { resolve, reject } = ends;
     try {
+      checkOptions("request", options, requestOptionNames);
       this.#requireOpen();
       this.#requests.start(service, body, options, resolve, reject, undefined);
     } catch (error) {
@@ -192,6 +205,7 @@ export class Client {
   ): ReplyStream<Part, Return> {
     let stream: ReplyStream<Part, Return> | undefined;
     try {
+      checkOptions("stream", options, streamOptionNames);
       const made = new ReplyStream<Part, Return>(options);
       stream = made;
       const resolve = (value: unknown) => made.onReply(value);
@@ -240,9 +254,11 @@ export class Client {
 
   /**
    * Takes no more requests, waits until those pending have ended and the broker has what was published, at most `timeoutMs`
-   * (default 10000), and closes the connections. What is left then ends as CANCELLED.
+   * (default 10000, Infinity for as long as it takes), and closes the connections. What is left then ends as CANCELLED.
+   * Rejects with RangeError for another time than that.
    */
   async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    waitingTime("timeoutMs", timeoutMs);
     this.#isClosing = true;
     if (timeoutMs > 0) {
       const publishing = this.#topics.publisher.settle(timeoutMs);

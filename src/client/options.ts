@@ -65,7 +65,7 @@ export interface RequestOptions {
   /** Milliseconds from now until the caller no longer waits. */
   timeoutMs?: number;
   /** Ends the request early, as CANCELLED; a handler that runs sees it. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
   /** How often it may be handed to a worker: 1 is never run twice. */
   attempts?: number;
   /** Its own back-off in place of the client's; false: what is refused is not sent again. */
@@ -86,6 +86,17 @@ export interface RequestOptions {
   raw?: boolean;
 }
 
+export const requestOptionNames: OptionNames<RequestOptions> = {
+  timeoutMs: true,
+  signal: true,
+  attempts: true,
+  retry: true,
+  idempotent: true,
+  priority: true,
+  headers: true,
+  raw: true,
+};
+
 /** What one stream may say for itself. `timeoutMs` is for the whole of it. */
 export interface StreamOptions extends RequestOptions {
   /** Parts that may be on their way or unread, 1..65536. Default 32. */
@@ -100,6 +111,13 @@ export interface StreamOptions extends RequestOptions {
    */
   restart?: boolean | (() => void);
 }
+
+export const streamOptionNames: OptionNames<StreamOptions> = {
+  ...requestOptionNames,
+  window: true,
+  windowBytes: true,
+  restart: true,
+};
 
 /** What a client has counted since it was made. */
 export interface ClientStats extends PublisherStats {

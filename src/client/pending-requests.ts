@@ -4,6 +4,7 @@ import { performance } from "../link/clock.js";
 import { NO_BYTES } from "../wire/batch.js";
 import type { Brokers } from "./brokers.js";
 import { type Pending, PendingTable, placeOf, UnsentLine } from "./pending.js";
+import { forget } from "./signals.js";
 
 /** The pending requests of one client, and what is kept for each until it ends. */
 export class PendingRequests extends PendingTable {
@@ -44,7 +45,9 @@ export class PendingRequests extends PendingTable {
     reject(error);
   }
 
+  /** Nothing where it has ended before: its place may be another's by now. */
   end(pending: Pending): void {
+    if (!this.has(pending)) return;
     const place = placeOf(pending.sequence);
     this.deadlines.clear(place);
     this.backoffs.clear(place);
@@ -55,9 +58,8 @@ export class PendingRequests extends PendingTable {
     }
     if (pending.isUnsent) this.unsent.remove(pending);
     this.leaveBroker(pending);
-    if (pending.onAbort !== undefined) {
-      pending.signal?.removeEventListener("abort", pending.onAbort);
-    }
+    const { signal, onAbort } = pending;
+    if (signal !== undefined && onAbort !== undefined) forget(signal, onAbort);
     this.delete(pending);
     if (this.count === 0) this.#onIdle();
   }

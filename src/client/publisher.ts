@@ -1,3 +1,4 @@
+import { checkOptions, type OptionNames } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Fifo } from "../base/fifo.js";
 import { Status, statusName } from "../base/status.js";
@@ -34,6 +35,12 @@ export interface PublishOptions {
   /** Resolves only when the broker has taken it, with the number of subscriptions that it went to. */
   confirm?: boolean;
 }
+
+const publishOptionNames: OptionNames<PublishOptions> = {
+  retain: true,
+  raw: true,
+  confirm: true,
+};
 
 /** What a client has counted of what it published. */
 export interface PublisherStats {
@@ -118,6 +125,7 @@ export class Publisher {
    * Throws for what is no topic or no body.
    */
   publish(name: string, body: unknown, options: PublishOptions): Promise<number | undefined> {
+    checkOptions("publish", options, publishOptionNames);
     const isRetained = options.retain === true;
     const isDeleting = isRetained && body === undefined;
     const isRaw = isDeleting || options.raw === true;
@@ -135,6 +143,11 @@ export class Publisher {
             requestId: eventIdBytes(publisherLow, publisherHigh, sequence),
             dictionary: null,
           });
+    if (!isDeleting && topic.sequence !== sequence - 1) {
+      // Its number is taken. To be sent behind the other is not what was asked for.
+      const reason = "while its body was packed, that published to the same topic";
+      throw new RequestError("INVALID_ARGUMENT", reason);
+    }
     const flags = (isRaw ? EventFlag.RAW : 0) | (isRetained ? EventFlag.RETAIN : 0);
     const size = EVENT_SIZE + topic.bytes.length + bytes.length;
     const broker = this.#waiting.count === 0 ? this.#requireHome(size) : undefined;

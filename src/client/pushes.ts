@@ -1,4 +1,4 @@
-import { wholeNumber } from "../base/check.js";
+import { checkOptions, type OptionNames, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status, type StatusName, statusName } from "../base/status.js";
 import type { Codec } from "../codec/index.js";
@@ -15,7 +15,7 @@ import {
   writeDeadLettersAsked,
   writePush,
 } from "../wire/task-record.js";
-import { nameBytes, rawBytes } from "./arguments.js";
+import { nameBytes, rawBytes, signalOf } from "./arguments.js";
 import { type Ask, Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { asRequestError } from "./errors.js";
@@ -36,10 +36,21 @@ export interface PushOptions {
   /** How long to wait for a broker to have it, milliseconds. Default: the client's. */
   timeoutMs?: number;
   /** Stops waiting for that; the broker may have it none the less. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
   /** The body is a `Uint8Array` (or a string, as UTF-8) and goes without the codec, as to plain PULL sockets. */
   raw?: boolean;
 }
+
+const pushOptionNames: OptionNames<PushOptions> = {
+  attempts: true,
+  attemptTimeoutMs: true,
+  delayMs: true,
+  priority: true,
+  headers: true,
+  timeoutMs: true,
+  signal: true,
+  raw: true,
+};
 
 /** A task that failed too often. */
 export interface DeadLetter {
@@ -102,8 +113,9 @@ export class Pushes implements ClientPattern {
     resolve: (taskId: string) => void,
     reject: (error: Error) => void,
   ): void {
-    const { signal } = options;
-    this.#asks.requireRoom(signal);
+    checkOptions("push", options, pushOptionNames);
+    const signal = signalOf(options);
+    this.#asks.requireRoom();
     const queueBytes = nameBytes("queue", queue);
     const headers = encodeHeaders(options.headers);
     const delayMs = wholeNumber("delayMs", options.delayMs ?? 0, 0, 0xffffffff);
@@ -140,7 +152,7 @@ export class Pushes implements ClientPattern {
       this.#resolves.set(sequence, () => resolve(Buffer.from(idBytes).toString("hex")));
       this.#asks.start(ask(bytes));
     };
-    this.#asks.whenSealed(sealed, signal, begin, reject);
+    this.#asks.whenSealed(sealed, begin, reject);
   }
 
   #seal(queue: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {

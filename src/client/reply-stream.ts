@@ -81,7 +81,7 @@ export class ReplyStream<Part = unknown, Return = unknown>
     );
     this.canRestart = restart !== undefined && restart !== false;
     this.#onRestart = typeof restart === "function" ? restart : undefined;
-    this.#signal = signal;
+    this.#signal = signal ?? undefined;
   }
 
   /** The next part. Rejects with RequestError as `client.request` does. */

@@ -8,7 +8,7 @@ import type { BatchReader } from "../wire/batch.js";
 import { encodeHeaders } from "../wire/headers.js";
 import { Flag, Kind } from "../wire/layout.js";
 import { type AnswerRecord, FailureRecord, ReplyRecord } from "../wire/request-record.js";
-import { rawBytes, ServiceNames } from "./arguments.js";
+import { rawBytes, ServiceNames, signalOf } from "./arguments.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { abortReason, lostError, replyError } from "./errors.js";
 import type { ClientOptions, RequestOptions } from "./options.js";
@@ -21,6 +21,7 @@ import { RequestIds } from "./request-ids.js";
 import { Resender } from "./resender.js";
 import { RetryPolicy } from "./retry.js";
 import { Sender } from "./sender.js";
+import { listen } from "./signals.js";
 import { Streams } from "./streams.js";
 import { beginTicks, endTicks } from "./ticks.js";
 
@@ -43,6 +44,7 @@ export class Requests implements ClientPattern {
   readonly #reply = new ReplyRecord();
   readonly #failure = new FailureRecord();
   #isTicking = false;
+  #isClosed = false;
   #replyCount = 0;
   #lateCount = 0;
 
@@ -71,6 +73,7 @@ export class Requests implements ClientPattern {
       codec,
       take: (broker, record) => this.#take(broker, record),
       id: (sequence) => this.#ids.of(sequence),
+      has: (pending) => this.#pending.has(pending),
       finish: (pending) => this.#finish(pending),
       giveUp: (pending, error) => this.#giveUp(pending, error),
       get isQuiet() {
@@ -108,6 +111,7 @@ export class Requests implements ClientPattern {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const pending of this.#pending) {
       this.#pending.fail(pending, new RequestError("CANCELLED", "client closed"));
     }
@@ -130,8 +134,7 @@ export class Requests implements ClientPattern {
     reject: (error: Error) => void,
     stream: ReplyStream | undefined,
   ): void {
-    const { signal } = options;
-    if (signal?.aborted) throw new RequestError("CANCELLED", abortReason(signal));
+    const signal = signalOf(options);
     if (this.#pending.count >= this.#pendingMax) {
       throw new RequestError("RESOURCE_EXHAUSTED", "too many requests pending in this client", 10);
     }
@@ -156,6 +159,9 @@ export class Requests implements ClientPattern {
         const context = this.#ids.context(sequence, service, headers);
         ({ bytes, packed } = this.#bodies.seal(body, context));
       }
+      // Code of a body's, such as a getter, may have given it up meanwhile, or all there is.
+      if (signal?.aborted) throw new RequestError("CANCELLED", abortReason(signal));
+      if (this.#isClosed) throw new RequestError("CANCELLED", "client closed");
     } catch (error) {
       this.#pending.unreserve(sequence);
       throw error;
@@ -198,7 +204,7 @@ export class Requests implements ClientPattern {
       pending.onAbort = () => {
         this.#giveUp(pending, new RequestError("CANCELLED", abortReason(signal)));
       };
-      signal.addEventListener("abort", pending.onAbort, { once: true });
+      listen(signal, pending.onAbort);
     }
     if (bytes instanceof Promise) {
       this.#sendSealed(pending, bytes);
@@ -318,7 +324,8 @@ export class Requests implements ClientPattern {
   #onDue = (place: number): void => {
     const pending = this.#pending.at(place) as Pending;
     let where = pending.broker === undefined ? "before it could be sent" : "without an answer";
-    if (!this.#brokers.isWelcome) where += `: ${this.#brokers.failures}`;
+    const { hindrance } = this.#brokers;
+    if (hindrance !== undefined) where += `: ${hindrance}`;
     // The broker has the same deadline, so there is nothing to tell it.
     this.#pending.fail(pending, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`));
   };

@@ -1,4 +1,4 @@
-import { type OptionNames, wholeNumber } from "../base/check.js";
+import { checkOptions, type OptionNames, wholeNumber } from "../base/check.js";
 import { Status, type StatusCode } from "../base/status.js";
 
 /** How long a request waits before it is sent again. */
@@ -19,9 +19,10 @@ export interface RetryOptions extends BackoffOptions {
   budgetPerSecond?: number;
 }
 
+const backoffOptionNames: OptionNames<BackoffOptions> = { backoffMsMin: true, backoffMsMax: true };
+
 export const retryOptionNames: OptionNames<RetryOptions> = {
-  backoffMsMin: true,
-  backoffMsMax: true,
+  ...backoffOptionNames,
   budgetRatio: true,
   budgetPerSecond: true,
 };
@@ -115,7 +116,9 @@ export class RetryPolicy {
   /** The back-off of a request that says something of its own. */
   backoffFor(options: false | BackoffOptions | undefined): Required<BackoffOptions> | undefined {
     if (options === undefined) return this.backoff;
-    return options === false ? undefined : backoffOf(options, this.backoff ?? BACKOFF_DEFAULT);
+    if (options === false) return undefined;
+    checkOptions("retry", options, backoffOptionNames);
+    return backoffOf(options, this.backoff ?? BACKOFF_DEFAULT);
   }
 
   onReply(): void {

@@ -17,6 +17,8 @@ export interface StreamHost {
   take(broker: Broker, record: PartRecord): Pending | undefined;
   /** The id of one of its requests; the next call overwrites it. */
   id(sequence: number): ExchangeId;
+  /** Whether a request has not ended yet. */
+  has(pending: Pending): boolean;
   /** A request has ended, and well. */
   finish(pending: Pending): void;
   /** Ends a request that its broker is still at work on. */
@@ -73,8 +75,9 @@ export class Streams implements ClientPattern {
       const reason = `the stream cannot be read on: ${fault}`;
       return this.#host.giveUp(pending, new RequestError("INTERNAL", reason));
     }
-    if (record.isLast) this.#host.finish(pending);
-    else this.partCount++;
+    if (!record.isLast) this.partCount++;
+    // The caller, told that it begins anew, may have ended it.
+    else if (this.#host.has(pending)) this.#host.finish(pending);
   }
 
   #open(pending: Pending, { body, place, isRaw }: UnreadPart): unknown {

@@ -1,11 +1,13 @@
-import { wholeNumber } from "../base/check.js";
+import { type OptionNames, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Fifo } from "../base/fifo.js";
 import type { Codec } from "../codec/index.js";
 import { type EventRecord, eventIdBytes } from "../wire/event-record.js";
 import { EventFlag } from "../wire/layout.js";
+import { signalOf } from "./arguments.js";
 import { abortReason } from "./errors.js";
 import { Sequences } from "./sequences.js";
+import { forget, listen } from "./signals.js";
 
 /** What becomes of events that a subscription does not take in time. */
 export type WhenFull = "drop-oldest" | "drop-newest" | "disconnect";
@@ -30,8 +32,16 @@ export interface SubscribeOptions {
    */
   raw?: boolean;
   /** Ends it. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
 }
+
+export const subscribeOptionNames: OptionNames<SubscribeOptions> = {
+  queueMax: true,
+  whenFull: true,
+  retained: true,
+  raw: true,
+  signal: true,
+};
 
 /** What was published. */
 export interface TopicEvent<Body = unknown> {
@@ -174,8 +184,8 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
     this.#isRaw = options.raw === true;
     this.#codec = codec;
     this.#onOver = onOver;
-    this.#signal = options.signal;
-    this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#signal = signalOf(options);
+    if (this.#signal !== undefined) listen(this.#signal, this.#onAbort);
   }
 
   get stats(): SubscriptionStats {
@@ -241,7 +251,7 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
     if (this.#isOver) return;
     this.#isOver = true;
     this.#error = error;
-    this.#signal?.removeEventListener("abort", this.#onAbort);
+    if (this.#signal !== undefined) forget(this.#signal, this.#onAbort);
     this.#onOver();
     this.#tellReady();
     for (let waiter = this.#waiters.shift(); waiter !== undefined; waiter = this.#waiters.shift()) {

@@ -1,3 +1,4 @@
+import { checkOptions } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status, statusName } from "../base/status.js";
 import { isPattern } from "../base/topic.js";
@@ -16,7 +17,12 @@ import { NameCache } from "../wire/text.js";
 import type { Broker } from "./brokers.js";
 import type { ClientPattern } from "./pattern.js";
 import { Publisher } from "./publisher.js";
-import { POLICIES, type SubscribeOptions, Subscription } from "./subscription.js";
+import {
+  POLICIES,
+  type SubscribeOptions,
+  Subscription,
+  subscribeOptionNames,
+} from "./subscription.js";
 
 /** Topics whose names are remembered by their bytes. */
 const NAMES_KEPT = 16_384;
@@ -52,12 +58,12 @@ export class Subscriptions implements ClientPattern {
   /** Throws RequestError INVALID_ARGUMENT for what is no pattern, RangeError for an option. */
   subscribe(pattern: string, options: SubscribeOptions): Subscription {
     if (this.#isClosed) throw new RequestError("UNAVAILABLE", "client is closed");
+    checkOptions("subscribe", options, subscribeOptionNames);
     if (typeof pattern !== "string" || !isPattern(pattern)) {
       const shape = "tokens between dots, * for any one, > at the end for one or more";
       const got = typeof pattern === "string" ? JSON.stringify(pattern) : typeof pattern;
       throw new RequestError("INVALID_ARGUMENT", `pattern must be ${shape}, got ${got}`);
     }
-    if (options.signal?.aborted) throw new RequestError("CANCELLED", "aborted before it began");
     const id = this.#freeId();
     const made = new Subscription(id, pattern, options, this.#codec, () => this.#forget(made));
     this.#byId.set(id, made);

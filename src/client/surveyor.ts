@@ -1,4 +1,4 @@
-import { wholeNumber } from "../base/check.js";
+import { checkOptions, type OptionNames, wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
 import { Status, type StatusName, statusName } from "../base/status.js";
 import type { Codec } from "../codec/index.js";
@@ -13,7 +13,7 @@ import {
   surveyorBytes,
   writeSurvey,
 } from "../wire/survey-record.js";
-import { nameBytes, rawBytes } from "./arguments.js";
+import { nameBytes, rawBytes, signalOf } from "./arguments.js";
 import { Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { asRequestError, replyError } from "./errors.js";
@@ -24,12 +24,19 @@ export interface SurveyOptions {
   /** When it ends, answered by all or not, milliseconds from now. Default: the client's. */
   timeoutMs?: number;
   /** Ends it early, as CANCELLED. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | null;
   /** Metadata in clear, authenticated when the body is sealed. 8 KiB at most. */
   headers?: Headers;
   /** The body is a `Uint8Array` (or a string, as UTF-8) and goes without the codec, and so do the replies. */
   raw?: boolean;
 }
+
+const surveyOptionNames: OptionNames<SurveyOptions> = {
+  timeoutMs: true,
+  signal: true,
+  headers: true,
+  raw: true,
+};
 
 /** What came of a survey. */
 export interface SurveyResult<Reply = unknown> {
@@ -52,7 +59,7 @@ interface Open {
   resolve(result: SurveyResult): void;
 }
 
-/** How much longer than the broker the client waits for the end. */
+/** How much longer than the broker, which has the same deadline, the client waits for the end. */
 const GRACE_MS = 2000;
 const NO_OPTIONS: SurveyOptions = {};
 
@@ -100,8 +107,9 @@ export class Surveyor implements ClientPattern {
     resolve: (result: SurveyResult) => void,
     reject: (error: Error) => void,
   ): void {
-    const { signal } = options;
-    this.#asks.requireRoom(signal);
+    checkOptions("survey", options, surveyOptionNames);
+    const signal = signalOf(options);
+    this.#asks.requireRoom();
     const serviceBytes = nameBytes("service", service);
     const timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? this.timeoutMs, 1, 86_400_000);
     const headers = encodeHeaders(options.headers);
@@ -110,27 +118,33 @@ export class Surveyor implements ClientPattern {
     const id = { ...this.session, sequence, slot: 0, generation: 0 };
     const requestId = requestIdBytes(id);
     const sealed = isRaw ? rawBytes(body) : this.#seal(service, body, requestId, headers);
+    const deadlineMs = performance.now() + timeoutMs;
     const begin = (bytes: Uint8Array) => {
       const flags = isRaw ? Flag.RAW : 0;
-      const fields = { priority: 4, attempts: 1, timeoutMs, flags, service: serviceBytes, headers };
+      const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
       const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
       this.#open.set(sequence, { service, requestId, isRaw, result, opening: [], resolve });
       this.#asks.start({
         sequence,
         bytes: REQUEST_SIZE + serviceBytes.length + headers.length + bytes.length,
-        write: ({ link }) => writeSurvey(link.writer, id, fields, bytes),
+        write: ({ link }) => {
+          // It may have waited for a broker.
+          const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
+          writeSurvey(link.writer, id, { ...fields, timeoutMs: leftMs }, bytes);
+        },
         reject: (error) => {
           this.#open.delete(sequence);
           reject(error);
         },
-        deadlineMs: performance.now() + timeoutMs + GRACE_MS,
+        deadlineMs,
+        graceMs: GRACE_MS,
         // Some have been asked: to ask again is the caller's to decide.
         isResent: false,
         signal,
         doubt: "; workers may have been asked",
       });
     };
-    this.#asks.whenSealed(sealed, signal, begin, reject);
+    this.#asks.whenSealed(sealed, begin, reject);
   }
 
   #seal(service: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { endpoints, wholeNumber } from "../base/check.js";
+import { endpoints, shown, wholeNumber } from "../base/check.js";
 import { type CurveKeys, checkCurveKeys } from "./curve.js";
 import type { LinkOptions } from "./link.js";
 
@@ -29,6 +29,12 @@ export function connectEndpoints(name: string, values: readonly string[]): reado
       throw new TypeError(`${name}: ${value} names no port to connect to`);
   }
   return values;
+}
+
+/** Throws TypeError where `codec` is given and is none. */
+export function requireCodec(codec: { readonly seal: unknown } | undefined): void {
+  if (codec === undefined || typeof codec?.seal === "function") return;
+  throw new TypeError(`codec must be one that createCodec() made, got ${shown(codec)}`);
 }
 
 /** Connection settings with the defaults filled in; throws RangeError where one is out of range. */

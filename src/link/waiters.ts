@@ -1,3 +1,5 @@
+import { timerMs } from "../base/timer.js";
+
 /** Those who wait for something to become true, asked again at each step that may have made it so. */
 export class Waiters {
   readonly #checks = new Set<() => void>();
@@ -12,7 +14,7 @@ export class Waiters {
         if (isDone()) resolve();
       };
       this.#checks.add(check);
-      timer = setTimeout(resolve, timeoutMs);
+      timer = setTimeout(resolve, timerMs(timeoutMs));
     });
     clearTimeout(timer);
     this.#checks.delete(check);

@@ -12,6 +12,9 @@ const NO_BYTES = new Uint8Array(0);
  */
 export function encodeHeaders(headers: Headers | undefined): Uint8Array {
   if (headers === undefined) return NO_BYTES;
+  if (typeof headers !== "object" || headers === null) {
+    throw new TypeError(`headers must be an object of strings, got ${typeof headers}`);
+  }
   const parts: Buffer[] = [];
   let size = 0;
   for (const [key, value] of Object.entries(headers)) {

@@ -69,6 +69,7 @@ class Feed {
       // What has ended is not found any more.
       take: () => (this.#isOver ? undefined : (pending as unknown as Pending)),
       id: () => ID,
+      has: () => !this.#isOver,
       finish: () => {
         this.isFinished = true;
       },
@@ -221,6 +222,7 @@ describe("a client that asked for a reply", () => {
       codec: client,
       take: () => ({ stream: undefined }) as Pending,
       id: () => ID,
+      has: () => true,
       finish: () => {},
       giveUp: (_, error) => {
         failed = error;
