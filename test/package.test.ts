@@ -93,6 +93,14 @@ describe("the package", () => {
   // Declarations of ours mention Buffer: a project either has Node's types or skips libraries.
   const libraries: [string, string[]][] = [
     ["Node's types", ["--typeRoots", join(root, "node_modules/@types"), "--types", "node"]],
+    // Ours are checked too, and there is no "dom" among the libraries.
+    [
+      "Node's types and no others",
+      [
+        ...["--typeRoots", join(root, "node_modules/@types"), "--types", "node"],
+        ...["--lib", "es2023", "--skipLibCheck", "false"],
+      ],
+    ],
     ["skipLibCheck", ["--skipLibCheck", "--types", "", "--lib", "es2023,esnext.disposable"]],
   ];
   const resolutions: [string, string][] = [
