@@ -50,7 +50,12 @@ function freeOfWebAssembly() {
     if (!name.endsWith(".d.ts")) continue;
     const path = join(build, name);
     const text = readFileSync(path, "utf8");
-    const free = text.replace(/\bWebAssembly\.\w+/g, "object");
+    const free = text
+      .replace(
+        /\bWebAssembly\.Memory\b/g,
+        "{ readonly buffer: ArrayBuffer; grow(pages: number): number }",
+      )
+      .replace(/\bWebAssembly\.\w+/g, "object");
     if (free !== text) writeFileSync(path, free);
   }
 }
