@@ -52,8 +52,10 @@ function tableOf(rows) {
 export function refusalNotes(rows) {
   const texts = rows
     .filter(({ refusals }) => refusals !== undefined)
-    .map(({ contender, refusals }) => {
-      const counts = Object.entries(refusals).map(([name, count]) => `${name} ${figure(count)}`);
+    .map(({ contender, refusals: { refused = 0, refusedAfterWait = 0, ...others } }) => {
+      const late = refusedAfterWait > 0 ? `, ${figure(refusedAfterWait)} of them after a wait` : "";
+      const also = Object.entries(others).map(([name, count]) => `${name} ${figure(count)}`);
+      const counts = [`refused ${figure(refused)}${late}`, ...also];
       return `The broker of ${contender} refused some, and was asked again: ${counts.join(", ")}.`;
     });
   return [...new Set(texts)];
