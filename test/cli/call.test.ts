@@ -105,8 +105,7 @@ describe("wasmq call", () => {
 
   it("waits for a broker that comes later, as part of the one timeout", async () => {
     const frontend = `tcp://127.0.0.1:${await freePort()}`;
-    const call = (...args: string[]) =>
-      stage.wasmq(["call", ...args, "--broker", frontend]).ended;
+    const call = (...args: string[]) => stage.wasmq(["call", ...args, "--broker", frontend]).ended;
     const beginMs = performance.now();
     const answered = call("add", '{"a":1,"b":2}', "--timeout", "60000");
     const unanswered = call("slow", "1", "--timeout", "9000");

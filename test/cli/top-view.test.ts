@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { BrokerState } from "../../build/admin/state.js";
 import { count, span3, topLines } from "../../build/cli/top-view.js";
-import { countsOf, serviceOf, stateOf, timesOf } from "../admin/states.ts";
+import { otherOf, serviceOf, stateOf, timesOf } from "../admin/states.ts";
 
 const PAGE = { columns: 80, rows: Infinity };
 
@@ -13,7 +13,7 @@ const before = stateOf({
       service: timesOf([2.048, 1000]),
     }),
   ],
-  other: countsOf({ outcomes: { NOT_FOUND: 50 } }),
+  other: otherOf({ outcomes: { NOT_FOUND: 50 } }),
   faults: { alien: 7 },
   unanswered: 0,
 });
@@ -43,7 +43,7 @@ const now = stateOf({
     }),
     serviceOf("gone", { isServed: false, workers: 0, credits: 0, queued: 2 }),
   ],
-  other: countsOf({ outcomes: { NOT_FOUND: 53 } }),
+  other: otherOf({ outcomes: { NOT_FOUND: 53 } }),
   faults: { alien: 7, malformed: 2 },
   refusals: { "socket-type": 1 },
   process: { ...before.process, loopActiveMs: 1500, loopIdleMs: 10_500 },
