@@ -19,6 +19,7 @@ import { BUSY_LOAD, busyText, describeMachine } from "./lib/machine.mjs";
 import { readOptions, USAGE } from "./lib/options.mjs";
 import { reportPage } from "./lib/page.mjs";
 import { Parties } from "./lib/parties.mjs";
+import { unjudged, unpromised } from "./lib/promises.mjs";
 import { formatTable } from "./lib/table.mjs";
 import { pubsubText, runPubsubSuite } from "./pubsub/suite.mjs";
 
@@ -30,7 +31,7 @@ const JSON_VERSION = 3;
 /**
  * @typedef {object} Suite
  * @property {(options: Options, run: any) => Promise<any[]>} run
- * @property {(rows: any[]) => string} table
+ * @property {(rows: any[], settings: any) => string} table
  * @property {(rows: any[], settings: any) => import("./lib/page.mjs").Chapter} [chapter] on the page
  */
 
@@ -46,9 +47,6 @@ const suites = {
 
 /** @param {Options} options */
 async function main(options) {
-  // First of all, so that a name that nothing has is refused at once.
-  if (options.suites.includes("codec")) selected(options.only);
-  if (options.suites.includes("broker")) selectedScenarios(options);
   const parties = new Parties();
   let isStopping = false;
   for (const [signal, code] of /** @type {const} */ ([
@@ -63,6 +61,7 @@ async function main(options) {
   }
   const progress = (/** @type {string} */ text) => process.stderr.write(`${text}\n`);
   const { suites: names, seconds, rounds, codecRounds, depths, only, isQuick } = options;
+  const settings = { suites: names, seconds, rounds, codecRounds, depths, only, isQuick };
   const machine = await describeMachine();
   const rivals = names.includes("codec") ? await describeRivals() : [];
   const peers = options.hasPeers ? describePeers() : [];
@@ -83,9 +82,11 @@ async function main(options) {
     }
     for (const name of names) {
       const { run, table } = suites[name];
-      const suiteRows = await run(options, { parties, progress });
+      const measured = await run(options, { parties, progress });
+      const suiteRows = isQuick ? measured.map(unjudged) : measured;
       rows.push(...suiteRows);
-      if (!options.isJson) console.log(`${name}\n\n${table(suiteRows)}\n`);
+      const told = isQuick ? measured.map(unpromised) : measured;
+      if (!options.isJson) console.log(`${name}\n\n${table(told, settings)}\n`);
     }
   } catch (error) {
     // Parties that were let go of fail what was under way.
@@ -94,14 +95,14 @@ async function main(options) {
   } finally {
     await parties.endAll();
   }
-  const settings = { suites: names, seconds, rounds, codecRounds, depths, only, isQuick };
   const report = { version: JSON_VERSION, machine, contenders, settings, rows };
   const json = JSON.stringify(report, null, 2);
   if (options.isJson) console.log(json);
   if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, `${json}\n`);
   if (options.htmlFile !== undefined) {
     const chapters = names.flatMap((name) => {
-      const own = rows.filter(({ suite }) => suite === name);
+      const all = rows.filter(({ suite }) => suite === name);
+      const own = isQuick ? all.map(unpromised) : all;
       return suites[name].chapter?.(own, settings) ?? [];
     });
     writeFileSync(options.htmlFile, reportPage(report, chapters));
@@ -122,11 +123,30 @@ function reportFaults(rows) {
   }
 }
 
+/** What is asked for; undefined when only help is wanted. Wrong usage ends it with code 2, as of wasmq. */
+function optionsOrExit() {
+  try {
+    const options = readOptions(process.argv.slice(2));
+    // First of all, so that a name that nothing has is refused at once.
+    if (options?.suites.includes("codec")) selected(options.only);
+    if (options?.suites.includes("broker")) selectedScenarios(options);
+    return options;
+  } catch (error) {
+    console.error(`bench: ${messageOf(error)}`);
+    process.exit(2);
+  }
+}
+
+/** @param {unknown} error */
+function messageOf(error) {
+  return error instanceof Error ? error.message : String(error);
+}
+
+const options = optionsOrExit();
 try {
-  const options = readOptions(process.argv.slice(2));
   if (options === undefined) console.log(USAGE);
   else await main(options);
 } catch (error) {
-  console.error(`bench: ${error instanceof Error ? error.message : error}`);
+  console.error(`bench: ${messageOf(error)}`);
   process.exitCode = 1;
 }

@@ -1,7 +1,7 @@
 // The package as its users get it: packed, installed into an empty project, imported and run.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Running } from "./cli/processes.js";
@@ -72,13 +72,21 @@ describe("the package", () => {
     for (const page of ["README.md", "CHANGELOG.md"]) {
       expect(files.includes(page)).toBe(existsSync(join(root, page)));
     }
-    const links = [...readFileSync(join(root, "README.md"), "utf8").matchAll(/\]\(([\w./-]+)\)/g)];
-    const pages = links.map(([, path]) => path);
-    expect(pages).toEqual(expect.arrayContaining(["docs/architecture.md", "docs/codec.md"]));
-    expect(files).toEqual(expect.arrayContaining(pages));
+    const pages = files.filter((path) => path.endsWith(".md"));
+    const links = pages.flatMap((page) => {
+      const text = readFileSync(join(root, page), "utf8");
+      const found = [...text.matchAll(/\]\((?!\w+:)([^)#\s]+)(?:#[\w-]+)?\)/g)];
+      return found.map(([, path]) => join(dirname(page), path));
+    });
+    const known = ["docs/architecture.md", "docs/codec.md", "examples/c/gateway.c"];
+    expect(links).toEqual(expect.arrayContaining(known));
+    // Wherever one reads it, a link leads somewhere.
+    expect(links.filter((path) => !files.includes(path))).toEqual([]);
     const other = files.filter(
       (path) =>
-        !/^build\/|^docs\/|^examples\/\w+\.mjs$|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(path),
+        !/^build\/|^docs\/|^examples\/(\w+\/)?(\w+\.(mjs|c|h|java|py)|Makefile)$|^[\w.]+$|^src\/wire\/PROTOCOL\.md$/.test(
+          path,
+        ),
     );
     expect(other).toEqual([]);
     expect(files.filter((path) => /demo|\.test\.|\.stamp|ignore/.test(path))).toEqual([]);
@@ -93,6 +101,14 @@ describe("the package", () => {
   // Declarations of ours mention Buffer: a project either has Node's types or skips libraries.
   const libraries: [string, string[]][] = [
     ["Node's types", ["--typeRoots", join(root, "node_modules/@types"), "--types", "node"]],
+    // Ours are checked too, and there is no "dom" among the libraries.
+    [
+      "Node's types and no others",
+      [
+        ...["--typeRoots", join(root, "node_modules/@types"), "--types", "node"],
+        ...["--lib", "es2023", "--skipLibCheck", "false"],
+      ],
+    ],
     ["skipLibCheck", ["--skipLibCheck", "--types", "", "--lib", "es2023,esnext.disposable"]],
   ];
   const resolutions: [string, string][] = [

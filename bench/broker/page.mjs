@@ -1,30 +1,26 @@
 import { INSTALL } from "../codec/rivals.mjs";
 import { figure } from "../lib/table.mjs";
-import { SCENARIOS } from "./scenarios.mjs";
+import { describedScenarios } from "./scenarios.mjs";
 import { refusalNotes } from "./text.mjs";
 
 /**
  * The scenarios of suite broker, as the page has them.
  * @param {any[]} rows of the suite
- * @param {{ rounds: number, seconds: number }} settings
+ * @param {{ rounds: number, seconds: number, isQuick?: boolean }} settings
  * @returns {import("../lib/page.mjs").Chapter}
  */
-export function brokerChapter(rows, { rounds, seconds }) {
-  const tables = Object.entries(SCENARIOS)
-    .map(([name, { title, about }]) => ({
-      name,
-      title,
-      about,
-      rows: rows.filter((row) => row.table === name),
-      subject: "in flight",
-      columns: columnsOf,
-      notes: refusalNotes(rows.filter((row) => row.table === name)),
-      detail: (/** @type {any} */ { ours }) => ({
-        small: `${count(ours.clients, "client")}, ${count(ours.workers, "worker")}`,
-        hint: `rounds: ${ours.rounds.map((/** @type {number} */ rate) => figure(Math.round(rate))).join(", ")} requests/s`,
-      }),
-    }))
-    .filter((table) => table.rows.length > 0);
+export function brokerChapter(rows, settings) {
+  const { rounds, seconds } = settings;
+  const tables = describedScenarios(rows, settings).map((scenario) => ({
+    ...scenario,
+    subject: "in flight",
+    columns: columnsOf,
+    notes: refusalNotes(scenario.rows),
+    detail: (/** @type {any} */ { ours }) => ({
+      small: `${count(ours.clients, "client")}, ${count(ours.workers, "worker")}`,
+      hint: `rounds: ${ours.rounds.map((/** @type {number} */ rate) => figure(Math.round(rate))).join(", ")} requests/s`,
+    }),
+  }));
   return {
     name: "broker",
     installation: INSTALL,

@@ -17,12 +17,16 @@
  * @property {number} depth
  * @property {Partial<Record<Operation, Record<string, number>>>} targets
  *
+ * How many of both take part, in how many processes each, and whether NATS does: what is told of a scenario is
+ * true of a quick run, and of one without peers, too.
+ * @typedef {{ clients: number, workers: number, clientProcesses: number, clientsEach: number, hasNats: boolean }} Counts
+ *
  * What is asked of the contenders, side by side. The first is ours, the others it is compared with.
  * To add one, add to `SCENARIOS`: text, JSON, page and `--only` follow. A figure of ours with and
  * without something (CURVE, say) is a scenario of two modules of ours, the one without second.
  * @typedef {object} Scenario
- * @property {string} title
- * @property {string} about
+ * @property {(counts: Counts) => string} title
+ * @property {(counts: Counts) => string} about
  * @property {import("./load.mjs").Payload} payload
  * @property {boolean} isSealed ours has keys
  * @property {Ends} clients
@@ -42,14 +46,16 @@ const NATS_BY_HAND = { ...NATS, ...contender("NATS by hand", "peers/nats-by-hand
 const ALL = [WASMQ, PROXY, NATS, NATS_BY_HAND, NAIVE];
 
 const ONE = { processes: 1, each: 1 };
+const QUICK_PROCESSES_MAX = 2;
+const QUICK_EACH_MAX = 3;
 const RATE = "requests/s";
 const NO_WORSE = { Proxy: 1, NATS: 1 };
 
 /** @type {Record<string, Scenario>} */
 export const SCENARIOS = {
   depth: {
-    title: "By depth",
-    about:
+    title: () => "By depth",
+    about: () =>
       "One client and one worker, bodies of 64 bytes as they are; depth is how many requests are in flight.",
     payload: "64 B",
     isSealed: false,
@@ -64,8 +70,8 @@ export const SCENARIOS = {
     ],
   },
   large: {
-    title: "16 KiB",
-    about: "One client and one worker, bodies of 16 KiB as they are.",
+    title: () => "16 KiB",
+    about: () => "One client and one worker, bodies of 16 KiB as they are.",
     payload: "16 KiB",
     isSealed: false,
     clients: ONE,
@@ -74,9 +80,9 @@ export const SCENARIOS = {
     steps: [{ depth: 64, targets: { [RATE]: { Proxy: 1.2, NATS: 2 } } }],
   },
   workers: {
-    title: "4 workers",
-    about:
-      "One client and four workers, each a process, bodies of 64 bytes; and ours with one worker, at the same time.",
+    title: ({ workers }) => `${workers} workers`,
+    about: ({ workers }) =>
+      `One client and ${workers} workers, each a process, bodies of 64 bytes; and ours with one worker, at the same time.`,
     payload: "64 B",
     isSealed: false,
     clients: ONE,
@@ -85,9 +91,9 @@ export const SCENARIOS = {
     steps: [256, 2048].map((depth) => ({ depth, targets: { [RATE]: { "wasmq, 1 worker": 1 } } })),
   },
   clients: {
-    title: "200 clients",
-    about:
-      "200 clients with a connection each, 50 in each of four processes, 16 requests of 64 bytes in flight of each client; one worker.",
+    title: ({ clients }) => `${clients} clients`,
+    about: ({ clients, clientProcesses, clientsEach }) =>
+      `${clients} clients with a connection each, ${clientsEach} in each of ${clientProcesses} processes, 16 requests of 64 bytes in flight of each client; one worker.`,
     payload: "64 B",
     isSealed: false,
     clients: { processes: 4, each: 50 },
@@ -96,9 +102,9 @@ export const SCENARIOS = {
     steps: [{ depth: 16, targets: { [RATE]: { Proxy: 5 } } }],
   },
   sealed: {
-    title: "Sealed",
-    about:
-      "An order as an object at both ends, the handler sees and returns it. Ours is sealed: MessagePack, LZ4, XChaCha20-Poly1305. NATS carries JSON in clear; the naive broker JSON with AES-256-GCM.",
+    title: () => "Sealed",
+    about: ({ hasNats }) =>
+      `An order as an object at both ends, the handler sees and returns it. Ours is sealed: MessagePack, LZ4, XChaCha20-Poly1305. ${hasNats ? "NATS carries JSON in clear; the" : "The"} naive broker carries JSON with AES-256-GCM.`,
     payload: "order",
     isSealed: true,
     clients: ONE,
@@ -112,8 +118,8 @@ export const SCENARIOS = {
     steps: [256, 2048].map((depth) => ({ depth, targets: { [RATE]: { "NATS, JSON": 2 } } })),
   },
   curve: {
-    title: "CURVE",
-    about:
+    title: () => "CURVE",
+    about: () =>
       "One client and one worker, bodies of 64 bytes; ours under CURVE, each connection encrypted and its key known, and ours without.",
     payload: "64 B",
     isSealed: false,
@@ -126,9 +132,9 @@ export const SCENARIOS = {
     })),
   },
   plain: {
-    title: "REQ and REP",
-    about:
-      "Unmodified ZeroMQ sockets: 64 REQ in one process, 8 REP in another, bodies of 64 bytes. A REQ asks one at a time.",
+    title: () => "REQ and REP",
+    about: ({ clients, workers }) =>
+      `Unmodified ZeroMQ sockets: ${clients} REQ in one process, ${workers} REP in another, bodies of 64 bytes. A REQ asks one at a time.`,
     payload: "64 B",
     isSealed: false,
     clients: { processes: 1, each: 64 },
@@ -159,4 +165,39 @@ export function selectedScenarios({ only, hasPeers }) {
       const contenders = scenario.contenders.filter(({ isPeer }) => hasPeers || !isPeer);
       return { table, ...scenario, contenders };
     });
+}
+
+/**
+ * As few processes and sockets as can still get in one another's way.
+ * @template {Pick<Scenario, "clients" | "workers">} S
+ * @param {S} scenario
+ * @returns {S}
+ */
+export function quickened(scenario) {
+  const fewer = (/** @type {Ends} */ { processes, each }) => ({
+    processes: Math.min(processes, QUICK_PROCESSES_MAX),
+    each: Math.min(each, QUICK_EACH_MAX),
+  });
+  return { ...scenario, clients: fewer(scenario.clients), workers: fewer(scenario.workers) };
+}
+
+/**
+ * The scenarios that rows are of, with what is to be told of each.
+ * @param {any[]} rows of the suite
+ * @param {{ isQuick?: boolean }} settings
+ */
+export function describedScenarios(rows, { isQuick = false }) {
+  return Object.entries(SCENARIOS).flatMap(([name, full]) => {
+    const own = rows.filter(({ table }) => table === name);
+    if (own.length === 0) return [];
+    const { clients, workers, title, about } = isQuick ? quickened(full) : full;
+    const counts = {
+      clients: clients.processes * clients.each,
+      workers: workers.processes * workers.each,
+      clientProcesses: clients.processes,
+      clientsEach: clients.each,
+      hasNats: own.some(({ contender, absent }) => contender.startsWith("NATS") && !absent),
+    };
+    return [{ name, title: title(counts), about: about(counts), rows: own }];
+  });
 }

@@ -4,13 +4,12 @@ import { interleave, median } from "../lib/rounds.mjs";
 import { Fleet } from "./fleet.mjs";
 import { countsOf } from "./load.mjs";
 import { describePeers } from "./peers/describe.mjs";
-import { selectedScenarios } from "./scenarios.mjs";
+import { quickened, selectedScenarios } from "./scenarios.mjs";
 
 /** @typedef {import("../lib/parties.mjs").Parties} Parties */
 /** @typedef {import("../lib/options.mjs").Options} Options */
 /** @typedef {import("./load.mjs").Measurement} Measurement */
 /** @typedef {import("./scenarios.mjs").Contender} Contender */
-/** @typedef {import("./scenarios.mjs").Ends} Ends */
 /** @typedef {import("./scenarios.mjs").Operation} Operation */
 /** @typedef {import("./scenarios.mjs").Scenario & { table: string }} Scenario */
 /** @typedef {import("./scenarios.mjs").Step} Step */
@@ -20,8 +19,6 @@ const WARMUP_DEPTH = 64;
 const WARMUP_SECONDS_MAX = 0.5;
 const REQUESTS_MAX = 50_000_000;
 const QUICK_SECONDS_MAX = 5;
-const QUICK_PROCESSES_MAX = 2;
-const QUICK_EACH_MAX = 3;
 const STOOD_STILL = "answered nothing in one of its rounds";
 
 /**
@@ -98,15 +95,6 @@ const isOf =
   ({ contender }) =>
   (/** @type {Contender} */ { name }) =>
     name === contender;
-
-/** As few processes and sockets as can still get in one another's way. @param {Scenario} scenario */
-function quickened(scenario) {
-  const fewer = (/** @type {Ends} */ { processes, each }) => ({
-    processes: Math.min(processes, QUICK_PROCESSES_MAX),
-    each: Math.min(each, QUICK_EACH_MAX),
-  });
-  return { ...scenario, clients: fewer(scenario.clients), workers: fewer(scenario.workers) };
-}
 
 /**
  * `--depths` is of the scenario that is about them.

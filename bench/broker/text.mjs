@@ -1,17 +1,19 @@
 // The scenarios of suite broker in plain text, and a line for each target.
 import { absentOnes, targetsText } from "../lib/promises.mjs";
 import { figure, formatTable, times, wrapped } from "../lib/table.mjs";
-import { SCENARIOS } from "./scenarios.mjs";
+import { describedScenarios } from "./scenarios.mjs";
 
-/** @param {any[]} rows */
-export function brokerText(rows) {
-  const texts = Object.entries(SCENARIOS).flatMap(([name, { title, about }]) => {
-    const own = rows.filter(({ table }) => table === name);
-    if (own.length === 0) return [];
-    return [`${title}\n\n${wrapped(about)}\n\n${[tableOf(own), ...refusalNotes(own)].join("\n")}`];
+/** @param {any[]} rows @param {{ isQuick?: boolean }} settings */
+export function brokerText(rows, settings) {
+  const scenarios = describedScenarios(rows, settings);
+  const texts = scenarios.map(({ title, about, rows: own }) => {
+    return `${title}\n\n${wrapped(about)}\n\n${[tableOf(own), ...refusalNotes(own)].join("\n")}`;
   });
+  const titles = new Map(scenarios.map(({ name, title }) => [name, title]));
+  const promiseName = (/** @type {any} */ { table, scenario, operation, contender }) =>
+    `${titles.get(table)}: ${scenario}, ${operation}, against ${contender}`;
   const notes = absentOnes(rows).map(([name, reason]) => `${name} does not take part: ${reason}`);
-  return [HOW, ...texts, ...notes, targetsText(rows, promiseName)].join("\n\n");
+  return [HOW, ...texts, ...notes, targetsText(rows, promiseName, settings)].join("\n\n");
 }
 
 const HOW =
@@ -52,15 +54,11 @@ function tableOf(rows) {
 export function refusalNotes(rows) {
   const texts = rows
     .filter(({ refusals }) => refusals !== undefined)
-    .map(({ contender, refusals }) => {
-      const counts = Object.entries(refusals).map(([name, count]) => `${name} ${figure(count)}`);
+    .map(({ contender, refusals: { refused = 0, refusedAfterWait = 0, ...others } }) => {
+      const late = refusedAfterWait > 0 ? `, ${figure(refusedAfterWait)} of them after a wait` : "";
+      const also = Object.entries(others).map(([name, count]) => `${name} ${figure(count)}`);
+      const counts = [`refused ${figure(refused)}${late}`, ...also];
       return `The broker of ${contender} refused some, and was asked again: ${counts.join(", ")}.`;
     });
   return [...new Set(texts)];
-}
-
-/** @param {any} row */
-function promiseName({ table, scenario, operation, contender }) {
-  const { title } = SCENARIOS[table];
-  return `${title}: ${scenario}, ${operation}, against ${contender}`;
 }

@@ -4,15 +4,19 @@ import { figure, formatTable, promised, times, wrapped } from "../lib/table.mjs"
 import { INSTALL } from "./rivals.mjs";
 import { TABLES } from "./tables.mjs";
 
-/** The tables one below the other, and what was met and missed. @param {any[]} rows */
-export function codecText(rows) {
+/**
+ * The tables one below the other, and what was met and missed.
+ * @param {any[]} rows
+ * @param {{ isQuick?: boolean }} settings
+ */
+export function codecText(rows, settings) {
   const texts = Object.entries(TABLES).flatMap(([name, { title, about, hasSizes }]) => {
     const own = rows.filter(({ table }) => table === name);
     if (own.length === 0) return [];
     const notes = absentNotes(own);
     return [`${title}\n\n${wrapped(about)}\n\n${tableOf(own, hasSizes)}${notes}`];
   });
-  return [HOW, ...texts, summaryOf(rows)].join("\n\n");
+  return [HOW, ...texts, summaryOf(rows, settings)].join("\n\n");
 }
 
 const HOW =
@@ -43,8 +47,12 @@ function tableOf(rows, hasSizes) {
           : []),
         { title: "x", value: (/** @type {any} */ line) => times(by(line, rival)?.ratio) },
       ]),
-      { title: "target", value: targetText, isText: true },
-      { title: "", value: resultText, isText: true },
+      ...(rows.some(({ target }) => target !== undefined)
+        ? [
+            { title: "target", value: targetText, isText: true },
+            { title: "", value: resultText, isText: true },
+          ]
+        : []),
     ],
     lines,
   );
@@ -82,10 +90,10 @@ function absentNotes(rows) {
     .join("");
 }
 
-/** @param {any[]} rows */
-function summaryOf(rows) {
+/** @param {any[]} rows @param {{ isQuick?: boolean }} settings */
+function summaryOf(rows, settings) {
   return [
-    countsText(rows),
+    countsText(rows, settings),
     ...promisesOf(rows).missed.map(
       ({ table, scenario, operation, contender, ratio, target }) =>
         `  missed: ${table}, ${scenario}, ${operation}: ${times(ratio)} ${contender}, not ${promised(target)}`,

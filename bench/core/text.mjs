@@ -11,8 +11,8 @@ const COLUMNS = [
   { title: "x first row", value: (row) => times(row.ratio) },
 ];
 
-/** @param {any[]} rows */
-export function coreText(rows) {
+/** @param {any[]} rows @param {{ isQuick?: boolean }} settings */
+export function coreText(rows, settings) {
   const promises = rows.map((row) =>
     row.cyclesTarget === undefined
       ? row
@@ -23,5 +23,5 @@ export function coreText(rows) {
           targetText: `${figure(row.cyclesTarget)}/s`,
         },
   );
-  return `${formatTable(COLUMNS, rows)}\n\n${targetsText(promises, ({ scenario }) => scenario)}`;
+  return `${formatTable(COLUMNS, rows)}\n\n${targetsText(promises, ({ scenario }) => scenario, settings)}`;
 }

@@ -52,6 +52,7 @@ article {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 16px 18px 12px; overflow-x: auto;
 }
+h3 small { display: none; font-weight: 400; color: var(--soft); }
 article.wide { grid-column: 1 / -1; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 0 6px; line-height: 20px; text-align: right; white-space: nowrap; font-weight: 400; }
@@ -84,5 +85,13 @@ dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(440px, 1
 dl div { display: flex; gap: 12px; border-top: 1px solid var(--line); padding: 4px 0; }
 dt { flex: 0 0 150px; color: var(--soft); }
 dd { margin: 0; overflow-wrap: anywhere; }
+/* A table that does not fit scrolls, and says so: nothing else shows that there is more of it. */
+@media (max-width: 900px) { article.wide h3 small { display: inline; } }
+@media (max-width: 720px) {
+  h3 small { display: inline; }
+  header, main { padding: 0 12px; }
+  article { padding: 12px 10px; border-right: 3px solid var(--one); }
+  .summary { padding: 14px; }
+}
 @media print { article, .summary { break-inside: avoid; } }
 `;

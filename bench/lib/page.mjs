@@ -32,6 +32,8 @@ import { figure, promised, times } from "./table.mjs";
  */
 
 const COLUMNS_NARROW = 2;
+/** Shown where the window is narrower than a table. */
+const SIDEWAYS = "· scroll the table sideways: ratios are at its right →";
 
 /**
  * @param {{ machine: any, contenders?: any[], settings: any }} report as --json has it
@@ -80,28 +82,38 @@ function summary(tables) {
   const count = met.length + missed.length;
   const links = tables.map(
     ({ name, title, rows: own }) =>
-      `<li><a href="#${name}">${escaped(title)}</a> ${metOf(promisesOf(own))}</li>`,
+      `<li><a href="#${name}">${escaped(title)}</a>${metOf(promisesOf(own))}</li>`,
   );
+  const withTargets = tables
+    .map(({ title, rows }) => ({ title, ...promisesOf(rows) }))
+    .filter((own) => own.met.length + own.missed.length > 0);
+  const tick = count === 0 ? "" : ` <i class="tick"></i> is the target.`;
   return `<section class="summary">
 <div>
-<p class="score"><b>${met.length}</b> of ${count} targets met</p>
+${count === 0 ? "" : `<p class="score"><b>${met.length}</b> of ${count} targets met</p>`}
 <ul>${links.join("")}</ul>
 ${unmeasured.length === 0 ? "" : `<p class="note">${unmeasured.length} not measured: what they compare with is missing.</p>`}
 <p class="legend">Ratios are how many times as fast wasmq is: <i class="faster"></i> right of 1×
-faster, <i class="slower"></i> left of it slower. <i class="tick"></i> is the target, the fine line
-the middle half of the rounds.</p>
+faster, <i class="slower"></i> left of it slower.${tick} The fine line
+is the middle half of the rounds.</p>
 </div>
-<figure>
-${promisePlot(tables.map(({ title, rows: own }) => ({ title, ...promisesOf(own) })))}
-<figcaption>Each target a dot: its ratio over the target. Right of the line it is met.</figcaption>
-</figure>
+${count === 0 ? "" : overview(withTargets)}
 </section>
 ${missedList(tables)}`;
 }
 
+/** @param {{ title: string, met: any[], missed: any[] }[]} tables */
+function overview(tables) {
+  return `<figure>
+${promisePlot(tables)}
+<figcaption>Each target a dot: its ratio over the target. Right of the line it is met.</figcaption>
+</figure>`;
+}
+
 /** @param {{ met: any[], missed: any[] }} promises */
 function metOf({ met, missed }) {
-  return `<b>${met.length}</b>/${met.length + missed.length}`;
+  if (met.length + missed.length === 0) return "";
+  return ` <b>${met.length}</b>/${met.length + missed.length}`;
 }
 
 /** @param {PageTable[]} tables */
@@ -141,26 +153,27 @@ ${absentNotes(rows, installation)}
 function panel(operation, lines, axis, table) {
   const columns = table.columns(operation);
   const titles = columns.map(({ title }) => `<th>${title}</th>`).join("");
+  const hasTargets = table.rows.some(({ target }) => target !== undefined);
   // Two of them would not fit beside each other.
   const kind = columns.length > COLUMNS_NARROW ? ' class="wide"' : "";
-  return `<article${kind}><h3>${escaped(operation)}</h3>
+  return `<article${kind} tabindex="0"><h3>${escaped(operation)} <small>${SIDEWAYS}</small></h3>
 <table>
-<thead><tr><th class="text">${table.subject}</th><th class="text">against</th>${titles}<th class="plot">${axisPlot(axis)}</th><th>ratio</th><th>target</th></tr></thead>
-${lines.map((line) => group(line, axis, columns, table.detail)).join("\n")}
+<thead><tr><th class="text">${table.subject}</th><th class="text">against</th>${titles}<th class="plot">${axisPlot(axis)}</th><th>ratio</th>${hasTargets ? "<th>target</th>" : ""}</tr></thead>
+${lines.map((line) => group(line, axis, columns, table.detail, hasTargets)).join("\n")}
 </table></article>`;
 }
 
-/** The rows of one scenario: ours first, for its figures. @param {any} line @param {Axis} axis @param {Column[]} columns @param {PageTable["detail"]} detail */
-function group(line, axis, columns, detail) {
+/** The rows of one scenario: ours first, for its figures. @param {any} line @param {Axis} axis @param {Column[]} columns @param {PageTable["detail"]} detail @param {boolean} hasTargets */
+function group(line, axis, columns, detail, hasTargets) {
   const { scenario, ours, rivals } = line;
   const figures = (/** @type {any} */ row) =>
     columns.map(({ value }) => `<td>${value(row)}</td>`).join("");
   const { small, hint } = detail(line);
   const heading = `<th class="text" rowspan="${rivals.length + 1}" title="${escaped(hint)}">${escaped(scenario)}<small>${escaped(small)}</small></th>`;
-  const first = `<tr class="ours">${heading}<td class="text">${escaped(ours.contender)}</td>${figures(ours)}<td class="plot">${emptyPlot(axis)}</td><td></td><td></td></tr>`;
+  const first = `<tr class="ours">${heading}<td class="text">${escaped(ours.contender)}</td>${figures(ours)}<td class="plot">${emptyPlot(axis)}</td><td></td>${hasTargets ? "<td></td>" : ""}</tr>`;
   const rest = rivals.map(
     (/** @type {any} */ row) =>
-      `<tr><td class="text">${escaped(row.contender)}</td>${figures(row)}<td class="plot">${barPlot(row, axis)}</td><td class="${row.ratio >= 1 ? "faster" : "slower"}">${times(row.ratio)}</td>${targetCell(row)}</tr>`,
+      `<tr><td class="text">${escaped(row.contender)}</td>${figures(row)}<td class="plot">${barPlot(row, axis)}</td><td class="${row.ratio >= 1 ? "faster" : "slower"}">${times(row.ratio)}</td>${hasTargets ? targetCell(row) : ""}</tr>`,
   );
   return `<tbody>${first}${rest.join("")}</tbody>`;
 }

@@ -4,6 +4,22 @@ import { median, quantile } from "./rounds.mjs";
 import { formatTable, promised, times } from "./table.mjs";
 
 /**
+ * A row of a quick run, which neither meets nor misses what was promised.
+ * @param {any} row
+ */
+export function unjudged({ isMet, ...row }) {
+  return row;
+}
+
+/**
+ * The same for those who read it: nothing is said of what was promised.
+ * @param {any} row
+ */
+export function unpromised({ isMet, target, cyclesTarget, ...row }) {
+  return row;
+}
+
+/**
  * How many times as fast as another we are, by ratios of figures taken in the same round.
  * @param {readonly number[]} ratios one a round
  * @param {number | undefined} target
@@ -46,8 +62,9 @@ export function promisesOf(rows) {
   };
 }
 
-/** How many were met, in words. @param {any[]} rows */
-export function countsText(rows) {
+/** How many were met, in words. @param {any[]} rows @param {{ isQuick?: boolean }} settings */
+export function countsText(rows, { isQuick = false }) {
+  if (isQuick) return "no targets: a quick run says nothing about speed";
   const { met, missed, unmeasured } = promisesOf(rows);
   const unknown = unmeasured.length === 0 ? "" : `, ${unmeasured.length} not measured`;
   return `targets: ${met.length} met, ${missed.length} missed${unknown}`;
@@ -64,8 +81,10 @@ export function absentOnes(rows) {
  * how many of them are.
  * @param {any[]} rows
  * @param {(row: any) => string} nameOf
+ * @param {{ isQuick?: boolean }} settings
  */
-export function targetsText(rows, nameOf) {
+export function targetsText(rows, nameOf, settings) {
+  if (settings.isQuick) return countsText(rows, settings);
   const withTarget = rows.filter(({ target }) => target !== undefined);
   if (withTarget.length === 0) return "no targets: who they compare with was not asked for";
   const table = formatTable(
@@ -77,7 +96,7 @@ export function targetsText(rows, nameOf) {
     ],
     withTarget,
   );
-  return `${table}\n\n${countsText(rows)}`;
+  return `${table}\n\n${countsText(rows, settings)}`;
 }
 
 /** @param {{ isMet?: boolean }} row */

@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
-import type { BrokerState, ServiceCounts, ServiceState } from "./state.js";
+import type { BrokerState, QueuedState, ServiceCounts, ServiceState } from "./state.js";
 import { TimesHistogram, type TimesOf } from "./times-histogram.js";
 
 type Labels = Record<string, string>;
@@ -12,6 +12,19 @@ type Fill = (state: BrokerState, add: Add) => void;
  * can have this name.
  */
 const OTHER = "";
+
+/** What of a state's topics is bytes, and of what: those have a metric of their own. */
+const TOPIC_BYTES = new Map([
+  ["subscriptionBytes", "subscriptions"],
+  ["queuedBytes", "queued"],
+  ["retainedBytes", "retained"],
+]);
+
+const EVENTS_HELP =
+  "What the core counted. requests: taken, each ends as one of replies, failures, cancelled. " +
+  "failures: ended with a status, refused-after-wait and expired among them. " +
+  "refused: at once, or after they waited too long (refused-after-wait). expired: past their deadline. " +
+  "Others: redelivered, stale, repeated, parts";
 
 // What the process is like belongs to the process: a second broker in it shows the same.
 let processRegistry: Registry | undefined;
@@ -33,8 +46,8 @@ export class Metrics {
   #writing: Promise<unknown> = Promise.resolve();
 
   constructor() {
-    this.#service("queued", "Requests that wait for a worker", ({ queued }) => queued);
-    this.#service(
+    this.#queue("queued", "Requests that wait for a worker", ({ queued }) => queued);
+    this.#queue(
       "queued_bytes",
       "Bytes of the requests that wait for a worker",
       ({ queuedBytes }) => queuedBytes,
@@ -47,7 +60,7 @@ export class Metrics {
       "Requests that its workers may still be handed",
       ({ credits }) => credits,
     );
-    this.#service(
+    this.#queue(
       "oldest_wait_seconds",
       "How long the one that waits longest has waited",
       ({ oldestWaitMs }) => oldestWaitMs / 1000,
@@ -136,23 +149,18 @@ export class Metrics {
     this.#gauge("wasmq_cell_bytes", "Memory for bodies that wait", [], (state, add) =>
       add({}, state.process.cellBytes),
     );
-    this.#gauge("wasmq_limit", "The limits, by name", ["limit"], ({ limits }, add) =>
-      addEach("limit", limits, add),
+    this.#gauge(
+      "wasmq_limit",
+      "The limits, by name: bytes where it says bytes, milliseconds where it says ms, else a number",
+      ["limit"],
+      ({ limits }, add) => addEach("limit", limits, add),
     );
     this.#tasks();
     this.#counter("wasmq_surveys_total", "Surveys and answers to them", ["event"], (state, add) =>
       addEach("event", state.surveys, add),
     );
-    this.#gauge("wasmq_topics", "Publish and subscribe now", ["what"], ({ topics }, add) =>
-      addEach("what", topics, add),
-    );
-    this.#counter(
-      "wasmq_topic_events_total",
-      "What publish and subscribe counted",
-      ["event"],
-      ({ topicCounts }, add) => addEach("event", topicCounts, add),
-    );
-    this.#counter("wasmq_events_total", "What the core counted", ["event"], ({ counts }, add) =>
+    this.#topics();
+    this.#counter("wasmq_events_total", EVENTS_HELP, ["event"], ({ counts }, add) =>
       addEach("event", counts, add),
     );
     this.#counter("wasmq_faults_total", "Input not taken", ["fault"], ({ faults }, add) =>
@@ -166,9 +174,33 @@ export class Metrics {
     );
     this.#counter(
       "wasmq_refused_connections_total",
-      "Connections at the backend refused or dropped",
+      "Connections refused or dropped, at all endpoints, clients' and workers'",
       ["reason"],
       ({ refusals }, add) => addEach("reason", refusals, add),
+    );
+  }
+
+  #topics(): void {
+    this.#gauge(
+      "wasmq_topics",
+      "How many publish and subscribe has now",
+      ["what"],
+      (state, add) => {
+        for (const [name, value] of Object.entries(state.topics)) {
+          if (!TOPIC_BYTES.has(name)) add({ what: kebab(name) }, value);
+        }
+      },
+    );
+    this.#gauge("wasmq_topic_bytes", "Bytes that these take", ["what"], (state, add) => {
+      for (const [name, what] of TOPIC_BYTES) {
+        if (name in state.topics) add({ what }, state.topics[name]);
+      }
+    });
+    this.#counter(
+      "wasmq_topic_events_total",
+      "What publish and subscribe counted",
+      ["event"],
+      ({ topicCounts }, add) => addEach("event", topicCounts, add),
     );
   }
 
@@ -182,7 +214,9 @@ export class Metrics {
       ["queue", "event"],
       ({ tasks }, add) => {
         for (const { name, counts } of tasks.queues) {
-          for (const [event, count] of Object.entries(counts)) add({ queue: name, event }, count);
+          for (const [event, count] of Object.entries(counts)) {
+            add({ queue: name, event: kebab(event) }, count);
+          }
         }
       },
     );
@@ -197,6 +231,14 @@ export class Metrics {
     this.#gauge("wasmq_queue_bytes", "Bytes of tasks held", ["queue"], ({ tasks }, add) => {
       for (const { name, bytes, deadBytes } of tasks.queues)
         add({ queue: name }, bytes + deadBytes);
+    });
+  }
+
+  /** Of the services, and of names that no worker ever served, which one may be waited for, too. */
+  #queue(name: string, help: string, gaugeOf: (queued: QueuedState) => number): void {
+    this.#gauge(`wasmq_service_${name}`, help, ["service"], ({ services, other }, add) => {
+      for (const service of services) add({ service: service.name }, gaugeOf(service));
+      add({ service: OTHER }, gaugeOf(other));
     });
   }
 
@@ -258,5 +300,10 @@ function countsByService({ services, other }: BrokerState): [string, ServiceCoun
 }
 
 function addEach(label: string, values: Record<string, number>, add: Add): void {
-  for (const [name, value] of Object.entries(values)) add({ [label]: name }, value);
+  for (const [name, value] of Object.entries(values)) add({ [label]: kebab(name) }, value);
+}
+
+/** As label values are written: `requestBytesMax` -> `request-bytes-max`. */
+function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

@@ -18,8 +18,8 @@ export interface BrokerState {
   peers: PeerCounts;
   /** Those that a worker serves or served, by name. */
   services: ServiceState[];
-  /** Outcomes and times for all names that no worker ever served, and for services forgotten. */
-  other: ServiceCounts;
+  /** All names that no worker ever served together; in outcomes and times services forgotten, too. */
+  other: OtherState;
   /** Publish and subscribe: what there is now. */
   topics: Record<string, number>;
   /** Publish and subscribe: what was counted, of plain sockets too. */
@@ -34,7 +34,7 @@ export interface BrokerState {
   faults: Record<string, number>;
   /** Requests of Majordomo clients that ended without a reply: their protocol has no word for it. */
   unanswered: number;
-  /** Connections at the backend that were refused or dropped, by reason. */
+  /** Connections that were refused or dropped, at all endpoints, by reason. */
   refusals: Record<string, number>;
   limits: Record<string, number>;
   process: ProcessState;
@@ -79,11 +79,20 @@ export interface ServiceCounts {
   parts: number;
 }
 
-export interface ServiceState extends ServiceCounts {
-  name: string;
-  isServed: boolean;
+/** What waits. */
+export interface QueuedState {
   queued: number;
   queuedBytes: number;
+  /** How long the one that waits longest has waited; 0 where none waits. */
+  oldestWaitMs: number;
+}
+
+/** Requests for names that no worker ever served wait for one to come. */
+export interface OtherState extends ServiceCounts, QueuedState {}
+
+export interface ServiceState extends ServiceCounts, QueuedState {
+  name: string;
+  isServed: boolean;
   inFlight: number;
   /** Streams taken and not ended, among those that wait and those in flight. */
   streams: number;
@@ -91,8 +100,6 @@ export interface ServiceState extends ServiceCounts {
   workers: number;
   /** Requests that these may still be handed, look-ahead included; shared with their other services. */
   credits: number;
-  /** How long the one that waits longest has waited; 0 where none waits. */
-  oldestWaitMs: number;
 }
 
 /** Times since the start. Past the last bound, 67 s, a quantile is that bound. */

@@ -1,6 +1,8 @@
 import type {
   BrokerState,
+  OtherState,
   PeerCounts,
+  QueuedState,
   ServiceCounts,
   ServiceState,
   Times,
@@ -34,13 +36,16 @@ export type StateFrame = Pick<
 /** What is to be shown of a broker now. Walks all that it holds: for whoever watches, now and then. */
 export function brokerState(exchange: Exchange, frame: StateFrame): BrokerState {
   const { core, faults, peers, cellBytes, pubsub } = exchange;
+  const nowMs = performance.now();
+  const oldest = oldestSinceMs(core.requests);
+  const queuedOf = (service: Service) => queuedState(service, oldest, nowMs);
   return {
     ...frame,
     requests: core.requests.count,
     requestBytes: core.requests.bytesHeld,
     peers: peerCounts(peers),
-    services: serviceStates(core, performance.now()),
-    other: serviceCounts(core.registry),
+    services: serviceStates(core, queuedOf),
+    other: otherState(core, queuedOf),
     ...pubsub.state,
     counts: { ...core.counts },
     faults: { ...faults },
@@ -70,30 +75,53 @@ function peerCounts(peers: Peers): PeerCounts {
   };
 }
 
-function serviceStates(core: Core, nowMs: number): ServiceState[] {
-  const oldest = oldestSinceMs(core.requests);
+function serviceStates(core: Core, queuedOf: (service: Service) => QueuedState): ServiceState[] {
   const credits = creditsByPool(core);
   const streams = streamsByService(core);
   const states: ServiceState[] = [];
   for (const service of core.registry.services.values()) {
-    const { index, name, isServed, queue, inFlight, pools } = service;
+    const { index, name, isServed, inFlight, pools } = service;
     // Anyone can ask for a name: those that none served are in `other` alone.
     // Queues are shown with their tasks.
     if (!service.wasServed || name.startsWith(QUEUE_PREFIX)) continue;
     states.push({
       name,
       isServed,
-      queued: queue.count,
-      queuedBytes: queue.bytes,
+      ...queuedOf(service),
       inFlight,
       streams: streams.get(index) ?? 0,
       workers: pools.reduce((sum, pool) => sum + pool.workerCount, 0),
       credits: pools.reduce((sum, pool) => sum + (credits.get(pool) ?? 0), 0),
-      oldestWaitMs: queue.count === 0 ? 0 : rounded(nowMs - (oldest.get(index) ?? nowMs)),
       ...serviceCounts(core.registry, service),
     });
   }
   return states;
+}
+
+/** What waits for names that no worker ever served, all together: one of them may be what a client mistyped. */
+function otherState(core: Core, queuedOf: (service: Service) => QueuedState): OtherState {
+  const total: QueuedState = { queued: 0, queuedBytes: 0, oldestWaitMs: 0 };
+  for (const service of core.registry.services.values()) {
+    if (service.wasServed || service.queue.count === 0) continue;
+    if (service.name.startsWith(QUEUE_PREFIX)) continue;
+    const { queued, queuedBytes, oldestWaitMs } = queuedOf(service);
+    total.queued += queued;
+    total.queuedBytes += queuedBytes;
+    total.oldestWaitMs = Math.max(total.oldestWaitMs, oldestWaitMs);
+  }
+  return { ...total, ...serviceCounts(core.registry) };
+}
+
+function queuedState(
+  { index, queue }: Service,
+  oldest: ReadonlyMap<number, number>,
+  nowMs: number,
+): QueuedState {
+  return {
+    queued: queue.count,
+    queuedBytes: queue.bytes,
+    oldestWaitMs: queue.count === 0 ? 0 : rounded(nowMs - (oldest.get(index) ?? nowMs)),
+  };
 }
 
 /** Since when the oldest request waits, by service: one walk over the slots, whatever the queues are. */

@@ -12,9 +12,13 @@ import { collect, messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } 
 import { stopSignal } from "./signals.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
-const CONNECT_MS_MAX = 5_000;
+/** How long it waits at first before it looks why there is no broker; then twice that, and so on. */
+const CONNECT_MS_FIRST = 1_000;
 
 const HELP = `
+--timeout is for all of it: where no broker is up yet, one is waited for as long, and what is left then
+is for the reply. A broker that refuses to have us (UNAUTHENTICATED, PERMISSION_DENIED) ends it sooner.
+
 The reply is one line of JSON on stdout: 64-bit integers that JSON cannot hold as digits in a
 string, dates in ISO 8601, bytes in base64. With --raw it is the reply's bytes as they are.
 An error is one line on stderr. The exit code is 0, or gRPC's number for how the request failed:
@@ -43,7 +47,7 @@ export function callCommand(title: string): Command {
   )
     .option(
       "--timeout <ms>",
-      `how long to wait for the reply, milliseconds (default ${TIMEOUT_MS_DEFAULT})`,
+      `how long to wait for a broker and its reply, milliseconds (default ${TIMEOUT_MS_DEFAULT})`,
       wholeNumberFlag("--timeout", 1, 86_400_000),
     )
     .option("--raw", "send the body as it is, without the codec: for plain REP workers")
@@ -71,6 +75,7 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
   const curve = curveKeysFrom(flags);
   const body = await readBody(text, flags.raw === true);
   const timeoutMs = flags.timeout ?? TIMEOUT_MS_DEFAULT;
+  const endMs = performance.now() + timeoutMs;
   const abortion = new AbortController();
   let client: Client | undefined;
   void stopSignal().then((signal) => {
@@ -78,17 +83,18 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
     abortion.abort(`stopped by ${signal}`);
   });
   try {
-    client = await connect({
+    const options = {
       brokers: frontendsFrom(flags.broker),
       keys,
       servicePublicKeys: publicKey === undefined ? undefined : { "*": publicKey },
       dictionaries,
       curve,
-      connectTimeoutMs: Math.min(timeoutMs, CONNECT_MS_MAX),
-    });
+    };
+    client = await connect(options, endMs);
     const { raw, priority } = flags;
     const { signal } = abortion;
-    printReply(await client.request(service, body, { timeoutMs, raw, priority, signal }), raw);
+    const request = { timeoutMs: msUntil(endMs), raw, priority, signal };
+    printReply(await client.request(service, body, request), raw);
   } catch (error) {
     if (!(error instanceof RequestError)) throw error;
     const { message, retryAfterMs } = error;
@@ -100,13 +106,22 @@ async function runCall(service: string, text: string, flags: CallFlags): Promise
   }
 }
 
-async function connect(options: ClientOptions): Promise<Client> {
-  try {
-    return await Client.connect(options);
-  } catch (error) {
-    if (error instanceof RequestError) throw error;
-    throw new UsageError(messageOf(error));
+/** Connects before `endMs`, however late a broker comes. One that will not have us is not asked for long. */
+async function connect(options: ClientOptions, endMs: number): Promise<Client> {
+  for (let waitMs = CONNECT_MS_FIRST; ; waitMs *= 2) {
+    const leftMs = msUntil(endMs);
+    try {
+      return await Client.connect({ ...options, connectTimeoutMs: Math.min(waitMs, leftMs) });
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw new UsageError(messageOf(error));
+      if (error.code !== "UNAVAILABLE" || waitMs >= leftMs) throw error;
+    }
   }
+}
+
+/** Whole milliseconds, one at least: what options take. */
+function msUntil(endMs: number): number {
+  return Math.max(1, Math.ceil(endMs - performance.now()));
 }
 
 async function readBody(text: string, isRaw: boolean): Promise<unknown> {

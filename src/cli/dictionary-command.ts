@@ -1,4 +1,5 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { Command } from "commander";
 import {
   type Codec,
@@ -64,6 +65,7 @@ async function show(path: string): Promise<void> {
 }
 
 async function train(paths: string[], flags: TrainFlags): Promise<void> {
+  if (flags.out !== undefined) mayBeNew(flags.out);
   const codec = await createCodec();
   const samples = paths.flatMap((path) => readSamples(path, flags.lines === true, codec));
   if (samples.length < SAMPLES_MIN) {
@@ -145,6 +147,12 @@ async function sizeWith(samples: readonly Uint8Array[], dictionary?: Dictionary)
     size += Math.min(sample.length, codec.compress(sample, options).length);
   }
   return size;
+}
+
+/** Now, and not after minutes of training. */
+function mayBeNew(path: string): void {
+  if (existsSync(path)) throw new UsageError(`${path} exists and is not overwritten`);
+  if (!existsSync(dirname(path))) throw new UsageError(`there is no folder ${dirname(path)}`);
 }
 
 function writeNew(path: string, bytes: Uint8Array): void {

@@ -6,6 +6,7 @@ import { messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } from "./p
 import { Screen } from "./screen.js";
 import { stopSignal } from "./signals.js";
 import { tokenFrom } from "./token-file.js";
+import { TopOrder } from "./top-order.js";
 import { topLines } from "./top-view.js";
 
 const URL_DEFAULT = "http://127.0.0.1:9100";
@@ -17,7 +18,8 @@ const PAGE = { columns: 80, rows: Infinity };
 const HELP = `
 The broker must have been started with --admin. On a terminal the table is redrawn; q or Ctrl-C ends.
 Else a table is printed at the end of each interval. RATE/S: requests that ended, however. W50, W99:
-50 and 99 of 100 waited no longer for a worker; S50, S99: the same for the worker's answer.
+50 and 99 of 100 waited no longer for a worker, 0us being at once; S50, S99: the same for the worker's
+answer. The busiest service comes first, but rows of about the same rate keep their places.
 An error is one line on stderr. Exit codes: 0 ended, 2 wrong usage, 14 no answer from the broker.`;
 
 interface TopFlags {
@@ -77,12 +79,13 @@ async function printTables(
   isOnce: boolean,
   signal: AbortSignal,
 ): Promise<void> {
+  const order = new TopOrder();
   let before = first;
   for (;;) {
     await sleep(intervalMs, undefined, { signal });
     try {
       const now = await readState(source, signal);
-      const lines = topLines(now, before, PAGE);
+      const lines = topLines(now, before, PAGE, order);
       process.stdout.write(`${lines.join("\n")}\n${isOnce ? "" : "\n"}`);
       before = now;
     } catch (error) {
@@ -104,8 +107,14 @@ async function showLive(
   const screen = new Screen(() => stop.abort());
   let before: BrokerState | undefined;
   let now = first;
+  let heardMs = performance.now();
+  let isGone = false;
   let notice = "q ends";
-  const draw = () => screen.draw((view) => topLines(now, before, view), notice);
+  const order = new TopOrder();
+  const draw = () => {
+    const goneMs = isGone ? performance.now() - heardMs : undefined;
+    screen.draw((view) => topLines(now, before, { ...view, goneMs }, order), notice);
+  };
   process.stdout.on("resize", draw);
   try {
     for (;;) {
@@ -114,9 +123,10 @@ async function showLive(
       try {
         const next = await readState(source, stop.signal);
         [before, now, notice] = [now, next, "q ends"];
+        [heardMs, isGone] = [performance.now(), false];
       } catch (error) {
         if (!(error instanceof NoAnswer)) throw error;
-        notice = error.message;
+        [notice, isGone] = [error.message, true];
       }
     }
   } finally {

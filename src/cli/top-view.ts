@@ -1,14 +1,17 @@
 // What `wasmq top` shows: two states of a broker -> lines. Pure.
 import type { BrokerState, ServiceCounts, ServiceState, Times } from "../admin/state.js";
 import { bucketOf } from "../admin/state.js";
-import { type Bucket, quantileMs } from "../base/histogram.js";
+import { type Bucket, bucketEndMs, quantileMs } from "../base/histogram.js";
 import type { StatusName } from "../base/status.js";
+import { byRate, type TopOrder } from "./top-order.js";
 
 export interface View {
   /** A character more would wrap. */
   columns: number;
   /** How many lines there is room for. */
   rows: number;
+  /** How long ago the broker was last heard, where it is not heard any more. */
+  goneMs?: number;
 }
 
 interface Row {
@@ -21,18 +24,27 @@ interface Row {
 
 const TITLES = ["RATE/S", "QUEUE", "FLIGHT", "WORK", "CREDIT", "W50", "W99", "S50", "S99"];
 const WIDTHS = [6, 5, 6, 4, 6, 5, 5, 5, 5];
+/** A column at the right goes rather than that names are cut to less; to this, where only RATE/S is left. */
+const NAME_WIDTH_WANTED = 24;
 const NAME_WIDTH_MIN = 8;
+/** Times below are counted together with none at all. */
+const NO_TIME_MS = bucketEndMs(0);
 const OTHER_NAME = "(never served)";
 
 /**
  * Lines of a table for `now`, with rates and times since `before`; since the start of the broker where
- * there is none, or where that was another broker.
+ * there is none, or where that was another broker. `order` keeps rows where they were.
  */
-export function topLines(now: BrokerState, before: BrokerState | undefined, view: View): string[] {
+export function topLines(
+  now: BrokerState,
+  before: BrokerState | undefined,
+  view: View,
+  order?: TopOrder,
+): string[] {
   const base = before?.startedAt === now.startedAt ? before : undefined;
   const elapsedMs = Math.max(1, now.uptimeMs - (base?.uptimeMs ?? 0));
-  const rows = serviceRows(now, base, elapsedMs);
-  const head = headLines(now, base, elapsedMs);
+  const rows = serviceRows(now, base, elapsedMs, base === undefined ? undefined : order);
+  const head = headLines(now, base, elapsedMs, view.goneMs);
   const failures = failureLines(rows);
   // The services matter most, but one line says that something fails.
   const room = view.rows - head.length - (failures.length === 0 ? 1 : 2);
@@ -47,18 +59,27 @@ export function topLines(now: BrokerState, before: BrokerState | undefined, view
   return lines.map((line) => clipped(line, view.columns));
 }
 
-function headLines(now: BrokerState, base: BrokerState | undefined, elapsedMs: number): string[] {
+function headLines(
+  now: BrokerState,
+  base: BrokerState | undefined,
+  elapsedMs: number,
+  goneMs: number | undefined,
+): string[] {
   const { process, peers, limits } = now;
   const activeMs = process.loopActiveMs - (base?.process.loopActiveMs ?? 0);
   const idleMs = process.loopIdleMs - (base?.process.loopIdleMs ?? 0);
   const loop = Math.round((100 * activeMs) / Math.max(1, activeMs + idleMs));
   const state = now.isDraining ? "DRAINING" : now.isReady ? "ready" : "starting";
   const span = base === undefined ? "since start" : `last ${span3(elapsedMs)}`;
+  // What follows it is as it was then.
+  const life =
+    goneMs === undefined
+      ? `${state}  up ${uptime(now.uptimeMs)}`
+      : `NO ANSWER for ${uptime(goneMs)}  was ${state}, up ${uptime(now.uptimeMs)}`;
   const also = (plain: number, majordomo: number) =>
     (plain === 0 ? "" : `+${plain} plain`) + (majordomo === 0 ? "" : `+${majordomo} MDP`);
   return [
-    `wasmq ${now.version}  ${state}  up ${uptime(now.uptimeMs)}  ` +
-      `rss ${bytes(process.rssBytes)}  loop ${loop}%  ${span}`,
+    `wasmq ${now.version}  ${life}  ` + `rss ${bytes(process.rssBytes)}  loop ${loop}%  ${span}`,
     `clients ${peers.clients}${also(peers.plainClients, peers.majordomoClients)}  ` +
       `workers ${peers.workers}${also(peers.plainWorkers, peers.majordomoWorkers)}  ` +
       `held ${count(now.requests)} of ${count(limits.requestsMax)}, ` +
@@ -77,7 +98,12 @@ function troubles(now: BrokerState, base: BrokerState | undefined): string[] {
   return [`not taken: faults ${count(faults)}, connections refused ${count(refusals)}`];
 }
 
-function serviceRows(now: BrokerState, base: BrokerState | undefined, elapsedMs: number): Row[] {
+function serviceRows(
+  now: BrokerState,
+  base: BrokerState | undefined,
+  elapsedMs: number,
+  order: TopOrder | undefined,
+): Row[] {
   const earlier = new Map(base?.services.map((service) => [service.name, service]));
   const rows = now.services.map((service) => {
     const row = countsRow(service, earlier.get(service.name), elapsedMs);
@@ -87,10 +113,12 @@ function serviceRows(now: BrokerState, base: BrokerState | undefined, elapsedMs:
       cells: [row.cells[0], ...gauges(service), ...row.cells.slice(1)],
     };
   });
-  rows.sort((one, other) => other.rate - one.rate || (one.name < other.name ? -1 : 1));
+  if (order === undefined) rows.sort(byRate);
+  else order.sort(rows, now);
   const others = countsRow(now.other, base?.other, elapsedMs);
-  if (others.rate === 0) return rows;
-  const cells = [others.cells[0], "", "", "", "", ...others.cells.slice(1)];
+  const { queued } = now.other;
+  if (others.rate === 0 && queued === 0) return rows;
+  const cells = [others.cells[0], count(queued), "", "", "", ...others.cells.slice(1)];
   return [...rows, { ...others, name: OTHER_NAME, cells }];
 }
 
@@ -127,29 +155,38 @@ function since(now: Times, before: Times | undefined): Bucket[] {
 }
 
 function timeAt(buckets: readonly Bucket[], q: number): string {
-  return buckets.length === 0 ? "-" : span3(quantileMs(buckets, q));
+  if (buckets.length === 0) return "-";
+  const ms = quantileMs(buckets, q);
+  // Most of these did not wait at all: the middle of the bucket is nobody's time.
+  return span3(ms <= NO_TIME_MS ? 0 : ms);
 }
 
 function tableLines(rows: readonly Row[], columns: number, room: number): string[] {
-  const fixed = WIDTHS.reduce((sum, width) => sum + width + 1, 0);
   const names = rows.map(({ name }) => printable(name));
   const longest = Math.max(NAME_WIDTH_MIN, ...names.map((name) => [...name].length));
-  const nameWidth = Math.max(NAME_WIDTH_MIN, Math.min(longest, columns - fixed));
+  const roomFor = (shown: number) =>
+    columns - WIDTHS.slice(0, shown).reduce((sum, width) => sum + width + 1, 0);
+  let shown = WIDTHS.length;
+  while (shown > 1 && roomFor(shown) < Math.min(longest, NAME_WIDTH_WANTED)) shown--;
+  const nameWidth = Math.max(NAME_WIDTH_MIN, Math.min(longest, roomFor(shown)));
   const line = (name: string, cells: readonly string[]) =>
     [
       clipped(name, nameWidth).padEnd(nameWidth),
-      ...cells.map((c, i) => c.padStart(WIDTHS[i])),
+      ...cells.slice(0, shown).map((c, i) => c.padStart(WIDTHS[i])),
     ].join(" ");
   const body = rows.map(({ cells }, index) => line(names[index], cells));
   if (body.length === 0) body.push("no worker serves anything yet");
   return [line("SERVICE", TITLES), ...shortened(body, room - 1)];
 }
 
-/** Which requests ended without a reply, of which service. */
+/** Which requests ended without a reply, of which service: most of them first. */
 function failureLines(rows: readonly Row[]): string[] {
+  const sum = ({ failures }: Row) => failures.reduce((total, [, rate]) => total + rate, 0);
   const failing = rows.filter(({ failures }) => failures.length > 0);
+  failing.sort((one, other) => sum(other) - sum(one));
   return failing.map(({ name, failures }) => {
-    const each = failures.map(([status, rate]) => `${status} ${count(rate)}/s`);
+    const most = failures.toSorted(([, one], [, other]) => other - one);
+    const each = most.map(([status, rate]) => `${status} ${count(rate)}/s`);
     return `no reply from ${printable(name)}: ${each.join(", ")}`;
   });
 }

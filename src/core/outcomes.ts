@@ -7,13 +7,17 @@ import { nobodyServes, type Service } from "./services.js";
 
 /** What the core has counted since it started. All only grow. */
 export class CoreCounts {
+  /** Requests taken; each ends as one of `replies`, `failures` and `cancelled`. */
   requests = 0;
   replies = 0;
-  /** Requests that ended with a status instead of a reply. */
+  /** Requests taken that ended with a status instead of a reply: `refusedAfterWait` and `expired` are among them. */
   failures = 0;
-  /** Requests refused before they were taken. */
+  /** Requests refused: before they were taken, or since they waited too long. */
   refused = 0;
+  /** Those of `refused` that were taken, and then waited too long for a worker, or for one to come. */
+  refusedAfterWait = 0;
   cancelled = 0;
+  /** Requests whose own deadline passed. */
   expired = 0;
   /** Dispatches after the first, for requests whose worker was lost. */
   redelivered = 0;
@@ -93,19 +97,25 @@ export class Outcomes {
   }
 
   waitedTooLong(service: Service, slot: number): void {
-    this.counts.expired++;
+    this.#countLate();
     const reason = "waited too long for a worker";
     this.failed(slot, Status.RESOURCE_EXHAUSTED, reason, service.retryAfterMs);
   }
 
   /** It waited for a worker to come that serves it, and none came. */
   unserved({ name, wasServed }: Service, slot: number): void {
-    this.counts.expired++;
+    this.#countLate();
     if (wasServed) {
       this.failed(slot, Status.UNAVAILABLE, `${nobodyServes(name)} at present`, 1000);
     } else {
       this.failed(slot, Status.NOT_FOUND, nobodyServes(name), 0);
     }
+  }
+
+  /** It was not its deadline: the broker has more than is done in time. */
+  #countLate(): void {
+    this.counts.refused++;
+    this.counts.refusedAfterWait++;
   }
 
   #count(slot: number, status: StatusCode): void {

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { Metrics } from "../../build/admin/metrics.js";
 import type { BrokerState } from "../../build/admin/state.js";
-import { countsOf, serviceOf, stateOf, timesOf } from "./states.ts";
+import { otherOf, serviceOf, stateOf, timesOf } from "./states.ts";
 
 const NASTY = 'a"b\\c{}=,é 😀';
 
@@ -31,12 +31,53 @@ it("has a series of each kind for each service, with its name escaped", async ()
 
 it("counts outcomes by service and status, names never served under none", async () => {
   const services = [serviceOf("a", { outcomes: { OK: 7, UNAVAILABLE: 2 } })];
-  const other = countsOf({ outcomes: { NOT_FOUND: 9 } });
+  const other = otherOf({ outcomes: { NOT_FOUND: 9 } });
   expect(lines(await read({ services, other }), "wasmq_requests_total")).toEqual([
     'wasmq_requests_total{service="a",status="OK"} 7',
     'wasmq_requests_total{service="a",status="UNAVAILABLE"} 2',
     'wasmq_requests_total{service="",status="NOT_FOUND"} 9',
   ]);
+});
+
+it("shows what waits for names never served under none", async () => {
+  const other = otherOf({ queued: 10, queuedBytes: 500, oldestWaitMs: 1500 });
+  const text = await read({ services: [serviceOf("a", { queued: 1 })], other });
+  expect(lines(text, "wasmq_service_queued{")).toEqual([
+    'wasmq_service_queued{service="a"} 1',
+    'wasmq_service_queued{service=""} 10',
+  ]);
+  expect(text).toContain('\nwasmq_service_queued_bytes{service=""} 500\n');
+  expect(text).toContain('\nwasmq_service_oldest_wait_seconds{service=""} 1.5\n');
+  // Workers and credit are nobody's.
+  expect(lines(text, "wasmq_service_workers{")).toEqual(['wasmq_service_workers{service="a"} 1']);
+});
+
+it("writes label values in kebab-case, and bytes apart from numbers", async () => {
+  const text = await read({
+    topics: { subscriptions: 3, subscriptionBytes: 300, plainPrefixes: 1 },
+    topicCounts: { droppedOldest: 4 },
+    counts: { refusedAfterWait: 5 },
+    tasks: { counts: { deadDropped: 6 }, queues: [] },
+    refusals: { "socket-type": 2 },
+  });
+  expect(lines(text, "wasmq_topics{")).toEqual([
+    'wasmq_topics{what="subscriptions"} 3',
+    'wasmq_topics{what="plain-prefixes"} 1',
+  ]);
+  expect(lines(text, "wasmq_topic_bytes{")).toEqual([
+    'wasmq_topic_bytes{what="subscriptions"} 300',
+  ]);
+  for (const line of [
+    'wasmq_topic_events_total{event="dropped-oldest"} 4',
+    'wasmq_events_total{event="refused-after-wait"} 5',
+    'wasmq_tasks_total{event="dead-dropped"} 6',
+    'wasmq_limit{limit="request-bytes-max"} 134217728',
+    'wasmq_refused_connections_total{reason="socket-type"} 2',
+  ]) {
+    expect(text).toContain(`\n${line}\n`);
+  }
+  const labelled = lines(text, "wasmq_").filter((line) => !/status=|service=|version=/.test(line));
+  for (const line of labelled) expect(line).not.toMatch(/="[^"]*[A-Z_]/);
 });
 
 it("counts parts of streams by service, and shows how many are open", async () => {
@@ -52,6 +93,7 @@ it("counts parts of streams by service, and shows how many are open", async () =
 });
 
 it("shows the present state alone, however often and by how many it is read", async () => {
+  const NOBODYS = 'wasmq_service_queued{service=""} 0';
   const metrics = new Metrics();
   const of = (name: string, OK: number) =>
     stateOf({ services: [serviceOf(name, { queued: OK, outcomes: { OK } })] });
@@ -59,9 +101,9 @@ it("shows the present state alone, however often and by how many it is read", as
   const again = await metrics.text(of("b", 3));
   const queued = [...both, again].map((text) => lines(text, "wasmq_service_queued{"));
   expect(queued).toEqual([
-    ['wasmq_service_queued{service="a"} 1'],
-    ['wasmq_service_queued{service="b"} 2'],
-    ['wasmq_service_queued{service="b"} 3'],
+    ['wasmq_service_queued{service="a"} 1', NOBODYS],
+    ['wasmq_service_queued{service="b"} 2', NOBODYS],
+    ['wasmq_service_queued{service="b"} 3', NOBODYS],
   ]);
   expect(lines(again, "wasmq_requests_total")).toEqual([
     'wasmq_requests_total{service="b",status="OK"} 3',

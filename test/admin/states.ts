@@ -1,4 +1,10 @@
-import type { BrokerState, ServiceCounts, ServiceState, Times } from "../../build/admin/state.js";
+import type {
+  BrokerState,
+  OtherState,
+  ServiceCounts,
+  ServiceState,
+  Times,
+} from "../../build/admin/state.js";
 
 /** Times as a broker shows them, of buckets; sum and quantiles are made up. */
 export function timesOf(...buckets: [number | null, number][]): Times {
@@ -8,6 +14,10 @@ export function timesOf(...buckets: [number | null, number][]): Times {
 
 export function countsOf(counts: Partial<ServiceCounts> = {}): ServiceCounts {
   return { outcomes: {}, wait: timesOf(), service: timesOf(), parts: 0, ...counts };
+}
+
+export function otherOf(other: Partial<OtherState> = {}): OtherState {
+  return { queued: 0, queuedBytes: 0, oldestWaitMs: 0, ...countsOf(), ...other };
 }
 
 export function serviceOf(name: string, service: Partial<ServiceState> = {}): ServiceState {
@@ -45,7 +55,7 @@ export function stateOf(state: Partial<BrokerState>): BrokerState {
       majordomoWorkers: 0,
     },
     services: [],
-    other: countsOf(),
+    other: otherOf(),
     tasks: { counts: { pushed: 0 }, queues: [] },
     surveys: { started: 0 },
     topics: { subscriptions: 0 },

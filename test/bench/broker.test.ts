@@ -3,7 +3,18 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { bench, env, expectPositive, main, type Report, type Row, report, root } from "./run.js";
+import {
+  bench,
+  benchModule,
+  env,
+  expectPositive,
+  judged,
+  main,
+  type Report,
+  type Row,
+  report,
+  root,
+} from "./run.js";
 
 const PRODUCTS = ["wasmq", "Proxy", "NATS", "NATS by hand", "naive"];
 /** Of suite broker, when `--depths 1,256` is asked for, which is of the first. */
@@ -67,8 +78,27 @@ describe("suite broker beside other products", () => {
     }
   });
 
-  test("every target is told: its figure, what was promised, and whether it is met", () => {
-    const promises = rows.filter((row) => row.target !== undefined);
+  test("nothing of a quick run is met or missed, and its descriptions are true of it", () => {
+    for (const row of rows) expect(row).not.toHaveProperty("isMet");
+    expect(text).not.toMatch(/\b(met|MISSED|missed)\b|\| target/);
+    expect(text).toContain("no targets: a quick run says nothing about speed");
+    expect(page).not.toMatch(/targets met|Missed|class="(un)?met"|>target<|0<\/b>\/0/);
+    for (const shown of [text, page]) {
+      expect(shown).toContain("One client and 2 workers, each a process");
+      expect(shown).toContain("6 clients with a connection each, 3 in each of 2 processes");
+      expect(shown).toContain("3 REQ in one process, 3 REP in another");
+      expect(shown).not.toMatch(/4 workers|200 clients|four workers/);
+    }
+  });
+
+  test("every target is told: its figure, what was promised, and whether it is met", async () => {
+    const { brokerText } = await benchModule("broker/text.mjs");
+    const { brokerChapter } = await benchModule("broker/page.mjs");
+    const { reportPage } = await benchModule("lib/page.mjs");
+    const all = judged(rows);
+    const settings = { ...broker.settings, isQuick: false };
+    const text: string = brokerText(all, settings);
+    const promises = all.filter((row) => row.target !== undefined);
     // All but the three of a depth that was not asked for.
     expect(promises.length).toBe(15);
     for (const row of promises) {
@@ -82,6 +112,17 @@ describe("suite broker beside other products", () => {
     expect(told("met")).toBe(count(true));
     expect(told("MISSED")).toBe(count(false));
     expect(told("not measured")).toBe(count(undefined));
+    expect(text).toContain("4 workers");
+    expect(text).toContain("200 clients with a connection each, 50 in each of 4 processes");
+
+    const page: string = reportPage({ ...broker, settings }, [brokerChapter(all, settings)]);
+    expect(page).toContain(`<b>${count(true)}</b> of ${count(true) + count(false)} targets met`);
+    // A table with nothing promised has no row among those that have, and no count.
+    expect(page).not.toContain("<b>0</b>/0");
+    const scored = [...page.matchAll(/<li><a href="#(\w+)">[^<]*<\/a> <b>/g)].map(([, id]) => id);
+    const withTargets = promises.filter(({ isMet }) => isMet !== undefined);
+    expect(new Set(scored)).toEqual(new Set(withTargets.map(({ table }) => table)));
+    expect(page.match(/<text class="row"/g) ?? []).toHaveLength(scored.length);
   });
 
   test("the page has a bar for every figure of another, and says who was there", () => {
@@ -111,6 +152,7 @@ describe("suite broker beside other products", () => {
     const reason = "there is no nats-server on the path";
     expect(report.contenders).toContainEqual({ name: "NATS", absent: reason });
     expect(new Set(report.rows.map((row) => row.table))).toEqual(new Set(["sealed", "plain"]));
+    expect(readFileSync(page, "utf8")).not.toContain("NATS carries JSON");
     const absent = report.rows.filter((row) => row.absent === reason);
     expect(absent.map(({ depth, contender, target }) => [depth, contender, target])).toEqual([
       [256, "NATS, JSON", 2],

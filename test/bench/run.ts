@@ -23,6 +23,7 @@ export interface Row {
 
 export interface Report {
   version: number;
+  settings: Record<string, unknown>;
   machine: { node: string; cores: number; packages: Record<string, string> };
   contenders?: { name: string; version?: string; absent?: string }[];
   rows: Row[];
@@ -45,6 +46,22 @@ export function report(...args: string[]): Report {
   const { status, stdout, stderr } = bench(...args, "--quick", "--json");
   expect(status, stderr).toBe(0);
   return JSON.parse(stdout);
+}
+
+/** A module of the bench, which is JavaScript. */
+export function benchModule(path: string) {
+  return import(new URL(`../../bench/${path}`, import.meta.url).href);
+}
+
+/**
+ * The same rows as of a run that is not quick, whose targets are met or missed: what is measured here says
+ * nothing of that, but it must be told.
+ */
+export function judged(rows: readonly Row[]): Row[] {
+  return rows.map((row) => {
+    const isJudged = row.target !== undefined && row.ratio !== undefined;
+    return isJudged ? { ...row, isMet: (row.ratio as number) >= (row.target as number) } : row;
+  });
 }
 
 export function expectPositive(row: Row, names: readonly string[]): void {

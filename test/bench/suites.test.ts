@@ -1,7 +1,18 @@
 import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { expect, onTestFinished, test } from "vitest";
-import { bench, env, expectPositive, folder, main, report, root } from "./run.js";
+import {
+  bench,
+  benchModule,
+  env,
+  expectPositive,
+  folder,
+  judged,
+  main,
+  type Row,
+  report,
+  root,
+} from "./run.js";
 
 test("suite core has every scenario, and what was asked was answered", () => {
   const { rows } = report("core");
@@ -11,7 +22,9 @@ test("suite core has every scenario, and what was asked was answered", () => {
     expect(row).toMatchObject({ answered: row.sent, failed: 0 });
   }
   // Of the first row its rate is promised, of what differs in one thing from it the ratio.
-  expect(rows.filter((row) => row.isMet !== undefined).length).toBe(1 + 6);
+  const isPromised = ({ target, cyclesTarget }: Row) => (target ?? cyclesTarget) !== undefined;
+  expect(rows.filter(isPromised).length).toBe(1 + 6);
+  expect(rows.filter((row) => row.isMet !== undefined)).toEqual([]);
 });
 
 test("suite pubsub: every event is heard by everyone, whoever carries it", () => {
@@ -33,20 +46,26 @@ test("suite overload: each request has its outcome, whatever is offered, and non
   expect(rows[0]).toMatchObject({ answered: rows[0].sent, held: 0 });
 });
 
-test("prints tables without --json", () => {
+test("prints tables without --json, and what is met and missed where it is not quick", async () => {
   const { status, stdout } = bench("core", "--quick");
   expect(status).toBe(0);
   expect(stdout).toContain("| workers | services |");
-  expect(stdout).toMatch(
-    /1 workers, 1 services, 0 queued +\| +[\d,]+\/s \| 1,500,000\/s \| (met|MISSED) /,
-  );
-  expect(stdout).toMatch(/targets: \d met, \d missed/);
+  expect(stdout).toContain("no targets: a quick run says nothing about speed");
+  expect(stdout).not.toMatch(/MISSED|\d met/);
+  const { coreText } = await benchModule("core/text.mjs");
+  const [first, ...others] = report("core").rows;
+  const text: string = coreText([{ ...first, isMet: false }, ...judged(others)], {});
+  expect(text).toMatch(/1 workers, 1 services, 0 queued +\| +[\d,]+\/s \| 1,500,000\/s \| MISSED /);
+  expect(text).toMatch(/targets: \d met, \d missed/);
 });
 
 test("names the argument that it does not understand", () => {
   const { status, stderr } = bench("--rounds", "many");
-  expect(status).toBe(1);
+  expect(status, "as of all of wasmq's commands").toBe(2);
   expect(stderr).toBe("bench: --rounds must be 1..99, got many\n");
+  for (const wrong of [["brocker"], ["--loud"], ["broker", "--only", "nobody"]]) {
+    expect(bench(...wrong).status).toBe(2);
+  }
   expect(bench("brocker").stderr).toContain("got brocker");
   expect(bench("--only", "chain/nobody").stderr).toContain("or TABLE/SECTION, got chain/nobody");
   expect(bench("--html", "nowhere/x.html").stderr).toContain("no folder nowhere for nowhere/x");

@@ -141,6 +141,31 @@ describe("the admin port", () => {
   });
 });
 
+it("shows requests that wait for a name that nobody served, as of no name", async () => {
+  const { frontend, admin } = await watchedBroker();
+  const client = await Client.connect({ brokers: [frontend] });
+  const state = async () => (await (await fetch(`${admin}/v1/state`)).json()) as BrokerState;
+  try {
+    const abortion = new AbortController();
+    const { signal } = abortion;
+    const asked = ["no.such", "no.other"].map((name) => client.request(name, null, { signal }));
+    const ended = Promise.allSettled(asked);
+    let waiting = await state();
+    while (waiting.requests < 2) waiting = await state();
+    expect(waiting.services).toEqual([]);
+    expect(waiting.other).toMatchObject({ queued: 2, queuedBytes: waiting.requestBytes });
+    expect(waiting.other.oldestWaitMs).toBeGreaterThan(0);
+    const metrics = await (await fetch(`${admin}/metrics`)).text();
+    expect(metrics).toContain('\nwasmq_service_queued{service=""} 2\n');
+    abortion.abort();
+    await ended;
+    while (waiting.requests > 0) waiting = await state();
+    expect(waiting.other).toMatchObject({ queued: 0, queuedBytes: 0, oldestWaitMs: 0 });
+  } finally {
+    await client.close({ timeoutMs: 0 });
+  }
+});
+
 describe("wasmq top", () => {
   it("prints one table and ends with --once", async () => {
     const { frontend, backend, admin } = await watchedBroker();

@@ -1,5 +1,8 @@
+import { once } from "node:events";
 import { existsSync, readFileSync, statSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Stage } from "./processes.js";
 
@@ -36,6 +39,16 @@ async function scene({ keys, serviceKey, config }: SceneOptions = {}) {
   const call = (args: string[], env: Record<string, string> = {}, input?: string) =>
     stage.wasmq(["call", ...args], { env: { WASMQ_FRONTEND: frontend, ...env }, input }).ended;
   return { frontend, backend, worker, call };
+}
+
+/** A port that nothing listens at, now. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 async function newKeyFile(name: string): Promise<string> {
@@ -89,6 +102,22 @@ describe("wasmq call", () => {
     expect(await call(nobody)).toMatchObject({ code: 14, stdout: "" });
     expect(frontend).toMatch(/^tcp:/);
   });
+
+  it("waits for a broker that comes later, as part of the one timeout", async () => {
+    const frontend = `tcp://127.0.0.1:${await freePort()}`;
+    const call = (...args: string[]) => stage.wasmq(["call", ...args, "--broker", frontend]).ended;
+    const beginMs = performance.now();
+    const answered = call("add", '{"a":1,"b":2}', "--timeout", "60000");
+    const unanswered = call("slow", "1", "--timeout", "9000");
+    // It is the time itself that is tested: 5 s were the most that it waited for a broker.
+    await sleep(5_500);
+    const { backend } = await stage.broker({ frontend });
+    const worker = ["worker", stage.file("services.mjs", SERVICES), "--broker", backend];
+    await stage.wasmq(worker).logged("ready");
+    expect(await answered).toMatchObject({ code: 0, stdout: '{"sum":3}\n' });
+    expect(await unanswered).toMatchObject({ code: 4, stdout: "" });
+    expect(performance.now() - beginMs).toBeLessThan(9000 + 4500);
+  }, 40_000);
 
   const wrongs: [string, string[], RegExp][] = [
     ["no body", ["echo"], /missing required argument 'json'/],

@@ -40,6 +40,12 @@ describe("wasmq dictionary", () => {
     const again = await run("train", "--lines", samples, "--out", out);
     expect(again.code).toBe(2);
     expect(again.stderr).toContain("exists and is not overwritten");
+    // Before it trains: nothing is told of what came of it.
+    expect(again.stdout).toBe("");
+    const nowhere = join(stage.folder, "none", "d");
+    const lost = await run("train", "--lines", samples, "--out", nowhere);
+    expect(lost).toMatchObject({ code: 2, stdout: "" });
+    expect(lost.stderr).toContain("there is no folder");
   });
 
   it("takes each file as a sample, JSON as MessagePack", async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { BrokerState } from "../../build/admin/state.js";
+import { TopOrder } from "../../build/cli/top-order.js";
 import { count, span3, topLines } from "../../build/cli/top-view.js";
-import { countsOf, serviceOf, stateOf, timesOf } from "../admin/states.ts";
+import { otherOf, serviceOf, stateOf, timesOf } from "../admin/states.ts";
 
 const PAGE = { columns: 80, rows: Infinity };
 
@@ -13,7 +14,7 @@ const before = stateOf({
       service: timesOf([2.048, 1000]),
     }),
   ],
-  other: countsOf({ outcomes: { NOT_FOUND: 50 } }),
+  other: otherOf({ outcomes: { NOT_FOUND: 50 } }),
   faults: { alien: 7 },
   unanswered: 0,
 });
@@ -43,7 +44,7 @@ const now = stateOf({
     }),
     serviceOf("gone", { isServed: false, workers: 0, credits: 0, queued: 2 }),
   ],
-  other: countsOf({ outcomes: { NOT_FOUND: 53 } }),
+  other: otherOf({ outcomes: { NOT_FOUND: 53 }, queued: 4 }),
   faults: { alien: 7, malformed: 2 },
   refusals: { "socket-type": 1 },
   process: { ...before.process, loopActiveMs: 1500, loopIdleMs: 10_500 },
@@ -60,9 +61,9 @@ describe("the table of wasmq top", () => {
       "orders.price    12.1k 12.3k      8    2      0 7.7ms 8.2ms 1.9ms 2.0ms",
       "gone                0     2      0 none      0     -     -     -     -",
       "idle                0     0      0    1      4     -     -     -     -",
-      "(never served)    1.5                              -     -     -     -",
+      "(never served)    1.5     4                        -     -     -     -",
       "",
-      "no reply from orders.price: UNAVAILABLE 0.50/s, DEADLINE_EXCEEDED 100/s",
+      "no reply from orders.price: DEADLINE_EXCEEDED 100/s, UNAVAILABLE 0.50/s",
       "no reply from (never served): NOT_FOUND 1.5/s",
     ]);
   });
@@ -90,6 +91,77 @@ describe("the table of wasmq top", () => {
       services: [serviceOf("a", { outcomes: { OK: 3 } })],
     });
     expect(topLines(fresh, stateOf({}), PAGE)[4]).toMatch(/^a +3 /);
+  });
+
+  it("shows what waits for names never served, though none of it ended", () => {
+    const waiting = stateOf({ other: otherOf({ queued: 10 }) });
+    expect(topLines(waiting, undefined, PAGE).at(-1)).toMatch(/^\(never served\) +0 +10 +-/);
+  });
+
+  it("says that there is no answer, and since when", () => {
+    const [head] = topLines(now, before, { ...PAGE, goneMs: 7_300 });
+    expect(head).toMatch(/^wasmq 1\.2\.3 {2}NO ANSWER for 7s {2}was ready, up 12s /);
+  });
+
+  it("calls no wait no time", () => {
+    const services = [serviceOf("a", { outcomes: { OK: 9 }, wait: timesOf([0.016, 9]) })];
+    const line = topLines(stateOf({ services }), undefined, PAGE)[4];
+    expect(line.split(/ +/).slice(6, 8)).toEqual(["0us", "0us"]);
+  });
+
+  it("names who fails most first, however busy the others", () => {
+    const services = [
+      serviceOf("busy", { outcomes: { OK: 9000, INTERNAL: 10 } }),
+      serviceOf("failing", { outcomes: { OK: 10, INTERNAL: 500 } }),
+    ];
+    const lines = topLines(stateOf({ services }), undefined, PAGE);
+    expect(lines.slice(-2).map((line) => line.split(":")[0])).toEqual([
+      "no reply from failing",
+      "no reply from busy",
+    ]);
+  });
+
+  it.each([
+    [80, "SERVICE                  RATE/S QUEUE FLIGHT WORK CREDIT   W50   W99   S50   S99"],
+    [79, "SERVICE                  RATE/S QUEUE FLIGHT WORK CREDIT   W50   W99   S50"],
+    [60, "SERVICE                  RATE/S QUEUE FLIGHT WORK CREDIT"],
+    [31, "SERVICE                  RATE/S"],
+    [20, "SERVICE       RATE/S"],
+  ])("at %d columns leaves out columns before it cuts names", (columns, titles) => {
+    const services = [serviceOf("warehouse.reservations.x", { outcomes: { OK: 1 } })];
+    const lines = topLines(stateOf({ services }), undefined, { columns, rows: 20 });
+    expect(lines[3]).toBe(titles);
+    expect(lines[4].startsWith("warehouse.reservations.x")).toBe(columns >= 31);
+  });
+
+  it("keeps rows of nearly equal rates in their places, and moves who is clearly busier", () => {
+    const order = new TopOrder();
+    const totals: Record<string, number> = { a: 0, b: 0, c: 0 };
+    let earlier = stateOf({ services: [] });
+    const next = (rates: Record<string, number>) => {
+      for (const [name, rate] of Object.entries(rates)) totals[name] += rate;
+      const services = Object.entries(totals).map(([name, OK]) =>
+        serviceOf(name, { outcomes: { OK } }),
+      );
+      const later = stateOf({ uptimeMs: earlier.uptimeMs + 1000, services });
+      const lines = topLines(later, earlier, PAGE, order);
+      // Drawn again, as for another size, it is the same.
+      expect(topLines(later, earlier, PAGE, order)).toEqual(lines);
+      earlier = later;
+      return lines
+        .slice(4)
+        .map((line) => line[0])
+        .join("");
+    };
+    expect(next({ a: 100, b: 105, c: 10 })).toBe("bac");
+    for (let second = 0; second < 20; second++) {
+      expect(next(second % 2 === 0 ? { a: 120, b: 90, c: 0 } : { a: 85, b: 110, c: 9 })).toBe(
+        "bac",
+      );
+    }
+    let ranks = "";
+    for (let second = 0; second < 5; second++) ranks = next({ a: 100, b: 100, c: 500 });
+    expect(ranks).toBe("cba");
   });
 
   it("lets no name reach the terminal as more than text", () => {

@@ -377,7 +377,7 @@ describe("deadlines", () => {
     expect(scene.pass(49)).toEqual([]);
     expect(scene.pass(1)).toEqual(["fail c1#2 DEADLINE_EXCEEDED", "release c1#2"]);
     expect(scene.reply(1, 1)).toEqual(["reply c1#1", "release c1#1"]);
-    expect(scene.core.counts.expired).toBe(1);
+    expect(scene.core.counts).toMatchObject({ expired: 1, refused: 0 });
     expectEmpty(scene);
   });
 
@@ -453,6 +453,7 @@ describe("deadlines", () => {
     expect(scene.pass(199)).toEqual([]);
     expect(scene.pass(1)).toEqual(["fail c1#2 RESOURCE_EXHAUSTED", "release c1#2"]);
     expect(scene.lastRetryAfterMs).toBeGreaterThan(0);
+    expect(scene.core.counts).toMatchObject({ refused: 1, refusedAfterWait: 1, expired: 0 });
     // In flight, it is the deadline alone that counts.
     expect(scene.pass(10_000)).toEqual([]);
     expect(scene.reply(1, 1)).toEqual(["reply c1#1", "release c1#1"]);
@@ -478,6 +479,7 @@ describe("absent services", () => {
     expect(scene.pass(99)).toEqual([]);
     expect(scene.pass(1)).toEqual(["fail c1#1 NOT_FOUND", "release c1#1"]);
     expect(scene.core.registry.services.size).toBe(0);
+    expect(scene.core.counts).toMatchObject({ refused: 1, expired: 0, failures: 1 });
     expectEmpty(scene);
   });
 
@@ -487,6 +489,7 @@ describe("absent services", () => {
     scene.leave(10);
     scene.ask(1, 1);
     expect(scene.pass(100)).toEqual(["fail c1#1 UNAVAILABLE", "release c1#1"]);
+    expect(scene.core.counts).toMatchObject({ refusedAfterWait: 1, expired: 0 });
     expectEmpty(scene);
   });
 
@@ -683,7 +686,7 @@ describe("stays bounded", () => {
     const [, , , , fifth] = [1, 2, 3, 4, 5].map((sequence) => scene.ask(1, sequence));
     expect(fifth).toEqual([fail(5)]);
     expect(scene.lastRetryAfterMs).toBeGreaterThan(0);
-    expect(scene.core.counts.refused).toBe(1);
+    expect(scene.core.counts).toMatchObject({ refused: 1, refusedAfterWait: 0, failures: 0 });
     // Another service has a queue of its own.
     expect(scene.ask(1, 6, { service: "other" })).toEqual(["hold c1#6"]);
   });

@@ -85,6 +85,15 @@ describe("five times the capacity for 30 s, of clients that hold nothing back", 
     expect(quantile(scene.refusalWaits, 1)).toBeLessThan(2 * codelTargetMs + codelIntervalMs);
   });
 
+  test("what was refused is counted as refused, at the door or late", () => {
+    const { counts } = scene.core;
+    const refused = scene.clients.reduce((sum, client) => sum + client.refused, 0);
+    expect(counts.expired).toBe(0);
+    expect(counts.refusedAfterWait).toBeGreaterThan(0);
+    // What was refused before the figures were reset, there is none: it was quiet.
+    expect(counts.refused).toBe(refused);
+  });
+
   test("the broker holds what it does in the wait allowed, and at first what came until it knew", () => {
     const { limits, capacityPerSecond } = scene;
     const inTime = (capacityPerSecond * 2 * limits.codelTargetMs) / 1000;

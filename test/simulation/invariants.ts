@@ -31,7 +31,8 @@ function checkRequests(books: Books): void {
   must(core.needsTick === isTickDue, "timers without requests, or without timers");
   const ended = counts.replies + counts.failures + counts.cancelled;
   must(counts.requests === ended + live.length, "requests counted and ended");
-  must(meteredOutcomes(core) === ended + counts.refused, "an outcome of no status, or of two");
+  const outcomes = ended + counts.refused - counts.refusedAfterWait;
+  must(meteredOutcomes(core) === outcomes, "an outcome of no status, or of two");
   must(core.clientCount === clients.size, "clients");
   for (const client of clients) {
     const count = live.filter((request) => request.client === client).length;

@@ -4,6 +4,7 @@
 import { Status, type StatusCode, statusName } from "../../build/base/status.js";
 import type { Request as Ask, Command, Effects } from "../../build/core/command.js";
 import type { Core } from "../../build/core/core.js";
+import type { CoreCounts } from "../../build/core/outcomes.js";
 import type { Limits } from "../../build/core/limits.js";
 import { Books, type ModelRequest } from "./books.ts";
 import { checkAll } from "./invariants.ts";
@@ -44,6 +45,9 @@ export class Model implements Effects {
   #stale = 0;
   #repeated = 0;
   #refused = 0;
+  /** Taken, and given up in this step: for its wait, or for its deadline. */
+  #refusedAfterWait = 0;
+  #expired = 0;
 
   constructor(
     CoreUnderTest: CoreClass,
@@ -66,7 +70,9 @@ export class Model implements Effects {
     const { books } = this;
     books.nowMs = nowMs;
     this.#begin(`tick at ${nowMs}`);
+    const before = { ...this.core.counts };
     this.core.tick(nowMs);
+    this.#checkCounts(before);
     for (const request of books.live.values()) {
       const isPast = Math.ceil(request.deadlineMs) <= Math.floor(nowMs);
       must(!isPast, `${request.name} is past its deadline`);
@@ -82,14 +88,25 @@ export class Model implements Effects {
     this.#command = command;
     const before = { ...this.core.counts };
     this.#expect(command);
-    const expected = { stale: this.#stale, repeated: this.#repeated, refused: this.#refused };
     this.core.step(command, nowMs);
-    for (const name of ["stale", "repeated", "refused"] as const) {
+    this.#checkCounts(before);
+    this.#settle(command);
+    checkAll(this.books);
+  }
+
+  /** What the core counted in this step is what was to be counted. */
+  #checkCounts(before: CoreCounts): void {
+    const expected = {
+      stale: this.#stale,
+      repeated: this.#repeated,
+      refused: this.#refused + this.#refusedAfterWait,
+      refusedAfterWait: this.#refusedAfterWait,
+      expired: this.#expired,
+    };
+    for (const name of Object.keys(expected) as (keyof typeof expected)[]) {
       const by = this.core.counts[name] - before[name];
       must(by === expected[name], `${name} went up by ${by}, not ${expected[name]}`);
     }
-    this.#settle(command);
-    checkAll(this.books);
   }
 
   #begin(title: string): void {
@@ -104,6 +121,8 @@ export class Model implements Effects {
     this.#stale = 0;
     this.#repeated = 0;
     this.#refused = 0;
+    this.#refusedAfterWait = 0;
+    this.#expired = 0;
   }
 
   /** Enters in the books what the command means, before the core decides. */
@@ -446,7 +465,11 @@ export class Model implements Effects {
       if (isBound(request)) this.log.meet("stream lost");
       return status === Status.UNAVAILABLE && isDue;
     }
-    if (this.books.nowMs >= request.deadlineMs) return status === Status.DEADLINE_EXCEEDED;
+    if (this.books.nowMs >= request.deadlineMs) {
+      this.#expired++;
+      return status === Status.DEADLINE_EXCEEDED;
+    }
+    this.#refusedAfterWait++;
     if (this.#command === undefined) return mayBeGivenUp(this.books, request, status);
     return status === Status.RESOURCE_EXHAUSTED && mayBeStale(this.books, request);
   }

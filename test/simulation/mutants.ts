@@ -42,6 +42,12 @@ export const mutants: readonly Mutant[] = [
     "        this.#takeBack(service, worker, slot);\n        if (this.requests.state[slot] === ABANDONED) worker.inFlight++;\n        this.requests.free(slot);\n",
   ),
   mutant(
+    "count-a-long-wait-as-expired",
+    "outcomes.js",
+    "this.counts.refused++;\n        this.counts.refusedAfterWait++;",
+    "this.counts.expired++;",
+  ),
+  mutant(
     "forget-a-deadline",
     "core.js",
     "this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);\n            this.#dispatch(",
