@@ -127,18 +127,23 @@ export class LinearMemory {
   refresh(): void {
     const buffer = this.exports.memory.buffer;
     if (this.u8?.buffer === buffer) return;
-    this.u8 = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.i32 = new Int32Array(buffer);
     this.f64 = new Float64Array(buffer);
     this.u64 = new BigUint64Array(buffer);
     this.i64 = new BigInt64Array(buffer);
     this.text = textBytes(buffer);
+    // Last: it says that the others are done.
+    this.u8 = new Uint8Array(buffer);
   }
 
   /** Makes sure that `size` bytes from `offset` on exist, and some slack behind them. */
   reserve(offset: number, size: number): void {
-    const missing = offset + size + SLACK_SIZE - this.u8.length;
+    const end = offset + size + SLACK_SIZE;
+    if (end <= this.u8.length) return;
+    // A parse that was cut off may have grown the memory: there may be enough.
+    this.refresh();
+    const missing = end - this.u8.length;
     if (missing <= 0) return;
     try {
       // By half again, so that a value written piece by piece moves the memory few times.
