@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
 import { loadCodecModule } from "../../build/codec/assets.js";
-import { createCodec } from "../../build/codec/index.js";
+import { createCodec, importDictionary } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
+import { Packer } from "../../build/codec/packer.js";
 import { Unpacker } from "../../build/codec/unpacker.js";
 import { expectCode } from "./support.js";
 
@@ -129,6 +130,71 @@ describe("strings and shapes are told as they are", () => {
     }
     expect(refusedCount).toBeGreaterThan(0);
   });
+});
+
+describe("memory", () => {
+  test("that cannot be made anew loses no value, and goes on as it is", async () => {
+    const dictionary = await importDictionary(Buffer.from("some words of a dictionary"));
+    const own = await createCodec({ dictionaries: [dictionary], sizeMax: 2 ** 26 });
+    const large = new Uint8Array(20_000_000).fill(7);
+    const text = "some words of a dictionary, and some more words of a dictionary";
+    const { Instance } = WebAssembly;
+    let failedCount = 0;
+    for (const isGrowing of [false, true]) {
+      Reflect.set(
+        WebAssembly,
+        "Instance",
+        new Proxy(Instance, {
+          construct(target, args) {
+            failedCount++;
+            if (!isGrowing) throw new RangeError("could not allocate memory");
+            const { exports } = Reflect.construct(target, args) as WebAssembly.Instance;
+            const memory = { buffer: (exports.memory as WebAssembly.Memory).buffer, grow: runsOut };
+            return { exports: { ...exports, memory } };
+          },
+        }),
+      );
+      try {
+        const packed = own.pack([large, large]);
+        expect(packed.length).toBe(2 * large.length + 11);
+      } finally {
+        Reflect.set(WebAssembly, "Instance", Instance);
+      }
+      const bytes = new TextEncoder().encode(text);
+      const [dictionaryDigest] = own.dictionaryDigests;
+      const block = own.compress(bytes, { dictionary: dictionaryDigest });
+      const back = own.decompress(block, { maxSize: 100, dictionary: dictionaryDigest });
+      expect(back).toStrictEqual(bytes);
+      expect(own.unpack(own.pack([text, text]))).toStrictEqual([text, text]);
+    }
+    expect(failedCount).toBe(2);
+    own.close();
+  });
+
+  test("is not asked for where offsets would be negative", () => {
+    const { memory } = newUnpacker();
+    const size = memory.u8.length;
+    expectCode("OUT_OF_MEMORY", () => memory.reserve(2 ** 30 + 100, 2 ** 30));
+    expect(memory.u8.length).toBe(size);
+  });
+});
+
+test("a packer that the stack ran out on packs on", () => {
+  const value = { some: 1, keys: "abc" };
+  for (let pad = 0; pad < 24; pad++) {
+    const memory = new LinearMemory(module);
+    const packer = new Packer(memory, 64, 1 << 20);
+    atStackEnd(pad, 30, () => {
+      try {
+        packer.pack(value);
+      } catch {
+        // It may.
+      }
+    });
+    for (let round = 0; round < 400; round++) packer.pack(value);
+    // Another one in its place would have learned nothing here.
+    expect(packer.cacheCounts.writers).toBe(1);
+  }
 });
 
 /** Runs it `count` times, with a frame more of stack each time; `pad` makes frames of other sizes. */
