@@ -19,6 +19,11 @@ const KEY_AT: usize = 32;
 const KEY_SIZE_MAX: i32 = 31;
 const DEPTH_MAX: u32 = 64;
 const TABLE_SIZE: u32 = 8192;
+/**
+ * Places that a key may stand in, from its own on. Whoever sends can choose keys of one place, and
+ * each key met would walk past all of them; a table this empty has such a row by intent only.
+ */
+const PROBE_COUNT_MAX: u32 = 16;
 
 const nodes = memory.data(131_072, 16); // NODE_COUNT_MAX * NODE_SIZE
 const table = memory.data(32_768, 16); // TABLE_SIZE u32: nodes by parent and key, open addressing
@@ -80,13 +85,26 @@ export function followKey(node: usize, at: usize, end: usize): usize {
 }
 
 function childOf(parent: usize, at: usize, size: i32): usize {
-  let place = placeOf(parent, at, size);
-  let node = load<u32>(table + place * 4) as usize;
-  while (node != 0 && !isNodeOf(node, parent, at, size)) {
-    place = (place + 1) & (TABLE_SIZE - 1);
-    node = load<u32>(table + place * 4);
+  const first = placeOf(parent, at, size);
+  for (let probe: u32 = 0; probe < PROBE_COUNT_MAX; probe++) {
+    const node = load<u32>(tableAt(first + probe)) as usize;
+    if (node == 0 || isNodeOf(node, parent, at, size)) return node;
   }
-  return node;
+  return 0;
+}
+
+/** Where a new child goes in the table; 0 when all its places are taken. */
+function freeAt(parent: usize, at: usize, size: i32): usize {
+  const first = placeOf(parent, at, size);
+  for (let probe: u32 = 0; probe < PROBE_COUNT_MAX; probe++) {
+    const entry = tableAt(first + probe);
+    if (load<u32>(entry) == 0) return entry;
+  }
+  return 0;
+}
+
+function tableAt(place: u32): usize {
+  return table + (((place & (TABLE_SIZE - 1)) << 2) as usize);
 }
 
 function isNodeOf(node: usize, parent: usize, at: usize, size: i32): bool {
@@ -97,8 +115,9 @@ function isNodeOf(node: usize, parent: usize, at: usize, size: i32): bool {
   );
 }
 
+/** Its low bits are the place. */
 function placeOf(parent: usize, at: usize, size: i32): u32 {
-  return (hashOf(at, size) ^ (((parent as u32) >> 6) * 0x9e3779b1)) & (TABLE_SIZE - 1);
+  return hashOf(at, size) ^ (((parent as u32) >> 6) * 0x9e3779b1);
 }
 
 /** Considers a key that childOf() did not find. */
@@ -111,6 +130,8 @@ function learnChild(parent: usize, at: usize, size: i32): void {
   }
   const depth = (load<u16>(parent, 8) as u32) + 1;
   if (nodeCount == NODE_COUNT_MAX || depth > DEPTH_MAX) return;
+  const free = freeAt(parent, at, size);
+  if (free == 0) return;
   const node = nodes + (nodeCount++ as usize) * NODE_SIZE;
   store<u32>(node, parent as u32);
   store<u32>(node, ROOT as u32, 4);
@@ -120,9 +141,7 @@ function learnChild(parent: usize, at: usize, size: i32): void {
   store<u8>(node, 0xa0 | (size as u8), KEY_AT);
   memory.copy(node + KEY_AT + 1, at, size);
   store<u32>(parent, node as u32, 4);
-  let place = placeOf(parent, at, size);
-  while (load<u32>(table + place * 4) != 0) place = (place + 1) & (TABLE_SIZE - 1);
-  store<u32>(table + place * 4, node as u32);
+  store<u32>(free, node as u32);
 }
 
 /** Empties the trie if it is full: between two messages, for a tape has nodes in it. */

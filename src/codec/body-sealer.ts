@@ -15,6 +15,7 @@ import {
   fieldsAtOf,
   fieldsSizeOf,
   HEADER_SIZE,
+  nonceIn,
   SEALED,
   writeHeader,
 } from "./envelope.js";
@@ -100,6 +101,8 @@ export class BodySealer {
     const payloadAt = fieldsAt + fieldsSizeOf(flags);
     const tagSize = sealing === undefined ? 0 : TAG_SIZE;
     const envelope = newBytes(payloadAt + body.length + tagSize);
+    // First of all: from here on it is the envelope's, whoever else seals meanwhile.
+    if (sealing !== undefined) envelope.set(sealing.nonce, HEADER_SIZE);
     writeHeader(envelope, {
       flags,
       plainSize,
@@ -115,10 +118,10 @@ export class BodySealer {
       envelope.set(body, payloadAt);
       return envelope;
     }
-    envelope.set(sealing.nonce, HEADER_SIZE);
     if (sealing.publicKey !== undefined) envelope.set(sealing.publicKey, agreedAtOf(flags));
     const associated = this.#binder.associate(envelope, { fieldsAt, payloadAt }, context);
-    this.#engines.encrypt(body, associated, sealing.nonce, sealing.key, envelope, payloadAt);
+    const nonce = nonceIn(envelope, sealing.nonce);
+    this.#engines.encrypt(body, associated, nonce, sealing.key, envelope, payloadAt);
     return envelope;
   }
 

@@ -4,17 +4,19 @@
 export function bytesOf(value: object): Uint8Array | undefined {
   if (value instanceof Uint8Array) return value;
   if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  if (value instanceof DataView) {
+  if (!ArrayBuffer.isView(value)) return undefined;
+  // By name too, for those of another realm, such as a vm context's.
+  if (value instanceof DataView || kindOf(value) === "DataView") {
     return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   }
-  // Of another realm, such as a vm context's.
-  if (ArrayBuffer.isView(value) && kindOf(value) === "Uint8Array") return value as Uint8Array;
-  return undefined;
+  return kindOf(value) === "Uint8Array" ? (value as Uint8Array) : undefined;
 }
 
-/** The other typed arrays hold numbers, not bytes: they pack to arrays, in any byte order. */
+/**
+ * Of what is not bytes: the other typed arrays hold numbers, and pack to arrays, in any byte order.
+ */
 export function numbersOf(value: object): ArrayLike<number | bigint> | undefined {
-  if (!ArrayBuffer.isView(value) || value instanceof DataView) return undefined;
+  if (!ArrayBuffer.isView(value)) return undefined;
   return value as unknown as ArrayLike<number | bigint>;
 }
 

@@ -3,10 +3,10 @@ import { type BlockCompressor, blockSizeMax } from "./block.js";
 import { BodyKeys, type Origin } from "./body-keys.js";
 import { BodyOpener } from "./body-opener.js";
 import { BodySealer } from "./body-sealer.js";
-import { type CodecContext, ContextBinder, withDictionary } from "./context.js";
+import { type CodecContext, ContextBinder } from "./context.js";
 import { DictionaryShelf } from "./dictionary-shelf.js";
 import { Engines } from "./engines.js";
-import { readEnvelope } from "./envelope.js";
+import { readEnvelope, steadyBytes } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import type { CodecKey } from "./keys.js";
 import { LinearMemory } from "./linear-memory.js";
@@ -294,14 +294,14 @@ export class Codec extends ThreadCodec {
   /** @internal As seal(), in answer to a request of that origin. */
   override sealFor(value: unknown, context: CodecContext, origin: Origin | undefined): Uint8Array {
     this.requireOpen();
-    this.#binder.check(context);
+    const own = this.#binder.check(context);
     const memory = this.#memory;
     const top = memory.enter();
     try {
       const plainSize = this.#packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
       this.requireOpen();
-      return this.#sealer.seal(plainSize, context, origin);
+      return this.#sealer.seal(plainSize, own, origin);
     } finally {
       memory.leave(top);
     }
@@ -310,13 +310,13 @@ export class Codec extends ThreadCodec {
   /** @internal As sealFor(), of bytes that pack() made: a client may have to seal them again. */
   sealPacked(packed: Uint8Array, context: CodecContext, origin?: Origin): Uint8Array {
     this.requireOpen();
-    this.#binder.check(context);
+    const own = this.#binder.check(context);
     const memory = this.#memory;
     const top = memory.enter();
     try {
       memory.reserve(top, packed.length);
       memory.u8.set(packed, top);
-      return this.#sealer.seal(packed.length, context, origin);
+      return this.#sealer.seal(packed.length, own, origin);
     } finally {
       memory.leave(top);
     }
@@ -337,7 +337,11 @@ export class Codec extends ThreadCodec {
   open(bytes: Uint8Array, context: CodecContext, isPassing = false): unknown {
     this.requireOpen();
     requireBytes("bytes", bytes);
-    this.#binder.check(context);
+    return this.#open(steadyBytes(bytes), this.#binder.check(context), isPassing);
+  }
+
+  /** Of bytes that stay as they are, and for a context that check() returned. */
+  #open(bytes: Uint8Array, context: CodecContext, isPassing: boolean): unknown {
     const envelope = readEnvelope(bytes);
     this.#requireSize(envelope.plainSize);
     const top = this.#memory.enter();
@@ -355,17 +359,22 @@ export class Codec extends ThreadCodec {
    * Opens a request, as open() does, to be answered: what it returns has the value and seals the
    * reply under what the request came under, which its client knows to be from the service.
    *
-   * @param context direction "request"; it is kept, and must not change until the reply is sealed
+   * @param context direction "request"; the bytes of its id are kept, and must not change until the
+   *   reply is sealed
    * @throws CodecError as open() does; RangeError for a direction that is not "request"
    */
   openRequest(bytes: Uint8Array, context: CodecContext): OpenedRequest;
   /** @internal `isPassing`: see open(). */
   openRequest(bytes: Uint8Array, context: CodecContext, isPassing: boolean): OpenedRequest;
   openRequest(bytes: Uint8Array, context: CodecContext, isPassing = false): OpenedRequest {
-    requireRequest(context);
-    const value = this.open(bytes, context, isPassing);
-    const dictionary = this.dictionaryNamedBy(bytes);
-    return new OpenedRequest(this, value, withDictionary(context, dictionary), this.#opener.origin);
+    this.requireOpen();
+    requireBytes("bytes", bytes);
+    const steady = steadyBytes(bytes);
+    const own = this.#binder.check(context);
+    requireRequest(own);
+    const value = this.#open(steady, own, isPassing);
+    own.dictionary = this.dictionaryNamedBy(steady);
+    return new OpenedRequest(this, value, own, this.#opener.origin);
   }
 
   /**

@@ -78,17 +78,20 @@ export class ContextBinder {
   #view = new DataView(this.#bytes.buffer);
 
   /**
+   * The context as it is now, each property read once: it may have getters, which may use the codec,
+   * and say something else each time. What was given is not to be looked at again.
+   *
    * @throws TypeError, RangeError when the context is not one
    */
-  check(context: CodecContext): void {
+  check(context: CodecContext): CodecContext {
     if (typeof context !== "object" || context === null) {
       throw new TypeError(`context must be an object, got ${context}`);
     }
-    const { service, direction, requestId, headers } = context;
+    const { service, direction, requestId, headers, dictionary } = context;
     if (typeof service !== "string") {
       throw new TypeError(`context.service must be a string, got ${typeof service}`);
     }
-    if (!Object.hasOwn(DIRECTIONS, direction)) {
+    if (typeof direction !== "string" || !Object.hasOwn(DIRECTIONS, direction)) {
       const known = `must be one of ${Object.keys(DIRECTIONS).join(", ")}`;
       throw new TypeError(`context.direction ${known}, got ${direction}`);
     }
@@ -101,6 +104,9 @@ export class ContextBinder {
     if (headers !== undefined && !(headers instanceof Uint8Array)) {
       throw new TypeError(`context.headers must be a Uint8Array, got ${typeof headers}`);
     }
+    // Written out: where properties are added to what is spread, V8 makes a shape of its own for
+    // each object, in 1 us and more, and whoever reads it then begins anew too.
+    return { service, direction, requestId, headers, dictionary };
   }
 
   /** The check of a context's service and direction. */
@@ -170,17 +176,6 @@ export function isAsked({ direction }: CodecContext): boolean {
 /** Whether a body of this context is opened at most once. */
 export function isOpenedOnce({ direction }: CodecContext): boolean {
   return direction === "request" || direction === "reply";
-}
-
-/**
- * The same context with this dictionary. Written out: where properties are added to what is spread, V8 makes
- * a shape of its own for each object, in 1 us and more, and whoever reads it then begins anew too.
- */
-export function withDictionary(
-  { service, direction, requestId, headers }: CodecContext,
-  dictionary: string | null,
-): CodecContext {
-  return { service, direction, requestId, headers, dictionary };
 }
 
 /** A copy, for work that goes on: the caller may change its own meanwhile. */

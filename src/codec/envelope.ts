@@ -81,6 +81,11 @@ export function setU32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 3] = value >>> 24;
 }
 
+/** What is looked at more than once: bytes of a SharedArrayBuffer, which could change, as a copy. */
+export function steadyBytes(bytes: Uint8Array): Uint8Array {
+  return bytes.buffer instanceof ArrayBuffer ? bytes : new Uint8Array(bytes);
+}
+
 /**
  * Reads an envelope's header, without a key.
  *
@@ -166,6 +171,16 @@ export function writeHeader(bytes: Uint8Array, envelope: Header): void {
 /** The nonce of a sealed envelope. */
 export function nonceOf(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(NONCE_AT, NONCE_AT + NONCE_SIZE);
+}
+
+/**
+ * The nonce that was put in an envelope, from the array it came in: that is the envelope's still if
+ * its counter is, and saves a view. It may not be: bytes of a context may have a `length` of the
+ * caller's own, which seals.
+ */
+export function nonceIn(envelope: Uint8Array, given: Uint8Array): Uint8Array {
+  const isSame = u32(envelope, NONCE_AT + SESSION_SIZE) === u32(given, SESSION_SIZE);
+  return isSame ? given : nonceOf(envelope);
 }
 
 /** Key id and session id of a sealed envelope, as a string that no other pair has. */

@@ -61,9 +61,13 @@ const PAGE_SIZE = 65_536;
 const RETAINED_SIZE_MAX = 32 * 1024 * 1024;
 /** Bytes behind every area that copies by 16 may reach into. */
 export const SLACK_SIZE = 64;
+/** Offsets are signed in the module, and in the host where they are aligned. */
+const OFFSET_END = 2 ** 31;
 const WORKING_SIZE_MIN = 256 * 1024;
 /** So few bytes are copied faster by a loop than by a call to the runtime. */
 const LOOP_SIZE_MAX = 32;
+
+const noBytes = new Uint8Array(0);
 
 /**
  * The WASM module's memory and its views, taken afresh whenever it grew.
@@ -86,6 +90,7 @@ export class LinearMemory {
   readonly #module: WebAssembly.Module;
   #base = 0;
   #userCount = 0;
+  #isWipedInUse = false;
   readonly #residents: Resident[] = [];
 
   constructor(module: WebAssembly.Module) {
@@ -127,19 +132,31 @@ export class LinearMemory {
   refresh(): void {
     const buffer = this.exports.memory.buffer;
     if (this.u8?.buffer === buffer) return;
-    this.u8 = new Uint8Array(buffer);
     this.view = new DataView(buffer);
     this.i32 = new Int32Array(buffer);
     this.f64 = new Float64Array(buffer);
     this.u64 = new BigUint64Array(buffer);
     this.i64 = new BigInt64Array(buffer);
     this.text = textBytes(buffer);
+    // Last: it says that the others are done.
+    this.u8 = new Uint8Array(buffer);
   }
 
-  /** Makes sure that `size` bytes from `offset` on exist, and some slack behind them. */
+  /**
+   * Makes sure that `size` bytes from `offset` on exist, and some slack behind them.
+   *
+   * @throws CodecError `OUT_OF_MEMORY`
+   */
   reserve(offset: number, size: number): void {
-    const missing = offset + size + SLACK_SIZE - this.u8.length;
+    const end = offset + size + SLACK_SIZE;
+    if (end <= this.u8.length) return;
+    // A parse that was cut off may have grown the memory: there may be enough.
+    this.refresh();
+    const missing = end - this.u8.length;
     if (missing <= 0) return;
+    if (end > OFFSET_END) {
+      throw new CodecError("OUT_OF_MEMORY", `${size} bytes would reach beyond 2 GiB of memory`);
+    }
     try {
       // By half again, so that a value written piece by piece moves the memory few times.
       const wanted = Math.max(missing, this.u8.length >>> 1);
@@ -186,11 +203,29 @@ export class LinearMemory {
   leave(top: number): void {
     this.top = top;
     this.#userCount--;
-    if (this.#userCount === 0 && this.u8.length > RETAINED_SIZE_MAX) this.#instantiate();
+    if (this.#userCount > 0) return;
+    if (this.#isWipedInUse) this.wipe();
+    else if (this.u8.length > RETAINED_SIZE_MAX) this.#shrink();
   }
 
-  /** Overwrites everything, secrets that passed through included. */
+  /** Where there is no memory for a new instance the old one stays: what was made of it is good. */
+  #shrink(): void {
+    const { exports, top } = this;
+    const base = this.#base;
+    try {
+      this.#instantiate();
+    } catch {
+      this.exports = exports;
+      this.#base = base;
+      this.top = top;
+      // Whoever is next takes the views again: here that could fail once more.
+      this.u8 = noBytes;
+    }
+  }
+
+  /** Overwrites everything, secrets that passed through included; and again after a use under way. */
   wipe(): void {
+    this.#isWipedInUse = this.#userCount > 0;
     this.refresh();
     this.u8.fill(0, this.#base);
     this.exports.forget();

@@ -5,9 +5,8 @@ import type { LinearMemory } from "./linear-memory.js";
 import { ExtData } from "./values.js";
 import { Writer } from "./writer.js";
 
-/** Arrays of fewer are written item by item: the module gains nothing. */
-const NUMBERS_COUNT_MIN = 8;
-const STRINGS_COUNT_MIN = 8;
+/** Of fewer numbers or strings arrays are written item by item: the module gains nothing. */
+const ROW_COUNT_MIN = 8;
 
 /**
  * Writes values as MessagePack straight into linear memory. The cursor is handed from method to
@@ -55,11 +54,12 @@ export class Packer {
     // A getter or a toJSON may pack another value with the same codec, behind this one's bytes.
     if (this.#isBusy) return new Packer(memory, this.#depthMax, this.#sizeMax).pack(value);
     const start = memory.top;
-    this.#isBusy = true;
-    this.#isForInOwn = !isPrototypeEnumerable();
-    this.#writer.begin(start);
-    this.depth = 0;
+    // All inside, for the stack may end at any call.
     try {
+      this.#isBusy = true;
+      this.#isForInOwn = !isPrototypeEnumerable();
+      this.#writer.begin(start);
+      this.depth = 0;
       const end = this.#value(value, start);
       this.#writer.finish(end);
       return end - start;
@@ -157,14 +157,17 @@ export class Packer {
     const count = items.length;
     this.#open(items);
     let at = writer.arrayHead(count, from);
+    // Before the first item is read: that may be code of the value's.
+    memory.top = at;
     const level = this.depth - 1;
     let index = 0;
-    if (count >= NUMBERS_COUNT_MIN && typeof items[0] === "number") {
+    const kind = count >= ROW_COUNT_MIN ? typeof items[0] : "";
+    if (kind === "number") {
       do {
         at = writer.numbers(items, index, at);
         index += writer.taken;
       } while (writer.isFull);
-    } else if (count >= STRINGS_COUNT_MIN && typeof items[0] === "string") {
+    } else if (kind === "string") {
       do {
         at = writer.strings(items, index, at);
         index += writer.taken;

@@ -48,6 +48,9 @@ export async function* chunksOf(
   }
 }
 
+/** Bytes that are gathered from several pieces have room for so many from the start. */
+const GATHERED_SIZE_MIN = 4096;
+
 /** Bytes taken from a source by size, whatever pieces they come in. */
 export class PieceReader {
   readonly #pieces: AsyncGenerator<Uint8Array, void, undefined>;
@@ -60,22 +63,28 @@ export class PieceReader {
 
   /** The next bytes, a view or a copy that stays as it is; fewer only where the source ends. */
   async take(size: number): Promise<Uint8Array> {
-    if (this.#piece.length - this.#at >= size) return this.#view(size);
-    const parts: Uint8Array[] = [];
-    let missing = size;
-    while (missing > 0 && (await this.#fill())) {
-      const part = this.#view(Math.min(missing, this.#piece.length - this.#at));
-      parts.push(part);
-      missing -= part.length;
+    if (this.#left < size) await this.#fill();
+    if (this.#left >= size) return this.#view(size);
+    // By what came, not by what was asked for: that is no more than a claim of the source's.
+    let bytes = new Uint8Array(Math.min(size, GATHERED_SIZE_MIN));
+    let filled = 0;
+    while (filled < size && (this.#left > 0 || (await this.#fill()))) {
+      const part = this.#view(Math.min(size - filled, this.#left));
+      const end = filled + part.length;
+      if (end > bytes.length) {
+        const larger = new Uint8Array(Math.min(size, Math.max(end, bytes.length * 2)));
+        larger.set(bytes.subarray(0, filled));
+        bytes = larger;
+      }
+      bytes.set(part, filled);
+      filled = end;
     }
-    if (parts.length === 1) return parts[0];
-    const bytes = new Uint8Array(size - missing);
-    let at = 0;
-    for (const part of parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return bytes.subarray(0, filled);
+  }
+
+  /** Bytes of the piece that were not taken. */
+  get #left(): number {
+    return this.#piece.length - this.#at;
   }
 
   #view(size: number): Uint8Array {
@@ -85,7 +94,7 @@ export class PieceReader {
 
   /** Whether there is a byte or more. */
   async #fill(): Promise<boolean> {
-    while (this.#at === this.#piece.length) {
+    while (this.#left === 0) {
       const next = await this.#pieces.next();
       if (next.done === true) return false;
       this.#piece = next.value;

@@ -55,9 +55,10 @@ export class ShapeTable {
   /** After each parse: forgets what the module forgot. */
   follow(epoch: number): void {
     if (epoch === this.#epoch) return;
-    this.#epoch = epoch;
-    this.#builderCount = 0;
+    // The epoch last: it says that the rest is done.
     this.#shapes = [new Shape([])];
+    this.#builderCount = 0;
+    this.#epoch = epoch;
   }
 
   of(node: number): Shape {

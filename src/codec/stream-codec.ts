@@ -60,9 +60,9 @@ export abstract class StreamCodec {
   ): AsyncGenerator<Uint8Array, void, undefined> {
     this.requireOpen();
     requireSource("source", source);
-    this.bulk.binder.check(context);
+    const own = this.bulk.binder.check(context);
     requireInteger("chunkSize", chunkSize, CHUNK_SIZE_MIN, CHUNK_SIZE_MAX);
-    return this.#sealChunks(source, ownContext(context), chunkSize);
+    return this.#sealChunks(source, ownContext(own), chunkSize);
   }
 
   async *#sealChunks(
@@ -98,9 +98,9 @@ export abstract class StreamCodec {
   ): AsyncGenerator<Uint8Array, void, undefined> {
     this.requireOpen();
     requireSource("envelopes", envelopes);
-    this.bulk.binder.check(context);
+    const own = this.bulk.binder.check(context);
     requireInteger("sizeMax", sizeMax, 0, STREAM_SIZE_LIMIT);
-    return this.#openChunks(envelopes, ownContext(context), sizeMax);
+    return this.#openChunks(envelopes, ownContext(own), sizeMax);
   }
 
   async *#openChunks(

@@ -10,6 +10,7 @@ import {
   isNamedByItself,
   readEnvelope,
   sessionOf,
+  steadyBytes,
 } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import type { LinearMemory } from "./linear-memory.js";
@@ -46,8 +47,7 @@ export class StreamOpener {
   open(given: Uint8Array): Uint8Array {
     requireBytes("an envelope of the stream", given);
     if (this.#isAtEnd) throw new CodecError("TRAILING_BYTES", "bytes follow the stream's end");
-    // Looked at more than once: bytes of a SharedArrayBuffer could change in between.
-    const bytes = given.buffer instanceof ArrayBuffer ? given : given.slice();
+    const bytes = steadyBytes(given);
     const envelope = readEnvelope(bytes);
     if ((envelope.flags & CHUNK) === 0) {
       throw new CodecError("BAD_FLAGS", "a body by itself, not a chunk of a stream");

@@ -1,7 +1,7 @@
 import { NONCE_SIZE } from "./aead.js";
 import type { Origin } from "./body-keys.js";
-import { type CodecContext, ownContext, withDictionary } from "./context.js";
-import { CHUNK, DICTIONARY, HEADER_SIZE, readEnvelope } from "./envelope.js";
+import { type CodecContext, ownContext } from "./context.js";
+import { CHUNK, DICTIONARY, HEADER_SIZE, readEnvelope, steadyBytes } from "./envelope.js";
 import { CodecError } from "./errors.js";
 import { OpenedRequest, requireRequest } from "./opened-request.js";
 import { requireBytes } from "./options.js";
@@ -51,16 +51,14 @@ export abstract class ThreadCodec extends StreamCodec {
   ): Uint8Array | Promise<Uint8Array> {
     this.requireOpen();
     const { memory, packer, sealer, binder } = this.bulk;
-    binder.check(context);
+    const own = binder.check(context);
     const top = memory.enter();
     try {
       const size = packer.pack(value);
       // The value's own code may have closed the codec, or changed its keys.
       this.requireOpen();
-      if (!this.#isSealedInThread(size, context, origin)) {
-        return sealer.seal(size, context, origin);
-      }
-      return this.#sealInThread(memory.u8.slice(top, top + size), context);
+      if (!this.#isSealedInThread(size, own, origin)) return sealer.seal(size, own, origin);
+      return this.#sealInThread(memory.u8.slice(top, top + size), own);
     } finally {
       memory.leave(top);
     }
@@ -130,17 +128,18 @@ export abstract class ThreadCodec extends StreamCodec {
     isPassing = false,
   ): OpenedRequest | Promise<OpenedRequest> {
     if (!this.isLarge(bytes)) return this.openRequest(bytes, context, isPassing);
-    requireRequest(context);
-    const dictionary = this.dictionaryNamedBy(bytes);
-    const value = this.openSoon(bytes, context, isPassing);
+    this.requireOpen();
+    const steady = steadyBytes(bytes);
+    const own = this.bulk.binder.check(context);
+    requireRequest(own);
+    own.dictionary = this.dictionaryNamedBy(steady);
+    const value = this.openSoon(steady, own, isPassing);
     // What the thread opens is under a shared key.
     if (value instanceof Promise) {
-      return value.then(
-        (opened) => new OpenedRequest(this, opened, withDictionary(context, dictionary), null),
-      );
+      return value.then((opened) => new OpenedRequest(this, opened, own, null));
     }
     const { origin } = this.bulk.opener;
-    return new OpenedRequest(this, value, withDictionary(context, dictionary), origin);
+    return new OpenedRequest(this, value, own, origin);
   }
 
   /** @internal Whether openAsync() leaves an envelope to a thread. */
@@ -151,11 +150,11 @@ export abstract class ThreadCodec extends StreamCodec {
     return plainSize >= this.threadFrom;
   }
 
-  #openInThread(bytes: Uint8Array, context: CodecContext): unknown {
+  #openInThread(given: Uint8Array, givenContext: CodecContext): unknown {
     this.requireOpen();
-    requireBytes("bytes", bytes);
+    const bytes = steadyBytes(requireBytes("bytes", given));
     const { binder, keys, options } = this.bulk;
-    binder.check(context);
+    const context = binder.check(givenContext);
     const envelope = readEnvelope(bytes);
     const { isSealed, isCompressed, flags } = envelope;
     // What is refused at a glance is refused here, and the thread has no dictionaries.

@@ -53,6 +53,8 @@ export class Unpacker {
   readonly #depthMax: number;
   readonly #shapes: ShapeTable;
   #generation: number;
+  /** Whether the module may have admitted strings and shapes that are not known here. */
+  #isOutOfStep = false;
   /** @internal What comes by its index: null, false, true, the strings of the module's slots. */
   constants: unknown[] = [null, false, true];
   /** @internal Index of the next entry in 4-byte words. */
@@ -101,26 +103,16 @@ export class Unpacker {
    * @throws CodecError as unpack() does
    */
   unpackLent(bytes: Uint8Array): unknown {
-    const memory = this.#memory;
     const size = bytes.length;
-    if (size > COPIED_SIZE_MAX) {
-      const { buffer } = bytes;
-      // Shared memory could change while it is read, so nothing of it is lent.
-      if (buffer instanceof ArrayBuffer) {
-        this.#lent = bytes;
-        if (size >= SOUGHT_SIZE_MIN) {
-          const bins = findLargeBins(bytes);
-          if (bins !== undefined) return this.#unpackAround(bytes, bins);
-        }
-      }
+    // Shared memory could change while it is read, so nothing of it is lent.
+    if (size <= COPIED_SIZE_MAX || !(bytes.buffer instanceof ArrayBuffer)) {
+      return this.unpack(this.#memory.copy(bytes), size);
     }
-    const offset = memory.copy(bytes);
-    this.#lentAt = offset;
-    try {
-      return this.unpack(offset, size);
-    } finally {
-      this.#lent = undefined;
+    if (size >= SOUGHT_SIZE_MIN) {
+      const bins = findLargeBins(bytes);
+      if (bins !== undefined) return this.#unpackAround(bytes, bins);
     }
+    return this.unpack(this.#memory.copy(bytes), size, bytes);
   }
 
   #unpackAround(bytes: Uint8Array, bins: LargeBin[]): unknown {
@@ -128,14 +120,10 @@ export class Unpacker {
     const size = remainingSize(bytes, bins);
     const offset = memory.room(size);
     copyRemaining(bytes, bins, memory.u8, offset);
-    this.#bins = bins;
     try {
-      return this.unpack(offset, size);
+      return this.unpack(offset, size, bytes, bins);
     } catch (error) {
       if (!(error instanceof CodecError) || error.code === "OUT_OF_MEMORY") throw error;
-    } finally {
-      this.#bins = undefined;
-      this.#lent = undefined;
     }
     // Once more, for the offset that the error names.
     return this.unpack(memory.copy(bytes), bytes.length);
@@ -144,21 +132,24 @@ export class Unpacker {
   /**
    * The value of `size` bytes at `offset` in linear memory; the tape overwrites what follows them.
    *
+   * @param lent the caller's bytes that they are a copy of, to lend of
+   * @param bins what of these was not copied
    * @throws CodecError by the module's status
    */
-  unpack(offset: number, size: number): unknown {
+  unpack(offset: number, size: number, lent?: Uint8Array, bins?: LargeBin[]): unknown {
     const memory = this.#memory;
     const { exports } = memory;
-    const isMoved = this.#generation !== memory.generation;
-    if (isMoved) {
-      this.#generation = memory.generation;
-      this.constants = [null, false, true];
-      this.#shapes.follow(-1);
-    }
+    if (this.#isOutOfStep || this.#generation !== memory.generation) this.#beginAnew();
+    // Until the value stands: the stack may end at any call from here on, in the module too.
+    this.#isOutOfStep = true;
     const tape = exports.parse(offset, size, this.#depthMax);
     // Memory that grew has left its old views empty.
     if (memory.u8.length === 0) memory.refresh();
-    if (tape < 0) throw errorOf(tape, exports.errorOffset() - offset);
+    if (tape < 0) {
+      // The module took back what it had admitted.
+      this.#isOutOfStep = false;
+      throw errorOf(tape, exports.errorOffset() - offset);
+    }
     const words = memory.i32;
     const at = tape >> 2;
     this.#plainCount = words[at];
@@ -168,17 +159,36 @@ export class Unpacker {
     this.words = words;
     this.floats = memory.f64;
     this.at = at + TAPE_HEAD_WORDS;
+    // Always set, and never left from the message before, which may have been another's.
+    this.#lent = lent;
+    this.#lentAt = offset;
+    this.#bins = bins;
     try {
-      return this.value();
+      const value = this.value();
+      this.#isOutOfStep = false;
+      return value;
     } catch (error) {
       // Only exhaustion leads here: the heap, the stack, or a string longer than the engine has.
-      exports.forget();
       throw new CodecError("OUT_OF_MEMORY", `cannot build the value: ${error}`);
     } finally {
+      this.#lent = undefined;
+      this.#bins = undefined;
       this.plain = "";
       this.plainSize = 0;
       this.#wide = "";
     }
+  }
+
+  /** Forgets all that is remembered from message to message, on both sides. */
+  #beginAnew(): void {
+    const memory = this.#memory;
+    memory.refresh();
+    memory.exports.forget();
+    this.constants = [null, false, true];
+    this.#shapes.follow(-1);
+    // Last: where this is cut off too, the next message begins with it again.
+    this.#generation = memory.generation;
+    this.#isOutOfStep = false;
   }
 
   /** @internal The next value of the tape. */

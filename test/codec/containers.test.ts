@@ -193,6 +193,18 @@ describe("objects of classes", () => {
     });
     const listed = codec.unpack(codec.pack(["first", proxied, "last"]));
     expect(listed).toStrictEqual(["first", [1, 2, 3], "last"]);
+    for (const row of [[1, 2, 3, 4, 5, 6, 7, 8], "abcdefghi".split(""), new Array(9).fill(null)]) {
+      let readCount = 0;
+      const busy = new Proxy(row, {
+        get: (target, key, receiver) => {
+          // The first time it is read its array's head is written, and nothing else.
+          if (key === "0" && readCount++ === 0) codec.pack({ of: "another" });
+          return Reflect.get(target, key, receiver);
+        },
+      });
+      expect(packed(busy)).toBe(packed(row));
+      expect(readCount).toBeLessThanOrEqual(2);
+    }
     expect(() => codec.pack(["start", new Thrower()])).toThrow("mine");
     expect(codec.unpack(codec.pack(value))).toStrictEqual(expected);
   });

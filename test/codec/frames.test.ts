@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { CodecError, type CodecErrorCode, createCodec } from "../../build/codec/index.js";
 import { LinearMemory } from "../../build/codec/linear-memory.js";
+import { PieceReader } from "../../build/codec/pieces.js";
 import { XxHash32, xxHash32 } from "../../build/codec/xxhash32.js";
 
 interface Vector {
@@ -204,4 +205,24 @@ test("ended early, or by close(), or by its source: the source is let go", async
   // Left at its first yield, the header, the second had not asked its source yet.
   expect(letGo).toBe(4);
   expect(() => own.compressStream([])).toThrow("CLOSED");
+});
+
+test("what comes in small pieces is gathered as it comes, in room for what came", async () => {
+  const piece = new Uint8Array(1);
+  async function* ones(count: number) {
+    for (let index = 0; index < count; index++) {
+      // One for all: were pieces held until there are enough, all would be the last one.
+      piece[0] = index % 251;
+      yield piece;
+    }
+  }
+  const reader = new PieceReader(ones(30_000));
+  const first = await reader.take(20_000);
+  expect(first).toStrictEqual(Uint8Array.from({ length: 20_000 }, (_, index) => index % 251));
+  expect(first.buffer.byteLength).toBe(20_000);
+  // More than there is: as much as came, in twice its room at most.
+  const rest = await reader.take(2 ** 40);
+  expect(rest).toStrictEqual(Uint8Array.from({ length: 10_000 }, (_, i) => (20_000 + i) % 251));
+  expect(rest.buffer.byteLength).toBeLessThan(20_000);
+  expect(await reader.take(1)).toStrictEqual(new Uint8Array(0));
 });

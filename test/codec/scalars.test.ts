@@ -161,6 +161,8 @@ describe("bytes", () => {
     expect(packed(bytes.buffer)).toBe("c403010203");
     expect(packed(new DataView(bytes.buffer, 1, 2))).toBe("c4020203");
     expect(packed(runInNewContext("new Uint8Array([1, 2, 3])"))).toBe("c403010203");
+    const view = "new DataView(new Uint8Array([9, 1, 2, 3, 9]).buffer, 1, 3)";
+    expect(packed(runInNewContext(view))).toBe("c403010203");
     const back = unpacked("c403010203") as Uint8Array;
     expect(Object.getPrototypeOf(back)).toBe(Uint8Array.prototype);
     expect(back.buffer.byteLength).toBe(3);
@@ -198,6 +200,9 @@ describe("ext", () => {
     same(new ExtData(0, hex("07")), "d4 00 07");
     same(new ExtData(127, hex("07")), "d4 7f 07");
     expect(() => new ExtData(128, hex("00"))).toThrow("must be an integer of -128..127, got 128");
+    for (const data of ["abc", [1], { length: 3 }, new Uint16Array(1), undefined]) {
+      expect(() => new ExtData(1, data as never)).toThrow(`a Uint8Array, got ${typeof data}`);
+    }
   });
 
   test("timestamps in three widths", () => {

@@ -332,6 +332,116 @@ test("the value's own code may seal, rotate or close", async () => {
   expectCode("CLOSED", () => own.seal({ closer: new Closer() }, context));
 });
 
+describe("a context with code of its own", () => {
+  const nonceOf = (envelope: Uint8Array) => toHex(envelope.subarray(20, 44));
+  const fields = ["service", "direction", "requestId", "headers", "dictionary"] as const;
+
+  test.each(["wasm", "native"] as const)("takes no nonce from its body, %s", async (engine) => {
+    const own = await createCodec({ keys: [key], engine });
+    const inner: Uint8Array[] = [];
+    const seals = () => inner.push(own.seal("B".repeat(40), context));
+    const plain = { ...context, headers: new Uint8Array(3), dictionary: undefined };
+    const contexts: CodecContext[] = fields.map((field) => {
+      const get = () => {
+        seals();
+        return plain[field];
+      };
+      return Object.defineProperty({ ...plain }, field, { get });
+    });
+    for (const field of ["headers", "requestId"] as const) {
+      class Bytes extends Uint8Array {
+        override get length() {
+          seals();
+          return super.length;
+        }
+      }
+      contexts.push({ ...plain, [field]: new Bytes(plain[field]) });
+    }
+    for (const one of contexts) {
+      const before = inner.length;
+      const outer = own.seal("A".repeat(40), one);
+      expect(inner.length).toBeGreaterThan(before);
+      const nonces = [outer, ...inner].map(nonceOf);
+      expect(new Set(nonces).size).toBe(nonces.length);
+      const other = await receiver();
+      expect(other.open(outer, plain)).toBe("A".repeat(40));
+      // Under the nonce that it names, or it would not open.
+      for (const envelope of inner.splice(0)) {
+        expect(other.open(envelope, context)).toBe("B".repeat(40));
+      }
+    }
+    own.close();
+  });
+
+  test("is read once, and is what it was then", async () => {
+    const own = await createCodec({ keys: [key], threadFrom: 4096 });
+    const reads: string[] = [];
+    const once = (direction: CodecContext["direction"]) => {
+      reads.length = 0;
+      const values: CodecContext = { ...context, direction, headers: new Uint8Array(3) };
+      return new Proxy(values, {
+        get(target, name, receiver) {
+          const isFirst = !reads.includes(String(name));
+          reads.push(String(name));
+          return isFirst ? Reflect.get(target, name, receiver) : undefined;
+        },
+      });
+    };
+    const isReadOnce = () => expect(reads.sort()).toEqual([...fields].sort());
+    for (const value of [order, new Array(400).fill(order)]) {
+      const sealed = own.seal(value, once("request"));
+      isReadOnce();
+      const opened = own.openRequest(sealed, once("request"));
+      isReadOnce();
+      expect(opened.value).toStrictEqual(value);
+      const reply = opened.seal(value, new Uint8Array(3));
+      expect(own.open(reply, once("reply"))).toStrictEqual(value);
+      isReadOnce();
+      const soon = await own.sealAsync(value, once("request"));
+      isReadOnce();
+      const later = await own.openRequestAsync(soon, once("request"));
+      isReadOnce();
+      const last = await later.sealAsync(value, new Uint8Array(3));
+      expect(await own.openAsync(last, once("reply"))).toStrictEqual(value);
+      isReadOnce();
+    }
+    const stream = own.sealStream([new Uint8Array(9)], once("request"));
+    isReadOnce();
+    const chunks = own.openStream(stream, once("request"));
+    isReadOnce();
+    for await (const chunk of chunks) expect(chunk).toStrictEqual(new Uint8Array(9));
+    const direction = { toString: () => "request" } as never;
+    expect(() => own.seal(order, { ...context, direction })).toThrow(TypeError);
+    own.close();
+  });
+});
+
+test("shared bytes are opened as they are when they are given", async () => {
+  const own = await createCodec({ keys: [key], threadFrom: 4096 });
+  const value = new Array(400).fill(order);
+  const open = (how: "open" | "openRequest" | "openAsync" | "openRequestAsync", given: unknown) => {
+    const sealed = own.seal(given, context);
+    const shared = new Uint8Array(new SharedArrayBuffer(sealed.length));
+    shared.set(sealed);
+    // Another thread could do it at any moment; here the context does.
+    const spoiling = {
+      ...context,
+      get headers() {
+        shared.fill(0);
+        return undefined;
+      },
+    };
+    return own[how](shared, spoiling);
+  };
+  for (const given of [order, value]) {
+    expect(open("open", given)).toStrictEqual(given);
+    expect(open("openRequest", given)).toMatchObject({ value: given });
+    expect(await open("openAsync", given)).toStrictEqual(given);
+    expect(await open("openRequestAsync", given)).toMatchObject({ value: given });
+  }
+  own.close();
+});
+
 test("close() wipes the keys and refuses everything after", async () => {
   const own = await receiver();
   const bytes = own.seal(order, context);

@@ -265,6 +265,39 @@ describe("reading", () => {
     expect(isLearned).toBe(true);
   });
 
+  test("keys chosen to stand in one place of the table are learned a few, and read all", async () => {
+    // hashOf() of assembly/strings.ts, for keys of at most 8 bytes.
+    const placeOf = (key: string) => {
+      const [word] = new BigUint64Array(Uint8Array.from(Buffer.from(key.padEnd(8, "\0"))).buffer);
+      const mixed = BigInt.asUintN(64, (word ^ BigInt(key.length)) * 0x9e3779b185ebca87n);
+      return Number(((mixed ^ (mixed >> 29n)) >> 7n) & 8191n);
+    };
+    const chosen: string[] = [];
+    for (let index = 0; chosen.length < 60; index++) {
+      const key = index.toString(36).padStart(5, "0");
+      if (placeOf(key) === 77) chosen.push(key);
+    }
+    const others = chosen.map((key) => `${key}-`);
+    for (const [keys, isChosen] of [
+      [others, false],
+      [chosen, true],
+    ] as const) {
+      const memory = new LinearMemory(await loadCodecModule());
+      const unpacker = new Unpacker(memory, 64);
+      for (let round = 0; round < 30; round++) {
+        for (const key of keys) {
+          const value = [{ [key]: round }, { [key]: { [key]: key } }];
+          const bytes = codec.pack(value);
+          expect(unpacker.unpack(memory.copy(bytes), bytes.length)).toStrictEqual(value);
+        }
+      }
+      // Each that is learned is a step for all that follow it there.
+      const { nodes } = unpacker.cacheCounts;
+      if (isChosen) expect(nodes).toBe(1 + 16);
+      else expect(nodes).toBe(1 + keys.length);
+    }
+  });
+
   test("keys and strings of each size round 16 and 32, alike but for their last byte", () => {
     for (let round = 0; round < 40; round++) {
       for (const size of [1, 7, 8, 15, 16, 17, 30, 31, 32, 33, 40]) {

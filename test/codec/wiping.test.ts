@@ -142,6 +142,28 @@ describe.each(kinds)("$engine, $compressor", ({ engine, compressor }) => {
     expect(markers.map(isSeen)).toEqual(markers.map(() => false));
   });
 
+  test("closed by the value's own code, nothing that it packed afterwards is left", async () => {
+    for (const act of ["pack", "seal", "sealAsync"] as const) {
+      const codec = await createCodec({ ...options, keys: [await importKey(random(32))] });
+      const marker = nodeCrypto.randomBytes(20).toString("hex");
+      let isPacked = false;
+      const value = {
+        get first() {
+          codec.close();
+          return 1;
+        },
+        marker,
+        get last() {
+          isPacked = isSeen(Buffer.from(marker));
+          return codec.isSealed;
+        },
+      };
+      await expect((async () => codec[act](value, context))()).rejects.toThrow("CLOSED");
+      expect(isPacked).toBe(true);
+      expect(isSeen(Buffer.from(marker))).toBe(false);
+    }
+  });
+
   test("a session that ended is wiped, in its time", async () => {
     vi.useFakeTimers();
     try {
