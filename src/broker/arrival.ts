@@ -1,9 +1,10 @@
 // How a connection that was let in becomes one: what we say first, and what is told of it.
+import type { Socket } from "node:net";
 import type { Access } from "../base/access.js";
 import { Connection, type ConnectionEnd } from "../zmtp/connection.js";
 import type { CurveSession } from "../zmtp/curve-session.js";
 import { encodeProperties, encodeReady, encodeReady2 } from "../zmtp/encode.js";
-import { greetingSize, knowsPing } from "../zmtp/greeting.js";
+import { greetingSize, knowsPing, type ZmtpVersion } from "../zmtp/greeting.js";
 import type { Heartbeat } from "../zmtp/heartbeat.js";
 import type { Accepted } from "../zmtp/listener.js";
 
@@ -32,8 +33,10 @@ const IDENTITY_2_OFFSET = 12;
 export class Arrival {
   readonly socketType: string;
   readonly remote: string;
-  readonly #accepted: Accepted;
-  readonly #opening: Opening;
+  readonly #version: ZmtpVersion;
+  readonly #knowsPing: boolean;
+  /** Until it begins: what came with its handshake is part of a whole read. */
+  #start: { peer: Socket; opening: Opening } | undefined;
   readonly #options: ArrivalOptions;
   #connection: Connection | undefined;
 
@@ -46,27 +49,28 @@ export class Arrival {
   ) {
     this.socketType = accepted.socketType;
     this.remote = accepted.remote;
-    this.#accepted = accepted;
-    this.#opening = openingOf(accepted, role);
+    this.#version = accepted.version;
+    this.#knowsPing = knowsPing(accepted.bytes);
+    this.#start = { peer: accepted.peer, opening: openingOf(accepted, role) };
     this.#options = options;
   }
 
   /** Takes it over, once; each message is handed on behind `head`. Nothing comes in before `begin`. */
   connect(on: ArrivalEvents, head: readonly Buffer[] = []): Connection {
-    const { version, bytes } = this.#accepted;
+    const version = this.#version;
     const { messageBytesMax, heartbeat, isPatient, isPingForKnowing, onRead } = this.#options;
     // Of ZMTP 2.0 the identity comes first, and looks like a message.
     let isIdentity = version === 2;
     this.#connection = new Connection(
       {
         version,
-        knowsPing: knowsPing(bytes),
+        knowsPing: this.#knowsPing,
         messageBytesMax,
         heartbeat,
         isPatient,
         isPingForKnowing,
         head,
-        curve: this.#opening.session,
+        curve: this.#start?.opening.session,
       },
       {
         onMessage: (parts) => {
@@ -88,8 +92,9 @@ export class Arrival {
 
   /** Says READY, and reads. */
   begin(): void {
-    const { ready, bytes } = this.#opening;
-    this.#connection?.accept(this.#accepted.peer, ready, bytes);
+    const { peer, opening } = this.#start as { peer: Socket; opening: Opening };
+    this.#start = undefined;
+    this.#connection?.accept(peer, opening.ready, opening.bytes);
   }
 
   get isEnded(): boolean {

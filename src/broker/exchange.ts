@@ -57,6 +57,8 @@ export class Exchange implements Host {
   /** Peers found to be gone while the core was stepping. */
   #gone: Peer[] = [];
   #isSettling = false;
+  /** Who was told in this turn that it is not known. */
+  #told: Buffer | undefined;
   #tick: NodeJS.Timeout | undefined;
   #isClosed = false;
   #isShuttingDown = false;
@@ -221,6 +223,9 @@ export class Exchange implements Host {
       port.due(peer.outbox, routingId);
       return;
     }
+    // A stranger is told once a turn: to answer costs more than to ask.
+    if (this.#told?.equals(routingId)) return;
+    this.#told = routingId;
     const writer = new BatchWriter();
     writeError(writer, error);
     port.sendOnce(routingId, writer.finish());
@@ -315,6 +320,7 @@ export class Exchange implements Host {
 
   /** All that came in is handled: sends what it brought about. */
   onTurn(): void {
+    this.#told = undefined;
     while (this.#gone.length > 0) {
       const gone = this.#gone;
       this.#gone = [];

@@ -48,10 +48,9 @@ export class NetTransport {
     const { curve } = options;
     if (curve === undefined) this.#connect(new NullHandshake());
     else {
-      CurveHandshake.begin(curve).then(
-        (handshake) => this.#connect(handshake),
-        (error) => this.#lost((error as Error).message),
-      );
+      CurveHandshake.begin(curve)
+        .then((handshake) => this.#connect(handshake))
+        .catch((error) => this.#lost((error as Error).message));
     }
   }
 

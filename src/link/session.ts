@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { endpoints, shown, wholeNumber } from "../base/check.js";
+import { parseEndpoint } from "../zmtp/endpoint.js";
 import { type CurveKeys, checkCurveKeys } from "./curve.js";
 import type { LinkOptions } from "./link.js";
 
@@ -22,11 +23,13 @@ export interface ConnectionOptions {
   curve?: CurveKeys;
 }
 
-/** `values` if it is a list of endpoints that one can connect to; throws TypeError otherwise. */
+/** `values` if it is a list of endpoints that one can connect to; throws TypeError or RangeError otherwise. */
 export function connectEndpoints(name: string, values: readonly string[]): readonly string[] {
   for (const value of endpoints(name, values)) {
     if (/:(0+|\*)$/.test(value))
       throw new TypeError(`${name}: ${value} names no port to connect to`);
+    // All of them, before a connection is made to any.
+    parseEndpoint(name, value);
   }
   return values;
 }

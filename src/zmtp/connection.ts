@@ -49,6 +49,9 @@ const NO_TIME_TO_LIVE = Buffer.alloc(2);
 /** Of a peer that is not asked whether it is there, TCP asks after so long a silence, and gives it up some minutes later. */
 const KEEP_ALIVE_MS = 60_000;
 
+/** So many messages and commands are told, then others have a turn: one read may hold a hundred thousand of them. */
+const TOLD_MAX = 1024;
+
 /** Node.js reads up to 32 times in a row from one socket: 8 MiB, and who sends so much would hold up all others. */
 const FULL_READS_MAX = 2;
 
@@ -69,6 +72,12 @@ export class Connection implements Beating {
   #heardBefore = 0;
   /** Reads in a row that left more to read. */
   #fullReads = 0;
+  /** Messages and commands told since others had a turn. */
+  #toldCount = 0;
+  /** That were as many as may be: the rest of what was read waits for the next turn. */
+  #isHeld = false;
+  /** The context of the last PING that is not answered yet. */
+  #pinged: Buffer | undefined;
   #unsentBefore = 0;
   #silentBeats = 0;
   /** Beats after which the peer, by its own word, is gone if it is not heard; 0: it has not said. */
@@ -86,8 +95,14 @@ export class Connection implements Beating {
     this.#mustAnswer = options.knowsPing;
     const { messageBytesMax, head, curve } = options;
     const sink = {
-      onMessage: (parts: Buffer[]) => events.onMessage(parts),
-      onCommand: (name: string, data: Buffer) => this.#onCommand(name, data),
+      onMessage: (parts: Buffer[]) => {
+        this.#count();
+        events.onMessage(parts);
+      },
+      onCommand: (name: string, data: Buffer) => {
+        this.#count();
+        this.#onCommand(name, data);
+      },
       onFault: (fault: FrameFault) => this.#fail(fault),
     };
     if (curve === undefined) {
@@ -116,9 +131,14 @@ export class Connection implements Beating {
     socket.on("error", ignoreError);
     socket.on("close", this.#onClose);
     // Whoever has ended reads no more either: a peer that goes, goes.
-    socket.on("end", () => this.close());
+    socket.on("end", () => {
+      this.#readHeld();
+      this.close();
+    });
     this.#options.heartbeat.add(this);
-    if (this.#options.isPatient || !this.#mayPing) socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    // One of ZMTP 3.0 passes over PING: it would be asked once, and never found out.
+    const { isPatient, knowsPing } = this.#options;
+    if (isPatient || !knowsPing || !this.#mayPing) socket.setKeepAlive(true, KEEP_ALIVE_MS);
   }
 
   /**
@@ -140,18 +160,58 @@ export class Connection implements Beating {
   /** What was read. Returns whether to read on at once: others have a turn between. */
   readonly take = (bytes: Buffer): boolean => {
     this.#heardCount++;
-    const fault = this.#reader.read(bytes);
-    if (fault !== undefined) this.#fail(fault);
-    this.#events.onRead?.();
+    if (!this.#isHeld) this.#toldCount = 0;
+    this.#onRead(this.#reader.read(bytes));
     if (this.#isPaused) return false;
     this.#fullReads = bytes.length < READ_BYTES_MAX ? 0 : this.#fullReads + 1;
-    if (this.#fullReads < FULL_READS_MAX) return true;
+    if (this.#fullReads < FULL_READS_MAX && !this.#isHeld) return true;
     this.#fullReads = 0;
-    setImmediate(() => {
-      if (!this.#isPaused) this.#socket.resume();
-    });
+    setImmediate(this.#goOn);
     return false;
   };
+
+  /** Others had their turn. */
+  #goOn = (): void => {
+    // Who paused it meanwhile resumes it.
+    if (this.#isPaused || this.isEnded) return;
+    if (this.#isHeld) this.#readRest();
+    else this.#socket.resume();
+  };
+
+  /** What was read, and not told yet. */
+  #readRest(): void {
+    // It is heard as late as this, and not read before.
+    this.#heardCount++;
+    this.#toldCount = 0;
+    this.#isHeld = false;
+    this.#onRead(this.#reader.resume());
+    if (this.#isPaused) return;
+    if (this.#isHeld) setImmediate(this.#goOn);
+    else this.#socket.resume();
+  }
+
+  /** Nothing more comes, and no turn either: what was read is told now. */
+  #readHeld(): void {
+    while (this.#isHeld && !this.#isPaused) this.#readRest();
+  }
+
+  #count(): void {
+    if (++this.#toldCount !== TOLD_MAX) return;
+    this.#isHeld = true;
+    this.#reader.pause();
+  }
+
+  /** As much was told as may be at once. */
+  #onRead(fault: FrameFault | undefined): void {
+    const context = this.#pinged;
+    this.#pinged = undefined;
+    // Of many the last alone: any of them says that we are here. Else it hears from us as soon as it reads.
+    if (context !== undefined && !this.isBlocked && !this.#socket.destroyed) {
+      this.#writer.sendCommand("PONG", context);
+    }
+    if (fault !== undefined) this.#fail(fault);
+    this.#events.onRead?.();
+  }
 
   /** Behind the message that is being told nothing more is read, until `resume`: the peer is held up, and not waited for. */
   pause(): void {
@@ -163,10 +223,7 @@ export class Connection implements Beating {
   resume(): void {
     if (!this.#isPaused || this.isEnded) return;
     this.#isPaused = false;
-    const fault = this.#reader.resume();
-    if (fault !== undefined) this.#fail(fault);
-    this.#events.onRead?.();
-    if (!this.#isPaused) this.#socket.resume();
+    this.#readRest();
   }
 
   /** Whether the system has not taken all that was sent: what is sent now takes memory. */
@@ -275,8 +332,8 @@ export class Connection implements Beating {
     const said = readPing(data);
     if (said === undefined) return this.#fail("frame-malformed");
     this.#ttlBeats = Math.ceil(said.ttlMs / this.#options.heartbeat.beatMs);
-    // Else it hears from us as soon as it reads.
-    if (!this.isBlocked) this.#writer.sendCommand("PONG", said.context);
+    // Copied: what it lies in is good until this returns.
+    this.#pinged = Buffer.from(said.context);
   }
 
   #fail(why: ConnectionEnd): void {
@@ -286,6 +343,7 @@ export class Connection implements Beating {
   }
 
   #onClose = (): void => {
+    this.#readHeld();
     this.#isEnded = true;
     this.#options.heartbeat.delete(this);
     this.#stopReading();

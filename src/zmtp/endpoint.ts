@@ -4,6 +4,7 @@ import { chmodSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, isIP, type NetConnectOpts, type Server } from "node:net";
 import { networkInterfaces } from "node:os";
 import { dirname } from "node:path";
+import { isMainThread } from "node:worker_threads";
 
 export type Endpoint = { kind: "tcp"; host: string; port: number } | { kind: "ipc"; path: string };
 
@@ -91,7 +92,15 @@ async function resolveHost(host: string): Promise<string> {
 
 async function listenOnPath(server: Server, path: string): Promise<void> {
   await claimPath(path);
-  await listenOnce(server, { path, backlog });
+  // From its first moment on its owner's alone; a thread that is not the main one has no say in that.
+  const mask = isMainThread ? process.umask(0o177) : undefined;
+  let listening: Promise<void>;
+  try {
+    listening = listenOnce(server, { path, backlog });
+  } finally {
+    if (mask !== undefined) process.umask(mask);
+  }
+  await listening;
   chmodSync(path, 0o600);
 }
 

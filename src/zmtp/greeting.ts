@@ -57,11 +57,11 @@ const flagLong = 0x02;
 const flagCommand = 0x04;
 
 /**
- * The greeting, as libzmq 4.3.5 sends it.
+ * The greeting, as libzmq 4.3.5 sends it; `isServer`: of CURVE, where we are who has the known key.
  *
  * | FF | padding 8 | 7F | major u8 | minor u8 | mechanism 20 | as-server u8 | filler 31 |
  */
-export function encodeGreeting(mechanism: string): Buffer {
+export function encodeGreeting(mechanism: string, isServer = false): Buffer {
   const greeting = Buffer.alloc(greetingSize);
   greeting[0] = 0xff;
   // ZMTP 1.0 peers read the padding as the size of a long frame: an identity of 0 bytes and flags.
@@ -70,6 +70,7 @@ export function encodeGreeting(mechanism: string): Buffer {
   greeting[majorOffset] = 3;
   greeting[majorOffset + 1] = 1;
   greeting.write(mechanism, mechanismOffset, mechanismSize, "latin1");
+  greeting[mechanismOffset + mechanismSize] = isServer ? 1 : 0;
   return greeting;
 }
 

@@ -197,7 +197,7 @@ export class PeerHandshake {
     // the sight of ours, and nobody would know why.
     if (mechanism === "CURVE" && this.#bytes.length < greetingSize) return;
     this.#hasGreeted = true;
-    peer.write(encodeGreeting(mechanism).subarray(greetingHeadSize));
+    peer.write(encodeGreeting(mechanism, mechanism === "CURVE").subarray(greetingHeadSize));
   }
 
   #onError = (): void => {

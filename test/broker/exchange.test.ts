@@ -95,6 +95,19 @@ describe("sessions", () => {
     expect(stage.take("backend", "w")).toMatchObject([{ kind: "REQUEST", sequence: "2" }]);
   });
 
+  it("tells a stranger once a turn that it is none", () => {
+    for (let turn = 1; turn <= 2; turn++) {
+      for (let i = 0; i < 100; i++) stage.receive("frontend", "s", message(request(i)));
+      stage.receive("frontend", "other", message(request(1)));
+      stage.receive("frontend", "s", message(request(1)));
+      stage.exchange.onTurn();
+      // Whoever comes between is told too.
+      expect(stage.take("frontend", "s")).toHaveLength(2);
+      expect(stage.take("frontend", "other")).toMatchObject([{ kind: "ERROR", status: 16 }]);
+      expect(faults()).toEqual({ stranger: 102 * turn });
+    }
+  });
+
   it("does not take a plain client for a worker", () => {
     greet();
     stage.receive("frontend", "p", [Buffer.alloc(0), Buffer.from("plain")]);

@@ -28,6 +28,8 @@ async function start() {
   const broker = await Broker.start({
     frontend: "tcp://127.0.0.1:0",
     backend: "tcp://127.0.0.1:0",
+    // Peers that do not read, on a machine that may be busy: nobody is to be taken for dead.
+    heartbeatTimeoutMs: 60_000,
   });
   opened.push({ close: () => broker.close({ timeoutMs: 0 }) });
   const client = await peer(broker.frontend[0], clientHello());

@@ -1,6 +1,7 @@
 // Options that are none: a clear error at once, nothing sent, nothing kept, nothing left open.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Broker, Client, Worker } from "../../build/index.js";
+import { curveOf } from "../broker/curve-keys.js";
 import { eventually } from "../system/processes.js";
 
 const loopback = { frontend: "tcp://127.0.0.1:0", backend: "tcp://127.0.0.1:0" };
@@ -46,6 +47,22 @@ test.each([
   const starting = Worker.start({ brokers: broker.backend, services, ...options } as never);
   await expect(starting).rejects.toThrow(words);
 });
+
+test.each(["ipc://@abstract", `ipc:///${"x".repeat(200)}`, "tcp://[zz]:5559"])(
+  "an endpoint %s among others is refused before a connection is made to any",
+  async (endpoint) => {
+    const brokers = [...broker.frontend, endpoint];
+    await expect(Client.connect({ brokers })).rejects.toThrow("brokers must be tcp://");
+    const curve = curveOf("both");
+    await expect(Client.connect({ brokers: [endpoint], curve })).rejects.toThrow("brokers must be");
+    const services = { echo: (body: unknown) => body };
+    const starting = Worker.start({ brokers: [...broker.backend, endpoint], services });
+    await expect(starting).rejects.toThrow("brokers must be tcp://");
+    const other = await Client.connect({ brokers: broker.frontend });
+    expect(broker.stats).toMatchObject({ clients: 2, workers: 0, backendConnections: 0 });
+    await other.close();
+  },
+);
 
 const CALLS: [string, (options: never) => Promise<unknown>, string][] = [
   ["request", (options) => client.request("a", 1, options), "timeout"],

@@ -4,8 +4,8 @@
 import { Status, type StatusCode, statusName } from "../../build/base/status.js";
 import type { Request as Ask, Command, Effects } from "../../build/core/command.js";
 import type { Core } from "../../build/core/core.js";
-import type { CoreCounts } from "../../build/core/outcomes.js";
 import type { Limits } from "../../build/core/limits.js";
+import type { CoreCounts } from "../../build/core/outcomes.js";
 import { Books, type ModelRequest } from "./books.ts";
 import { checkAll } from "./invariants.ts";
 import { type Log, must } from "./log.ts";

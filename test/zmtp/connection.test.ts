@@ -2,7 +2,7 @@
 // read of one is not mixed with what is read of another.
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { type AddressInfo, connect, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Server, Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Blocks, OWN_FRAME_BYTES_MIN, outgoing } from "../../build/base/blocks.js";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
@@ -363,4 +363,94 @@ describe("a peer that sends without end", () => {
     isDone = true;
     expect(mostBytes).toBeLessThanOrEqual(5 * 128 * 1024);
   });
+});
+
+describe("what one read holds", () => {
+  const many = 20_000;
+  const empty = Buffer.from([0, 0]);
+  const ping = (n: number) => {
+    const context = Buffer.alloc(4);
+    context.writeUInt32BE(n);
+    return Buffer.concat([
+      Buffer.from([4, 11, 4]),
+      Buffer.from("PING"),
+      Buffer.from([0, 0]),
+      context,
+    ]);
+  };
+
+  /** Turns of the loop in which messages came, and how many in each. */
+  function counting() {
+    const turns: number[] = [];
+    let isCounting = false;
+    const onMessage = () => {
+      if (!isCounting) {
+        isCounting = true;
+        turns.push(0);
+        // Ends with the turn: behind what was read in it, before what waits for the next.
+        process.nextTick(() => {
+          isCounting = false;
+        });
+      }
+      turns[turns.length - 1]++;
+    };
+    return { turns, onMessage, total: () => turns.reduce((sum, count) => sum + count, 0) };
+  }
+
+  it("is told 1024 messages a turn, in all: others have theirs between", async () => {
+    const { turns, onMessage, total } = counting();
+    const { far } = await accepted(onMessage);
+    far.write(Buffer.concat(Array(many).fill(empty)));
+    await vi.waitFor(() => expect(total()).toBe(many), { timeout: 20_000 });
+    expect(Math.max(...turns)).toBeLessThanOrEqual(1024);
+  });
+
+  it.each([
+    ["ends", (far: Socket) => far.end()],
+    ["is gone", (far: Socket) => far.resetAndDestroy()],
+  ])("is told in all of a peer that %s behind it", async (_, leave) => {
+    let count = 0;
+    const ended: ConnectionEnd[] = [];
+    const { far } = await accepted(
+      () => {
+        count++;
+        // It has all of it, and nobody else any.
+        if (count === 1) leave(far);
+      },
+      { onEnd: (why) => ended.push(why) },
+    );
+    far.write(Buffer.concat(Array(5000).fill(empty)));
+    await vi.waitFor(() => expect(ended).toEqual(["closed"]), { timeout: 20_000 });
+    expect(count).toBe(5000);
+  });
+
+  it("of many PINGs the last of each turn is answered, in one write", async () => {
+    const { far } = await accepted();
+    let heard = Buffer.alloc(0);
+    far.on("data", (bytes) => {
+      heard = Buffer.concat([heard, bytes]);
+    });
+    far.write(Buffer.concat(Array.from({ length: many }, (_, n) => ping(n))));
+    const last = ping(many - 1).subarray(-4);
+    await vi.waitFor(() => expect(heard.subarray(-4)).toEqual(last), { timeout: 20_000 });
+    const pongs = heard.toString("latin1").split("PONG").length - 1;
+    expect(pongs).toBeGreaterThan(0);
+    // As many turns as that takes, and a few more: the system cuts it where it likes.
+    expect(pongs).toBeLessThan(200);
+  });
+});
+
+it.each([
+  [true, 0],
+  [false, 1],
+])("a peer that knows PING, %s, is left to TCP %d times", async (knowsPing, times) => {
+  const keepAlive = vi.spyOn(Socket.prototype, "setKeepAlive");
+  const far = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  await once(far, "connect");
+  const options = { version: 3, knowsPing, messageBytesMax: MiB, heartbeat } as const;
+  const connection = new Connection(options, { onMessage() {}, onEnd() {} });
+  closers.push(() => connection.close());
+  connection.attach(far);
+  // Of ZMTP 3.0 it passes over PING: asked once, it would never be found out.
+  expect(keepAlive).toHaveBeenCalledTimes(times);
 });

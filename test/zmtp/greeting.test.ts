@@ -22,6 +22,12 @@ describe("the greeting", () => {
       `ff00000000000000017f0301${Buffer.from("NULL").toString("hex")}${"00".repeat(48)}`,
     );
     expect(checkGreeting(greeting, "NULL")).toEqual({ state: "whole", version: 3 });
+    // RFC 26: whose key is known beforehand says that it is the server.
+    const server = encodeGreeting("CURVE", true);
+    expect(server[32]).toBe(1);
+    expect(checkGreeting(server, "CURVE")).toEqual({ state: "whole", version: 3 });
+    server[32] = 0;
+    expect(server).toEqual(encodeGreeting("CURVE"));
   });
 
   it.each([
