@@ -14,7 +14,7 @@ import {
   writeSurvey,
 } from "../wire/survey-record.js";
 import { nameBytes, rawBytes, signalOf } from "./arguments.js";
-import { Asks } from "./asks.js";
+import { type Ask, Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { asRequestError, replyError } from "./errors.js";
 import type { ClientPattern } from "./pattern.js";
@@ -119,32 +119,30 @@ export class Surveyor implements ClientPattern {
     const requestId = requestIdBytes(id);
     const sealed = isRaw ? rawBytes(body) : this.#seal(service, body, requestId, headers);
     const deadlineMs = performance.now() + timeoutMs;
-    const begin = (bytes: Uint8Array) => {
-      const flags = isRaw ? Flag.RAW : 0;
-      const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
-      const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
-      this.#open.set(sequence, { service, requestId, isRaw, result, opening: [], resolve });
-      this.#asks.start({
-        sequence,
-        bytes: REQUEST_SIZE + serviceBytes.length + headers.length + bytes.length,
-        write: ({ link }) => {
-          // It may have waited for a broker.
-          const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
-          writeSurvey(link.writer, id, { ...fields, timeoutMs: leftMs }, bytes);
-        },
-        reject: (error) => {
-          this.#open.delete(sequence);
-          reject(error);
-        },
-        deadlineMs,
-        graceMs: GRACE_MS,
-        // Some have been asked: to ask again is the caller's to decide.
-        isResent: false,
-        signal,
-        doubt: "; workers may have been asked",
-      });
+    const flags = isRaw ? Flag.RAW : 0;
+    const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
+    const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
+    this.#open.set(sequence, { service, requestId, isRaw, result, opening: [], resolve });
+    const ask: Ask = {
+      sequence,
+      headBytes: REQUEST_SIZE + serviceBytes.length + headers.length,
+      write: ({ link }, bytes) => {
+        // It may have waited for a broker.
+        const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
+        writeSurvey(link.writer, id, { ...fields, timeoutMs: leftMs }, bytes);
+      },
+      reject: (error) => {
+        this.#open.delete(sequence);
+        reject(error);
+      },
+      deadlineMs,
+      graceMs: GRACE_MS,
+      // Some have been asked: to ask again is the caller's to decide.
+      isResent: false,
+      signal,
+      doubt: "; workers may have been asked",
     };
-    this.#asks.whenSealed(sealed, begin, reject);
+    this.#asks.start(ask, sealed);
   }
 
   #seal(service: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
