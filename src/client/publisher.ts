@@ -143,6 +143,11 @@ export class Publisher {
             requestId: eventIdBytes(publisherLow, publisherHigh, sequence),
             dictionary: null,
           });
+    if (isRetained && !isDeleting && bytes.length === 0) {
+      // On the wire that deletes, and is no event.
+      const reason = "an empty raw body cannot be kept; publish undefined with retain to delete";
+      throw new RequestError("INVALID_ARGUMENT", reason);
+    }
     if (!isDeleting && topic.sequence !== sequence - 1) {
       // Its number is taken. To be sent behind the other is not what was asked for.
       const reason = "while its body was packed, that published to the same topic";
