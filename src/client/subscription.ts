@@ -239,6 +239,8 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
     this.#queue.clear();
     this.#queueBytes = 0;
     this.end(undefined);
+    // Who closes it does not want to know what ended it before.
+    this.#error = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { type SubscribeOptions, Subscription } from "../../build/client/subscription.js";
 import type { Codec } from "../../build/codec/index.js";
+import { RequestError } from "../../build/index.js";
 import type { EventRecord } from "../../build/wire/event-record.js";
 import { EventFlag } from "../../build/wire/layout.js";
 
@@ -52,4 +53,12 @@ it("says what it dropped itself behind a last value, the newest, where these wer
   subscription.push(record(12));
   // Before 9 nothing was dropped: that was before it subscribed.
   expect(await missed(subscription, 3)).toEqual([0, 0, 2]);
+});
+
+it("is done once it is closed, whatever ended it before", async () => {
+  const subscription = made({});
+  subscription.push(record(1));
+  subscription.end(new RequestError("RESOURCE_EXHAUSTED", "too slow"));
+  subscription.close();
+  expect(await subscription.next()).toEqual({ done: true, value: undefined });
 });
