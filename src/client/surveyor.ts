@@ -54,6 +54,8 @@ interface Open {
   readonly requestId: Uint8Array;
   readonly isRaw: boolean;
   readonly result: SurveyResult;
+  /** Workers that were heard: what a broker hands on twice counts once. */
+  readonly heard: Set<string>;
   /** Large replies that are being opened. */
   readonly opening: Promise<void>[];
   resolve(result: SurveyResult): void;
@@ -122,7 +124,8 @@ export class Surveyor implements ClientPattern {
     const flags = isRaw ? Flag.RAW : 0;
     const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
     const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
-    this.#open.set(sequence, { service, requestId, isRaw, result, opening: [], resolve });
+    const heard = new Set<string>();
+    this.#open.set(sequence, { service, requestId, isRaw, result, heard, opening: [], resolve });
     const ask: Ask = {
       sequence,
       headBytes: REQUEST_SIZE + serviceBytes.length + headers.length,
@@ -165,10 +168,12 @@ export class Surveyor implements ClientPattern {
     const { sequence } = record;
     const open = this.#asks.find(sequence, broker) && this.#open.get(sequence);
     if (open === undefined) return;
-    const { result } = open;
+    const { result, heard } = open;
     const session = { sessionLow: record.slot, sessionHigh: record.generation };
     const bytes = surveyorBytes(session);
     const worker = Buffer.from(bytes).toString("hex");
+    if (heard.has(worker)) return;
+    heard.add(worker);
     const refuse = (error: unknown) => {
       const { code, reason } = replyError(error);
       result.failures.push({ worker, code, reason });
