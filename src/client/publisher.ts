@@ -244,8 +244,10 @@ export class Publisher {
   onPublished(broker: Broker, { status, taken, confirm, heard, reason }: Published): void {
     if (broker === this.#home) this.#outstanding = Math.max(0, this.#outstanding - taken);
     if (status !== Status.OK) this.#stats.publishRefused++;
-    const publication = this.#unconfirmed.get(confirm)?.publication;
-    if (publication !== undefined) {
+    const unconfirmed = this.#unconfirmed.get(confirm);
+    // Only who was asked can say so.
+    if (unconfirmed?.broker === broker) {
+      const { publication } = unconfirmed;
       this.#unconfirmed.delete(confirm);
       if (status === Status.OK) publication.resolve(heard);
       else publication.reject(new RequestError(statusName(status), reason));
