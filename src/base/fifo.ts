@@ -31,6 +31,12 @@ export class Fifo<T> {
     return this.count === 0 ? undefined : this.#ring[this.#head];
   }
 
+  /** The one that `index` others stand before. */
+  at(index: number): T | undefined {
+    if (index >= this.count) return undefined;
+    return this.#ring[(this.#head + index) & (this.#ring.length - 1)];
+  }
+
   clear(): void {
     this.count = 0;
     this.#head = 0;

@@ -1,7 +1,7 @@
 import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import type { Broker, Brokers } from "./brokers.js";
-import { abortReason, asRequestError, lostError } from "./errors.js";
+import { abortReason, lostError } from "./errors.js";
 import { forget, listen } from "./signals.js";
 import { beginTicks, endTicks } from "./ticks.js";
 
@@ -19,9 +19,9 @@ export function askNumbers(): () => number {
 /** Something that is sent to a broker and waits for one answer of its own. */
 export interface Ask {
   readonly sequence: number;
-  /** What it takes on the wire, frames included. */
-  bytes: number;
-  write(broker: Broker): void;
+  /** What it takes on the wire beside its body, frames included. */
+  readonly headBytes: number;
+  write(broker: Broker, body: Uint8Array): void;
   reject(error: Error): void;
   readonly deadlineMs: number;
   /** How much longer than that to wait for the answer of a broker that has it. */
@@ -38,6 +38,8 @@ export interface Ask {
 interface Held {
   readonly ask: Ask;
   readonly slot: number;
+  /** undefined while it is being sealed. */
+  body: Uint8Array | undefined;
   broker: Broker | undefined;
   /** Its deadline has passed, and its grace has not. */
   isInGrace: boolean;
@@ -45,8 +47,9 @@ interface Held {
 }
 
 /**
- * What a client has sent beside requests and is to be answered once: tasks, surveys. In line while no
- * broker has room, sent again when a connection is lost, ended by deadline, signal or close.
+ * What a client sends beside requests and is to be answered once: tasks, surveys. Counted from when its
+ * body is sealed, in line while no broker has room, sent again when a connection is lost, ended by
+ * deadline, signal or close.
  */
 export class Asks {
   readonly #brokers: Brokers;
@@ -79,30 +82,13 @@ export class Asks {
     throw new RequestError("RESOURCE_EXHAUSTED", "too much pending in this client", 10);
   }
 
-  /** Calls `begin` with a body, at once or when it is sealed and there is still room. */
-  whenSealed(
-    sealed: Uint8Array | Promise<Uint8Array>,
-    begin: (bytes: Uint8Array) => void,
-    reject: (error: Error) => void,
-  ): void {
-    if (!(sealed instanceof Promise)) return begin(sealed);
-    sealed.then(
-      (bytes) => {
-        try {
-          this.requireRoom();
-          begin(bytes);
-        } catch (error) {
-          reject(asRequestError(error));
-        }
-      },
-      (error) => reject(lostError(error)),
-    );
-  }
-
-  start(ask: Ask): void {
+  /** Sends `ask` with `sealed`, its body, or once that is there; it is one of those held from now on. */
+  start(ask: Ask, sealed: Uint8Array | Promise<Uint8Array>): void {
     const { signal } = ask;
+    const body = sealed instanceof Promise ? undefined : sealed;
+    if (sealed instanceof Promise) this.#whenSealed(ask, sealed);
     if (this.#isClosed) {
-      // Its body was being sealed meanwhile.
+      // By code of the body's, such as a getter.
       ask.reject(new RequestError("CANCELLED", "client closed before it could be sent"));
       return;
     }
@@ -112,7 +98,14 @@ export class Asks {
     }
     const nowMs = performance.now();
     const slot = this.#freeSlots.pop() ?? this.#bySlot.push(undefined) - 1;
-    const held: Held = { ask, slot, broker: undefined, isInGrace: false, onAbort: undefined };
+    const held: Held = {
+      ask,
+      slot,
+      body,
+      broker: undefined,
+      isInGrace: false,
+      onAbort: undefined,
+    };
     this.#bySlot[slot] = held;
     this.#held.set(ask.sequence, held);
     this.#deadlines.set(slot, ask.deadlineMs, nowMs);
@@ -122,11 +115,24 @@ export class Asks {
     }
     if (signal !== undefined) {
       held.onAbort = () => {
-        this.#fail(held, new RequestError("CANCELLED", `${abortReason(signal)}${ask.doubt}`));
+        this.#fail(held, new RequestError("CANCELLED", `${abortReason(signal)}${doubtOf(held)}`));
       };
       listen(signal, held.onAbort);
     }
-    this.#send(held);
+    if (body !== undefined) this.#send(held, body);
+  }
+
+  /** Goes on with a large body once it is sealed, unless the ask is over by then. */
+  #whenSealed({ sequence }: Ask, sealing: Promise<Uint8Array>): void {
+    sealing.then(
+      (body) => {
+        const held = this.#held.get(sequence);
+        if (held === undefined) return;
+        held.body = body;
+        this.#send(held, body);
+      },
+      (error) => this.fail(sequence, lostError(error)),
+    );
   }
 
   /** The ask that an answer of `broker` is for. */
@@ -161,7 +167,7 @@ export class Asks {
       const broker = held.ask.only ?? this.#brokers.pick();
       if (broker === undefined) return;
       this.#unsent.delete(held);
-      this.#sendTo(held, broker);
+      this.#sendTo(held, broker, held.body as Uint8Array);
     }
   }
 
@@ -180,12 +186,12 @@ export class Asks {
   close(): void {
     this.#isClosed = true;
     for (const held of this.#held.values()) {
-      this.#fail(held, new RequestError("CANCELLED", `client closed${held.ask.doubt}`));
+      this.#fail(held, new RequestError("CANCELLED", `client closed${doubtOf(held)}`));
     }
     endTicks(this.#onTick);
   }
 
-  #send(held: Held): void {
+  #send(held: Held, body: Uint8Array): void {
     const { only } = held.ask;
     if (only !== undefined && !only.link.isOpen) {
       this.#fail(held, new RequestError("UNAVAILABLE", "that broker is not connected", 100));
@@ -193,20 +199,21 @@ export class Asks {
     }
     const broker = only ?? (this.#unsent.size === 0 ? this.#brokers.pick() : undefined);
     if (broker === undefined) this.#unsent.add(held);
-    else this.#sendTo(held, broker);
+    else this.#sendTo(held, broker, body);
   }
 
-  #sendTo(held: Held, broker: Broker): void {
+  #sendTo(held: Held, broker: Broker, body: Uint8Array): void {
     const { ask } = held;
     const { link } = broker;
-    if (ask.bytes > link.recordMax) {
-      const reason = `${ask.bytes} bytes; the broker takes ${link.recordMax}`;
+    const size = ask.headBytes + body.length;
+    if (size > link.recordMax) {
+      const reason = `${size} bytes; the broker takes ${link.recordMax}`;
       this.#fail(held, new RequestError("INVALID_ARGUMENT", reason));
       return;
     }
     held.broker = broker;
     broker.inFlight++;
-    ask.write(broker);
+    ask.write(broker, body);
     link.flushSoon(this.#held.size <= URGENT_MAX);
   }
 
@@ -245,4 +252,9 @@ export class Asks {
     if (ask.signal !== undefined && held.onAbort !== undefined) forget(ask.signal, held.onAbort);
     if (this.#held.size === 0) this.#onIdle();
   }
+}
+
+/** Of one whose body is not sealed yet nothing is in doubt. */
+function doubtOf({ ask, body }: Held): string {
+  return body === undefined ? "" : ask.doubt;
 }

@@ -143,6 +143,11 @@ export class Publisher {
             requestId: eventIdBytes(publisherLow, publisherHigh, sequence),
             dictionary: null,
           });
+    if (isRetained && !isDeleting && bytes.length === 0) {
+      // On the wire that deletes, and is no event.
+      const reason = "an empty raw body cannot be kept; publish undefined with retain to delete";
+      throw new RequestError("INVALID_ARGUMENT", reason);
+    }
     if (!isDeleting && topic.sequence !== sequence - 1) {
       // Its number is taken. To be sent behind the other is not what was asked for.
       const reason = "while its body was packed, that published to the same topic";
@@ -239,8 +244,10 @@ export class Publisher {
   onPublished(broker: Broker, { status, taken, confirm, heard, reason }: Published): void {
     if (broker === this.#home) this.#outstanding = Math.max(0, this.#outstanding - taken);
     if (status !== Status.OK) this.#stats.publishRefused++;
-    const publication = this.#unconfirmed.get(confirm)?.publication;
-    if (publication !== undefined) {
+    const unconfirmed = this.#unconfirmed.get(confirm);
+    // Only who was asked can say so.
+    if (unconfirmed?.broker === broker) {
+      const { publication } = unconfirmed;
       this.#unconfirmed.delete(confirm);
       if (status === Status.OK) publication.resolve(heard);
       else publication.reject(new RequestError(statusName(status), reason));

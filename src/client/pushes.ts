@@ -69,6 +69,7 @@ export interface DeadLetter {
 
 const IN_DOUBT = "; it may have been taken";
 const NO_OPTIONS: PushOptions = {};
+const NO_BYTES: Uint8Array = new Uint8Array(0);
 const LIST_COUNT = 256;
 
 /** Pushes tasks, and asks after those that died. */
@@ -134,25 +135,21 @@ export class Pushes implements ClientPattern {
     const idBytes = requestIdBytes({ ...id, slot: 0, generation: 0 });
     const sealed =
       options.raw === true ? rawBytes(body) : this.#seal(queue, body, idBytes, headers);
-    const ask = (bytes: Uint8Array): Ask => ({
+    this.#resolves.set(sequence, () => resolve(Buffer.from(idBytes).toString("hex")));
+    const ask: Ask = {
       sequence,
-      bytes: REQUEST_SIZE + queueBytes.length + headers.length + bytes.length,
-      write: ({ link }) => writePush(link.writer, id, fields, delayMs, bytes),
+      headBytes: REQUEST_SIZE + queueBytes.length + headers.length,
+      write: ({ link }, bytes) => writePush(link.writer, id, fields, delayMs, bytes),
       reject: (error) => {
         this.#resolves.delete(sequence);
         reject(error);
       },
-      deadlineMs,
+      deadlineMs: performance.now() + timeoutMs,
       isResent: true,
       signal,
       doubt: IN_DOUBT,
-    });
-    const deadlineMs = performance.now() + timeoutMs;
-    const begin = (bytes: Uint8Array) => {
-      this.#resolves.set(sequence, () => resolve(Buffer.from(idBytes).toString("hex")));
-      this.#asks.start(ask(bytes));
     };
-    this.#asks.whenSealed(sealed, begin, reject);
+    this.#asks.start(ask, sealed);
   }
 
   #seal(queue: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
@@ -215,9 +212,9 @@ export class Pushes implements ClientPattern {
         if (status === Status.OK) resolve({ count, total, entries });
         else reject(new RequestError(statusName(status), reason, retryAfterMs));
       });
-      this.#asks.start({
+      const ask: Ask = {
         sequence,
-        bytes: DEAD_LETTERS_SIZE + queueBytes.length,
+        headBytes: DEAD_LETTERS_SIZE + queueBytes.length,
         write: ({ link }) =>
           writeDeadLettersAsked(link.writer, id, action, count, queueBytes, skip),
         reject: (error) => {
@@ -228,7 +225,8 @@ export class Pushes implements ClientPattern {
         only: broker,
         isResent: false,
         doubt: "",
-      });
+      };
+      this.#asks.start(ask, NO_BYTES);
     });
   }
 

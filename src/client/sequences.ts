@@ -2,8 +2,10 @@
 interface Seen {
   publisherHigh: number;
   sequence: number;
-  /** Seen only as a retained value so far: what came between it and the first event was before us. */
+  /** Seen only as a retained value so far: what is between it and the first event may have been before us. */
   isRetained: boolean;
+  /** Events known to have been dropped by then, of whatever topic. */
+  lostCount: number;
 }
 
 type ByPublisher = Map<number, Seen>;
@@ -26,16 +28,29 @@ export class Sequences {
     return seen !== undefined && sequence <= seen.sequence;
   }
 
-  /** Notes an event that is not late; returns how many were missed right before it. */
-  note(topic: string, low: number, high: number, sequence: number, isRetained: boolean): number {
+  /**
+   * Notes an event that is not late; returns how many were missed right before it. `lostCount` are known
+   * to have been dropped by then.
+   */
+  note(
+    topic: string,
+    low: number,
+    high: number,
+    sequence: number,
+    isRetained: boolean,
+    lostCount: number,
+  ): number {
     const seen = this.#find(topic, low, high);
     if (seen === undefined) {
-      this.#add(topic, low, high, { publisherHigh: high, sequence, isRetained });
+      this.#add(topic, low, high, { publisherHigh: high, sequence, isRetained, lostCount });
       return 0;
     }
-    const missed = seen.isRetained ? 0 : sequence - seen.sequence - 1;
+    const gap = sequence - seen.sequence - 1;
+    // Behind a retained value no more is known to be missing than was dropped since.
+    const missed = seen.isRetained ? Math.min(gap, lostCount - seen.lostCount) : gap;
     seen.sequence = sequence;
     seen.isRetained = seen.isRetained && isRetained;
+    seen.lostCount = lostCount;
     return missed;
   }
 

@@ -86,8 +86,11 @@ class HeldEvent {
   readonly sequence: number;
   readonly flags: number;
   readonly bytes: Uint8Array;
+  /** Events known to have been dropped right before it. */
+  lost: number;
 
-  constructor(record: EventRecord) {
+  constructor(record: EventRecord, lost: number) {
+    this.lost = lost;
     this.topic = record.topic;
     this.publisherLow = record.publisherLow;
     this.publisherHigh = record.publisherHigh;
@@ -157,6 +160,10 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
   readonly #signal: AbortSignal | undefined;
   readonly #queue = new Fifo<HeldEvent>();
   #queueBytes = 0;
+  /** Events dropped behind the last one in the queue. */
+  #lostBehind = 0;
+  /** Events known to have been dropped, up to the one read last. */
+  #lostCount = 0;
   readonly #waiters = new Fifo<Waiter<Body>>();
   readonly #sequences = new Sequences();
   readonly #stats = { received: 0, missed: 0, dropped: 0, refused: 0, late: 0 };
@@ -232,6 +239,8 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
     this.#queue.clear();
     this.#queueBytes = 0;
     this.end(undefined);
+    // Who closes it does not want to know what ended it before.
+    this.#error = undefined;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -264,7 +273,8 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
   /** @internal An event came; true while more wait than may, for `trim` to look at. */
   push(record: EventRecord): boolean {
     this.#stats.dropped += record.dropped;
-    const held = new HeldEvent(record);
+    const held = new HeldEvent(record, this.#lostBehind + record.dropped);
+    this.#lostBehind = 0;
     this.#queue.push(held);
     this.#queueBytes += held.bytes.length;
     while (this.#waiters.count > 0) {
@@ -284,9 +294,12 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
       return;
     }
     while (this.#isOverfull) {
-      const held = this.whenFull === "drop-oldest" ? this.#queue.shift() : this.#queue.pop();
-      this.#queueBytes -= (held as HeldEvent).bytes.length;
+      const isOldest = this.whenFull === "drop-oldest";
+      const held = (isOldest ? this.#queue.shift() : this.#queue.pop()) as HeldEvent;
+      this.#queueBytes -= held.bytes.length;
       this.#stats.dropped++;
+      if (isOldest) (this.#queue.peek() as HeldEvent).lost += held.lost + 1;
+      else this.#lostBehind += held.lost + 1;
     }
   }
 
@@ -299,6 +312,7 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
   #take(): TopicEvent<Body> | undefined {
     for (let held = this.#queue.shift(); held !== undefined; held = this.#queue.shift()) {
       this.#queueBytes -= held.bytes.length;
+      this.#lostCount += held.lost;
       const event = this.#read(held);
       if (event !== undefined) return event;
     }
@@ -327,7 +341,10 @@ export class Subscription<Body = unknown> implements AsyncIterableIterator<Topic
       }
     }
     const isRetained = (flags & EventFlag.RETAINED) !== 0;
-    const missed = sequence > 0 ? this.#sequences.note(topic, low, high, sequence, isRetained) : 0;
+    const missed =
+      sequence > 0
+        ? this.#sequences.note(topic, low, high, sequence, isRetained, this.#lostCount)
+        : 0;
     this.#stats.received++;
     this.#stats.missed += missed;
     return new ReceivedEvent(held, body as Body, missed);

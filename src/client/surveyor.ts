@@ -14,7 +14,7 @@ import {
   writeSurvey,
 } from "../wire/survey-record.js";
 import { nameBytes, rawBytes, signalOf } from "./arguments.js";
-import { Asks } from "./asks.js";
+import { type Ask, Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { asRequestError, replyError } from "./errors.js";
 import type { ClientPattern } from "./pattern.js";
@@ -54,6 +54,8 @@ interface Open {
   readonly requestId: Uint8Array;
   readonly isRaw: boolean;
   readonly result: SurveyResult;
+  /** Workers that were heard: what a broker hands on twice counts once. */
+  readonly heard: Set<string>;
   /** Large replies that are being opened. */
   readonly opening: Promise<void>[];
   resolve(result: SurveyResult): void;
@@ -119,32 +121,31 @@ export class Surveyor implements ClientPattern {
     const requestId = requestIdBytes(id);
     const sealed = isRaw ? rawBytes(body) : this.#seal(service, body, requestId, headers);
     const deadlineMs = performance.now() + timeoutMs;
-    const begin = (bytes: Uint8Array) => {
-      const flags = isRaw ? Flag.RAW : 0;
-      const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
-      const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
-      this.#open.set(sequence, { service, requestId, isRaw, result, opening: [], resolve });
-      this.#asks.start({
-        sequence,
-        bytes: REQUEST_SIZE + serviceBytes.length + headers.length + bytes.length,
-        write: ({ link }) => {
-          // It may have waited for a broker.
-          const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
-          writeSurvey(link.writer, id, { ...fields, timeoutMs: leftMs }, bytes);
-        },
-        reject: (error) => {
-          this.#open.delete(sequence);
-          reject(error);
-        },
-        deadlineMs,
-        graceMs: GRACE_MS,
-        // Some have been asked: to ask again is the caller's to decide.
-        isResent: false,
-        signal,
-        doubt: "; workers may have been asked",
-      });
+    const flags = isRaw ? Flag.RAW : 0;
+    const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
+    const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
+    const heard = new Set<string>();
+    this.#open.set(sequence, { service, requestId, isRaw, result, heard, opening: [], resolve });
+    const ask: Ask = {
+      sequence,
+      headBytes: REQUEST_SIZE + serviceBytes.length + headers.length,
+      write: ({ link }, bytes) => {
+        // It may have waited for a broker.
+        const leftMs = Math.max(1, Math.ceil(deadlineMs - performance.now()));
+        writeSurvey(link.writer, id, { ...fields, timeoutMs: leftMs }, bytes);
+      },
+      reject: (error) => {
+        this.#open.delete(sequence);
+        reject(error);
+      },
+      deadlineMs,
+      graceMs: GRACE_MS,
+      // Some have been asked: to ask again is the caller's to decide.
+      isResent: false,
+      signal,
+      doubt: "; workers may have been asked",
     };
-    this.#asks.whenSealed(sealed, begin, reject);
+    this.#asks.start(ask, sealed);
   }
 
   #seal(service: string, body: unknown, requestId: Uint8Array, headers: Uint8Array) {
@@ -167,10 +168,12 @@ export class Surveyor implements ClientPattern {
     const { sequence } = record;
     const open = this.#asks.find(sequence, broker) && this.#open.get(sequence);
     if (open === undefined) return;
-    const { result } = open;
+    const { result, heard } = open;
     const session = { sessionLow: record.slot, sessionHigh: record.generation };
     const bytes = surveyorBytes(session);
     const worker = Buffer.from(bytes).toString("hex");
+    if (heard.has(worker)) return;
+    heard.add(worker);
     const refuse = (error: unknown) => {
       const { code, reason } = replyError(error);
       result.failures.push({ worker, code, reason });

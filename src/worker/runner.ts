@@ -1,14 +1,16 @@
 import { wholeNumber } from "../base/check.js";
+import { RequestError } from "../base/errors.js";
 import type { Codec } from "../codec/index.js";
 import { performance } from "../link/clock.js";
 import type { Link } from "../link/link.js";
 import type { Answers } from "./answers.js";
+import { isAsyncIterable, letGo } from "./async-iterables.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed, isForClient } from "./failed.js";
 import type { Job } from "./job.js";
 import type { JobTable } from "./job-table.js";
 import type { WorkerOptions } from "./options.js";
-import { isAsyncIterable, type StreamRun } from "./stream-run.js";
+import type { StreamRun } from "./stream-run.js";
 
 const WAITING_MAX = 65_536;
 
@@ -149,7 +151,7 @@ export class Runner {
     if (this.#auto !== undefined) this.#begin(this.#auto, job);
     const result = job.options.handler(job.body as never, job);
     if (job.stream !== undefined) return this.#stream(job, job.stream, result);
-    return isThenable(result) ? sealLater(job, result) : job.seal(result);
+    return isThenable(result) ? sealLater(job, result) : sealReply(job, result);
   }
 
   /** Answers who asked for a stream; with a reply, as one part, where the handler has no more than that. */
@@ -243,7 +245,15 @@ export class Runner {
 }
 
 async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> {
-  await job.seal(await result);
+  await sealReply(job, await result);
+}
+
+/** What can only be read as a stream is no reply: whatever it holds open would stay so, and what it has inside be told. */
+function sealReply(job: Job, result: unknown): Promise<void> | undefined {
+  if (!isAsyncIterable(result)) return job.seal(result);
+  letGo(result).catch(() => {});
+  const how = job.kind === "request" ? "; ask with client.stream()" : "";
+  throw new RequestError("INTERNAL", `${job.service} answers with a stream${how}`);
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

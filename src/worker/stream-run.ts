@@ -3,6 +3,7 @@ import { RequestError } from "../base/errors.js";
 import type { Link } from "../link/link.js";
 import { Flag } from "../wire/layout.js";
 import { partBytes, placeBytes, type Run, writePart } from "../wire/stream-record.js";
+import { letGo } from "./async-iterables.js";
 import type { Job } from "./job.js";
 
 const RUN_SIZE = 8;
@@ -21,6 +22,8 @@ export class StreamRun {
   #bytesMax = 0;
   /** Lets the run look again at what was granted, and at whether it is to stop. */
   #wake: (() => void) | undefined;
+  /** Ends the wait for the next part. */
+  #giveUp: ((error: unknown) => void) | undefined;
 
   /** Whether a part is on its way, so that the client may have it. */
   get hasSent(): boolean {
@@ -42,18 +45,22 @@ export class StreamRun {
 
   /**
    * Sends all parts and seals the end. Rejects with what the iterator throws, and as CANCELLED when the
-   * job is told to stop; either way the iterator's `return` has been called by then.
+   * job is told to stop; either way the iterator's `return` has been called by then, and has settled: a
+   * `next` that is still to come is waited for no longer.
    */
   async run(job: Job, parts: AsyncIterable<unknown>, onPart: () => void): Promise<void> {
     const iterator = parts[Symbol.asyncIterator]();
-    let returned: Promise<unknown> | undefined;
+    let returned: Promise<void> | undefined;
     const stop = () => {
-      returned ??= (async () => iterator.return?.())();
+      returned ??= letGo(parts, iterator);
       return returned;
     };
     // At once, for iterators that wait for something which may never come.
     const onAbort = () => {
-      stop().catch(() => {});
+      stop().then(
+        () => this.#giveUp?.(cancelled()),
+        (error) => this.#giveUp?.(error),
+      );
       this.#wake?.();
     };
     const { signal } = job;
@@ -61,7 +68,7 @@ export class StreamRun {
     try {
       for (;;) {
         await this.#untilGranted(job);
-        const { done, value } = await iterator.next();
+        const { done, value } = await this.#next(iterator);
         requireWanted(job);
         if (done === true) return await this.#end(job, value);
         await this.#send(job, value);
@@ -74,6 +81,15 @@ export class StreamRun {
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** What comes next, unless the run is told to stop and `return` is done first. */
+  #next(iterator: AsyncIterator<unknown>): Promise<IteratorResult<unknown>> {
+    // A promise for each: what is raced against one that lasts is kept by it until the end.
+    return new Promise((resolve, reject) => {
+      this.#giveUp = reject;
+      Promise.resolve(iterator.next()).then(resolve, reject);
+    });
   }
 
   async #untilGranted(job: Job): Promise<void> {
@@ -121,10 +137,9 @@ export class StreamRun {
 }
 
 function requireWanted(job: Job): void {
-  if (job.isAborted) throw new RequestError("CANCELLED", "stream stopped when asked to");
+  if (job.isAborted) throw cancelled();
 }
 
-export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  const iterable = value as Partial<AsyncIterable<unknown>> | null | undefined;
-  return typeof iterable?.[Symbol.asyncIterator] === "function";
+function cancelled(): RequestError {
+  return new RequestError("CANCELLED", "stream stopped when asked to");
 }

@@ -1,31 +1,138 @@
-import { expect, test } from "vitest";
-import { Asks } from "../../build/client/asks.js";
+import { randomBytes } from "node:crypto";
+import { describe, expect, it, test } from "vitest";
+import { type Ask, Asks } from "../../build/client/asks.js";
 import type { Brokers } from "../../build/client/brokers.js";
-import type { RequestError } from "../../build/index.js";
+import { Pushes } from "../../build/client/pushes.js";
+import { type Codec, generateKey } from "../../build/codec/index.js";
+import { Broker, Client, type RequestError, Worker } from "../../build/index.js";
 
-test("what begins after the close, its body sealed too late, ends at once as CANCELLED", () => {
-  const brokers = { pick: () => undefined } as unknown as Brokers;
+const NO_BYTES = new Uint8Array(0);
+const DAY_MS = 86_400_000;
+const nowhere = { pick: () => undefined, release: () => {} } as unknown as Brokers;
+
+let sequence = 0;
+let idleCount = 0;
+
+function made() {
+  idleCount = 0;
   const asks = new Asks(
-    brokers,
-    () => {},
-    () => 1,
+    nowhere,
+    () => void idleCount++,
+    () => ++sequence,
   );
-  const errors: Error[] = [];
-  const begin = (sequence: number) =>
-    asks.start({
-      sequence,
-      bytes: 1,
-      write: () => {
-        throw new Error("nowhere to write to");
-      },
-      reject: (error) => void errors.push(error),
-      deadlineMs: performance.now() + 86_400_000,
-      isResent: true,
-      doubt: "",
-    });
-  begin(1);
+  const errors: RequestError[] = [];
+  const ask = (more: Partial<Ask> = {}): Ask => ({
+    sequence: asks.nextSequence(),
+    headBytes: 1,
+    write: () => {
+      throw new Error("nowhere to write to");
+    },
+    reject: (error) => void errors.push(error as RequestError),
+    deadlineMs: performance.now() + DAY_MS,
+    isResent: true,
+    doubt: "; who knows",
+    ...more,
+  });
+  return { asks, ask, errors, codes: () => errors.map(({ code }) => code) };
+}
+
+test("what begins after the close ends at once as CANCELLED", () => {
+  const { asks, ask, codes } = made();
+  asks.start(ask(), NO_BYTES);
   asks.close();
-  begin(2);
-  expect(errors.map((error) => (error as RequestError).code)).toEqual(["CANCELLED", "CANCELLED"]);
+  asks.start(ask(), NO_BYTES);
+  asks.start(ask(), Promise.resolve(NO_BYTES));
+  expect(codes()).toEqual(["CANCELLED", "CANCELLED", "CANCELLED"]);
   expect(asks.count).toBe(0);
 });
+
+describe("while its body is being sealed, an ask", () => {
+  const never = () => new Promise<Uint8Array>(() => {});
+
+  it("is one of those held, and ends with the close, its signal or its deadline, surely not taken", async () => {
+    const { asks, ask, errors, codes } = made();
+    const abort = new AbortController();
+    asks.start(ask({ signal: abort.signal }), never());
+    expect(asks.count).toBe(1);
+    abort.abort("no more");
+    await new Promise<void>((resolve) => {
+      const reject = (error: Error) => {
+        errors.push(error as RequestError);
+        resolve();
+      };
+      asks.start(ask({ reject, deadlineMs: performance.now() + 1 }), never());
+    });
+    expect(idleCount).toBe(2);
+    asks.start(ask(), never());
+    asks.close();
+    expect(codes()).toEqual(["CANCELLED", "DEADLINE_EXCEEDED", "CANCELLED"]);
+    expect(errors.map(({ reason }) => reason)).toEqual([
+      "no more",
+      "deadline passed before it could be sent",
+      "client closed",
+    ]);
+    expect(asks.count).toBe(0);
+  });
+
+  it("that is over by then is not sent, and one that is not goes in line", async () => {
+    const { asks, ask, codes } = made();
+    const abort = new AbortController();
+    const sealing = Promise.resolve(NO_BYTES);
+    asks.start(ask({ signal: abort.signal }), sealing);
+    asks.start(ask(), sealing);
+    abort.abort();
+    await sealing;
+    await undefined;
+    expect(asks.count).toBe(1);
+    asks.close();
+    expect(codes()).toEqual(["CANCELLED", "CANCELLED"]);
+  });
+
+  it("fails with what its sealing did", async () => {
+    const { asks, ask, codes } = made();
+    asks.start(ask(), Promise.reject(new Error("the thread is lost")));
+    await undefined;
+    await undefined;
+    expect(codes()).toEqual(["UNAVAILABLE"]);
+    expect(asks.count).toBe(0);
+  });
+
+  it("takes one of the 65,536 places", async () => {
+    const codec = { sealSoon: never } as unknown as Codec;
+    const session = { sessionLow: 1, sessionHigh: 1 };
+    const next = () => ++sequence;
+    const pushes = new Pushes(codec, session, nowhere, DAY_MS, () => {}, next);
+    const ends: Promise<unknown>[] = [];
+    for (let i = 0; i < 65_536; i++) ends.push(pushes.push("q", i));
+    expect(pushes.isIdle).toBe(false);
+    await expect(pushes.push("q", 0)).rejects.toMatchObject({ code: "RESOURCE_EXHAUSTED" });
+    pushes.close();
+    const settled = await Promise.allSettled(ends);
+    expect(settled.every(({ status }) => status === "rejected")).toBe(true);
+    expect(pushes.isIdle).toBe(true);
+  });
+});
+
+test("a client that closes waits for what it pushes and asks, its large bodies not sealed yet", async () => {
+  const keys = [await generateKey()];
+  const any = "tcp://127.0.0.1:*";
+  await using broker = await Broker.start({ frontend: any, backend: any });
+  await using _ = await Worker.start({ brokers: broker.backend, keys, services: { size } });
+  const bytes = randomBytes(2 * 1024 * 1024);
+  for (const ask of [
+    (client: Client) => client.push("queue", { bytes }),
+    (client: Client) => client.survey("size", { bytes }),
+  ]) {
+    const client = await Client.connect({ brokers: broker.frontend, keys });
+    const asked = ask(client);
+    asked.catch(() => {});
+    await client.close();
+    expect(await asked).toBeTruthy();
+  }
+  expect(broker.stats.tasks.counts.pushed).toBe(1);
+  expect(broker.stats.surveys).toMatchObject({ started: 1, answered: 1 });
+});
+
+function size({ bytes }: { bytes: Uint8Array }): number {
+  return bytes.length;
+}

@@ -498,7 +498,7 @@ class TopicsWorld {
     const before = last.get(key);
     must(before === undefined || sequence > before, `${id} heard ${nameOf(event)} late`);
     last.set(key, sequence);
-    const missed = seen.note(topic, publisher, 0, sequence, isRetained);
+    const missed = seen.note(topic, publisher, 0, sequence, isRetained, 0);
     const isKnown = before !== undefined && missed > 0;
     must(!isKnown || missed === sequence - (before as number) - 1, `${id} miscounts ${missed}`);
     if (missed > 0) this.log.meet("missed");

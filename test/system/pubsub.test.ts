@@ -180,6 +180,22 @@ describe("publish and subscribe", () => {
 });
 
 describe("last values", () => {
+  it("are not deleted by an empty body in raw bytes, which is refused and leaves no gap", async () => {
+    const client = await connect();
+    const events = await subscribed(client.subscribe<Uint8Array>("t", { raw: true }));
+    await client.publish("t", "kept", { raw: true, retain: true });
+    for (const empty of ["", new Uint8Array(0)]) {
+      const error = await rejection(client.publish("t", empty, { raw: true, retain: true }));
+      expect(error).toMatchObject({
+        code: "INVALID_ARGUMENT",
+        reason: expect.stringContaining("to delete"),
+      });
+    }
+    await client.publish("t", "", { raw: true, confirm: true });
+    expect(await take(events, 2)).toMatchObject([{ sequence: 1 }, { sequence: 2, missed: 0 }]);
+    expect(broker.stats.topics.retained).toBe(1);
+  });
+
   it("come to who subscribes later, until they are deleted", async () => {
     const [publisher, reader] = [await connect(), await connect()];
     await publisher.publish("t.a", "old", { retain: true });

@@ -19,6 +19,8 @@ export interface TopicEvent {
 /** One pattern that one peer listens to, and what waits for it there. */
 export class Subscription<E extends TopicEvent> {
   readonly queue = new Fifo<E>();
+  /** Bytes of the events in there. */
+  queuedBytes = 0;
   /** Events that it was to get and will not, of which its peer has not been told. */
   dropped = 0;
   /** Nothing more is for it. */

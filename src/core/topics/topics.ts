@@ -57,6 +57,9 @@ export interface Refusal {
   reason: string;
 }
 
+/** Of its own queue so many are given up for one event, where the bytes of all are used up: each was looked at before. */
+const LOOKED_AT_MAX = 1024;
+
 /** Topics whose subscriptions are remembered, and how many of these; past either all are found anew. */
 const MATCHES_MAX = 32_768;
 const MATCHED_MAX = 262_144;
@@ -282,7 +285,7 @@ export class Topics<E extends TopicEvent> {
     subscriber.subscriptions.delete(id);
     subscriber.catchingUp.delete(subscription);
     subscriber.waiting.delete(subscription);
-    while (queue.count > 0) this.#release(subscriber, queue.shift() as E);
+    while (queue.count > 0) this.#release(subscription, queue.shift() as E);
     this.trie.delete(pattern, subscription);
     this.room.delete(subscriber, pattern);
     this.#epoch++;
@@ -309,9 +312,9 @@ export class Topics<E extends TopicEvent> {
 
   #enqueue(subscription: Subscription<E>, event: E): void {
     const { subscriber, queue, whenFull } = subscription;
-    if (whenFull === "drop-oldest" && this.#canEverFit(event)) {
+    if (whenFull === "drop-oldest" && this.#canMakeRoom(subscription, event)) {
       while (queue.count > 0 && this.#isFull(subscription, event)) {
-        this.#release(subscriber, queue.shift() as E);
+        this.#release(subscription, queue.shift() as E);
         subscription.dropped++;
         this.counts.droppedOldest++;
       }
@@ -321,18 +324,28 @@ export class Topics<E extends TopicEvent> {
       // Also where others' queues have taken all the room there is.
       subscription.dropped++;
       this.counts.droppedNewest++;
-      if (queue.count === 0) subscriber.waiting.delete(subscription);
       return;
     }
     queue.push(event);
     this.queuedCount++;
+    subscription.queuedBytes += event.bytes;
     subscriber.queuedBytes += event.bytes;
     if (event.holds++ === 0) this.queuedBytes += event.bytes;
     subscriber.waiting.add(subscription);
   }
 
-  #canEverFit({ bytes }: E): boolean {
-    return bytes <= this.#limits.clientEventBytesMax && bytes <= this.#limits.eventBytesMax;
+  /** Whether there is room for `event` once the oldest of its own queue go: else they would go for nothing. */
+  #canMakeRoom({ queue, queuedBytes, subscriber }: Subscription<E>, { bytes, holds }: E): boolean {
+    const { clientEventBytesMax, eventBytesMax } = this.#limits;
+    if (subscriber.queuedBytes - queuedBytes + bytes > clientEventBytesMax) return false;
+    if (holds > 0) return true;
+    let missing = this.queuedBytes + bytes - eventBytesMax;
+    for (let i = 0; missing > 0 && i < queue.count && i < LOOKED_AT_MAX; i++) {
+      const oldest = queue.at(i) as E;
+      // What waits for others too keeps its bytes until it has gone to them.
+      if (oldest.holds === 1) missing -= oldest.bytes;
+    }
+    return missing <= 0;
   }
 
   #isFull({ queue, queueMax, subscriber }: Subscription<E>, { bytes, holds }: E): boolean {
@@ -344,9 +357,11 @@ export class Topics<E extends TopicEvent> {
     );
   }
 
-  /** `event` waits in a queue of `subscriber` no more. */
-  #release(subscriber: Subscriber<E>, event: E): void {
+  /** `event` waits in the queue of `subscription` no more. */
+  #release(subscription: Subscription<E>, event: E): void {
+    const { subscriber } = subscription;
     this.queuedCount--;
+    subscription.queuedBytes -= event.bytes;
     subscriber.queuedBytes -= event.bytes;
     if (--event.holds === 0) this.queuedBytes -= event.bytes;
   }
@@ -372,7 +387,7 @@ export class Topics<E extends TopicEvent> {
       const event = subscription.queue.peek() as E;
       if (!this.#hasRoom(subscriber, event.bytes)) return;
       subscription.queue.shift();
-      this.#release(subscriber, event);
+      this.#release(subscription, event);
       subscriber.waiting.delete(subscription);
       if (subscription.queue.count > 0) subscriber.waiting.add(subscription);
       this.#deliver(subscription, event, false);

@@ -155,6 +155,68 @@ describe("a peer that does not read", () => {
     expect(sent[2]).toHaveLength(10);
   });
 
+  describe("where the bytes are used up", () => {
+    /** What `peer` has by now of each of its queues, and how many it was told are lost. */
+    const drain = (peer: number) => {
+      topics.taken(peer, WINDOW);
+      return sent[peer];
+    };
+
+    it("by another subscription of its own, loses the new event and none that wait", () => {
+      make({ clientEventBytesMax: 1000 });
+      subscribe(1, 1, "small", { queueMax: 10 });
+      subscribe(1, 2, "big", { queueMax: 10 });
+      clog(1);
+      for (const text of ["1", "2", "3"]) publish("small", text);
+      publish("big", "big", { bytes: 600 });
+      publish("small", "no room", { bytes: 500 });
+      expect(topics.counts).toMatchObject({ droppedOldest: 0, droppedNewest: 1 });
+      publish("small", "room", { bytes: 400 });
+      expect(topics.counts).toMatchObject({ droppedOldest: 3, droppedNewest: 1 });
+      expect(topics.queuedBytes).toBe(1000);
+      expect(drain(1)).toEqual(["-4 1:room", "2:big"]);
+    });
+
+    it("by others, loses the new event and none that wait", () => {
+      make({ clientEventBytesMax: 1000, eventBytesMax: 1500 });
+      for (const peer of [1, 2]) {
+        subscribe(peer, 1, `t.${peer}`, { queueMax: 10 });
+        clog(peer);
+      }
+      for (let i = 0; i < 10; i++) publish("t.1", String(i));
+      for (let i = 0; i < 4; i++) publish("t.2", String(i));
+      publish("t.2", "no room", { bytes: 501 });
+      expect(topics.counts).toMatchObject({ droppedOldest: 0, droppedNewest: 1 });
+      publish("t.2", "room", { bytes: 300 });
+      expect(drain(2)).toEqual(["-3 1:2", "1:3", "1:room"]);
+    });
+
+    it("by what waits for others too, loses the new event and none that wait", () => {
+      make({ eventBytesMax: 1000 });
+      for (const peer of [1, 2]) {
+        subscribe(peer, 1, "both", { queueMax: 20 });
+        clog(peer);
+      }
+      subscribe(1, 2, "one", { queueMax: 20 });
+      for (let i = 0; i < 10; i++) publish("both", String(i));
+      publish("both", "new");
+      expect(topics.counts).toMatchObject({ droppedOldest: 0, droppedNewest: 2 });
+      expect(topics).toMatchObject({ queuedCount: 20, queuedBytes: 1000 });
+    });
+
+    it("by a queue that is full as well, loses none for nothing", () => {
+      make({ clientEventBytesMax: 1000 });
+      subscribe(1, 1, "small", { queueMax: 2 });
+      subscribe(1, 2, "big");
+      clog(1);
+      for (const text of ["1", "2"]) publish("small", text);
+      publish("big", "big", { bytes: 700 });
+      publish("small", "no room", { bytes: 400 });
+      publish("small", "room");
+      expect(drain(1)).toEqual(["-2 1:2", "2:big", "1:room"]);
+    });
+  });
+
   it("shares the way among its subscriptions in turn, each in order", () => {
     subscribe(1, 1, "a.*", { queueMax: 9 });
     subscribe(1, 2, "b", { queueMax: 9 });

@@ -1,0 +1,64 @@
+// What a client makes of the answers that a broker hands it; the broker is this file.
+import { expect, it } from "vitest";
+import { Status } from "../../build/base/status.js";
+import type { Broker, Brokers } from "../../build/client/brokers.js";
+import { Surveyor } from "../../build/client/surveyor.js";
+import { createCodec, generateKey } from "../../build/codec/index.js";
+import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
+import { requestIdBytes } from "../../build/wire/request-record.js";
+import {
+  surveyorBytes,
+  writeSurveyEnd,
+  writeSurveyFailed,
+  writeSurveyReply,
+} from "../../build/wire/survey-record.js";
+
+const { OK, INTERNAL } = Status;
+const SESSION = { sessionLow: 1, sessionHigh: 2 };
+const SEQUENCE = 5;
+
+it("counts what each worker answered once, the first, whatever is handed on again", async () => {
+  const codec = await createCodec({ keys: [await generateKey()] });
+  const link = { isOpen: true, recordMax: 1e6, writer: new BatchWriter(), flushSoon: () => {} };
+  const broker = { link, inFlight: 0 } as unknown as Broker;
+  const brokers = { pick: () => broker, release: () => {} } as unknown as Brokers;
+  const surveyor = new Surveyor(
+    codec,
+    SESSION,
+    brokers,
+    60_000,
+    () => {},
+    () => SEQUENCE,
+  );
+  const asking = surveyor.survey("who", "?");
+  const hand = (write: (writer: BatchWriter) => void) => {
+    const writer = new BatchWriter();
+    write(writer);
+    const reader = new BatchReader();
+    reader.open(writer.finish(), 0);
+    while (reader.next()) surveyor.onRecord(broker, reader);
+    reader.close();
+  };
+  const requestId = requestIdBytes({ ...SESSION, sequence: SEQUENCE, slot: 0, generation: 0 });
+  // Small ones, and some that are opened on the codec's thread.
+  const sizes = [1, 300_000];
+  for (const [slot, size] of sizes.entries()) {
+    const headers = surveyorBytes({ sessionLow: slot, sessionHigh: 0 });
+    const context = { service: "who", direction: "reply", requestId, headers } as const;
+    const sealed = codec.seal("x".repeat(size), context);
+    const id = { ...SESSION, sequence: SEQUENCE, slot, generation: 0 };
+    for (let i = 0; i < 2; i++) hand((writer) => writeSurveyReply(writer, id, 0, 1, sealed));
+    hand((writer) => writeSurveyFailed(writer, id, 0, INTERNAL, "no"));
+  }
+  const failed = { ...SESSION, sequence: SEQUENCE, slot: 9, generation: 0 };
+  for (let i = 0; i < 2; i++)
+    hand((writer) => writeSurveyFailed(writer, failed, 0, INTERNAL, "no"));
+  const end = { ...SESSION, sequence: SEQUENCE, slot: 3, generation: 0 };
+  hand((writer) => writeSurveyEnd(writer, end, OK, "", 0));
+  const { replies, failures, asked, missing } = await asking;
+  expect(replies.map(({ value }) => String(value).length)).toEqual(sizes);
+  expect(failures).toHaveLength(1);
+  expect([asked, missing]).toEqual([3, 0]);
+  surveyor.close();
+  codec.close();
+});
