@@ -220,3 +220,58 @@ test("wrong arguments are refused by name", async () => {
     /tasks.queueCountMax/,
   );
 });
+
+test("an attempt's time runs from when a worker has it: those that wait for their turn lose none", async () => {
+  await using all = await stage();
+  const ends: (() => void)[] = [];
+  await all.worker(
+    {
+      q: () => new Promise<void>((resolve) => ends.push(resolve)),
+    },
+    { concurrency: 1 },
+  );
+  for (let i = 0; i < 5; i++) {
+    await all.client.push("q", i, { attempts: 1, attemptTimeoutMs: 1500 });
+  }
+  for (let i = 0; i < 5; i++) {
+    await eventually("it begins", () => ends.length > i);
+    // Of five times as much each has enough, and all together have not.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    ends[i]();
+  }
+  await soon(() => expect(all.broker.stats.tasks.counts).toMatchObject({ done: 5, failed: 0 }));
+});
+
+test("order is kept however long tasks wait, also for a worker that comes back", async () => {
+  const limits = { queueWaitMsMax: 50, absentWaitMs: 50 };
+  await using all = await stage({ limits });
+  const order: unknown[] = [];
+  const work = () =>
+    all.worker(
+      {
+        q: async (task: unknown) => {
+          order.push(task);
+          await new Promise((resolve) => setTimeout(resolve, 30));
+        },
+      },
+      { concurrency: 1 },
+    );
+  const first = await work();
+  await Promise.all(Array.from({ length: 20 }, (_, i) => all.client.push("q", i)));
+  await soon(() => expect(order.length).toBeGreaterThan(5));
+  await first.drain();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await work();
+  await soon(() => expect(all.broker.stats.tasks.counts.done).toBe(20));
+  expect(order).toEqual(Array.from({ length: 20 }, (_, i) => i));
+});
+
+test("tasks that wait take no room of requests, and few of them wait in the core", async () => {
+  await using all = await stage();
+  const never = { raw: true, handler: () => new Promise<void>(() => {}) };
+  await all.worker({ a: never, b: never }, { concurrency: 1 });
+  const body = Buffer.alloc(4 * 1024 * 1024);
+  for (let i = 0; i < 8; i++) await all.client.push(i % 2 === 0 ? "a" : "b", body, { raw: true });
+  await soon(() => expect(all.broker.stats.requests).toBe(3));
+  expect(all.broker.stats.requestBytes).toBe(0);
+});
