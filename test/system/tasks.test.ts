@@ -275,3 +275,56 @@ test("tasks that wait take no room of requests, and few of them wait in the core
   await soon(() => expect(all.broker.stats.requests).toBe(3));
   expect(all.broker.stats.requestBytes).toBe(0);
 });
+
+test("a retry is not spent on the run before it, which was told to stop and still runs", async () => {
+  await using all = await stage();
+  const attempts: number[] = [];
+  let finish = () => {};
+  const worker = await all.worker({
+    q: async (_: unknown, { attempt }) => {
+      attempts.push(attempt);
+      if (attempts.length > 1) return;
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      throw new RequestError("ABORTED", "stopped");
+    },
+  });
+  await all.client.push("q", 1, { attempts: 2, attemptTimeoutMs: 50 });
+  // The first attempt is over; the second came here more than once, and was given back.
+  await eventually("it comes again", () => worker.stats.received > 3);
+  expect(attempts).toEqual([1]);
+  expect(all.broker.stats.tasks.counts).toMatchObject({ failed: 1, dead: 0 });
+  finish();
+  await soon(() => expect(all.broker.stats.tasks.counts.done).toBe(1));
+  expect(attempts).toEqual([1, 2]);
+  expect(all.broker.stats.tasks.counts).toMatchObject({ failed: 1, dead: 0 });
+});
+
+test("what stands in a worker's own line when its time is over has not failed", async () => {
+  await using one = await stage();
+  await using two = await stage();
+  const ran: unknown[] = [];
+  let finish = () => {};
+  const queues = {
+    q: (task: unknown) => {
+      ran.push(task);
+      if (task === "patient") return undefined;
+      return new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+    },
+  };
+  const brokers = [...one.broker.backend, ...two.broker.backend];
+  await using worker = await Worker.start({ brokers, queues, concurrency: 1 });
+  await eventually("both know it", () => two.broker.stats.workers + one.broker.stats.workers === 2);
+  await one.client.push("q", "slow", { attempts: 1 });
+  await eventually("it is busy", () => ran.length === 1);
+  await two.client.push("q", "patient", { attempts: 1, attemptTimeoutMs: 30 });
+  await eventually("it comes again and again", () => worker.stats.received > 4);
+  expect(two.broker.stats.tasks.counts).toMatchObject({ failed: 0, dead: 0 });
+  finish();
+  await soon(() => expect(two.broker.stats.tasks.counts.done).toBe(1));
+  expect(ran).toEqual(["slow", "patient"]);
+  await soon(() => expect(worker.stats).toMatchObject({ running: 0, waiting: 0 }));
+});
