@@ -294,6 +294,36 @@ describe("dead letters", () => {
     expect(byBytes.tasks.bytes).toBe(0);
   });
 
+  function numbersOf(desk: Desk, queue: string): number[] {
+    return desk.tasks.deadLetters(queue).map(({ pushed }) => pushed.sequence);
+  }
+
+  test("go by their age, of whatever queue, when all together are too many", () => {
+    const told: string[] = [];
+    const store = new MemoryTaskStore();
+    store.drop = ((task: Task) => told.push(`drop ${task.pushed.sequence}`)) as () => void;
+    store.note = ((task: Task) => told.push(`note ${task.pushed.sequence}`)) as () => void;
+    const desk = new Desk({ deadQueueBytesMax: 300, deadBytesMax: 500 }, store);
+    store.onKept = (task) => desk.tasks.onKept(task);
+    desk.room = 1;
+    for (const [i, queue] of ["a", "b", "b", "a", "b", "c", "c", "a"].entries()) {
+      desk.push(i, { queue, attemptsMax: 1 });
+      desk.fail(i);
+    }
+    expect(numbersOf(desk, "a")).toEqual([3, 7]);
+    expect(numbersOf(desk, "b")).toEqual([4]);
+    expect(numbersOf(desk, "c")).toEqual([5, 6]);
+    expect(told.filter((each) => each.startsWith("drop"))).toEqual(["drop 0", "drop 1", "drop 2"]);
+    expect(desk.tasks.counts).toMatchObject({ dead: 8, deadDropped: 3 });
+    // One that is too large by itself costs no other its place, and is not noted once it is dropped.
+    desk.push(9, { queue: "b", attemptsMax: 1, bytes: 301 });
+    desk.fail(9);
+    expect(numbersOf(desk, "b")).toEqual([4]);
+    expect(told.filter((each) => each.endsWith(" 9"))).toEqual(["drop 9"]);
+    expect(desk.tasks.deadBytes).toBe(500);
+    expect(desk.tasks.counts).toMatchObject({ dead: 9, deadDropped: 4 });
+  });
+
   test("are retried oldest first, with all their attempts, as far as there is room", () => {
     const desk = withDead(4, { queueCountMax: 4 });
     desk.room = 0;

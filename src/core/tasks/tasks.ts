@@ -96,6 +96,8 @@ export class Tasks {
   readonly #random: () => number;
   /** Those that are not over, dead letters among them. */
   readonly #byKey = new Map<string, Task>();
+  /** The dead letters of all queues, oldest first. */
+  readonly #dead = new Set<Task>();
   readonly #recent: RecentTasks;
   readonly #storing = new Set<Task>();
   readonly #given = new Map<number, Task>();
@@ -377,34 +379,47 @@ export class Tasks {
     queue.counts.dead++;
     this.#count(queue, -task.pushed.bytes, -1);
     task.dueMs = this.#nowMs;
-    this.#bury(queue, task);
-    this.#store.note(task);
+    if (this.#bury(queue, task)) this.#store.note(task);
   }
 
-  /** Puts a task to the dead letters, for which the oldest of the queue may have to go. */
-  #bury(queue: TaskQueue, task: Task): void {
+  /**
+   * Puts a task to the dead letters, for which the oldest may have to go: those of its queue where that has too many,
+   * of all where all have. Whether it is kept: one that alone is too large is not, and costs no other its place.
+   */
+  #bury(queue: TaskQueue, task: Task): boolean {
     const { deadCountMax, deadQueueBytesMax, deadBytesMax } = this.limits;
     const { bytes } = task.pushed;
     task.state = "dead";
     queue.dead.add(task);
     queue.deadBytes += bytes;
+    this.#dead.add(task);
     this.deadBytes += bytes;
-    for (const oldest of queue.dead) {
-      const isWithin =
-        queue.dead.size <= deadCountMax &&
-        queue.deadBytes <= deadQueueBytesMax &&
-        this.deadBytes <= deadBytesMax;
-      if (isWithin) return;
-      this.#exhume(queue, oldest);
-      this.counts.deadDropped++;
-      oldest.state = "over";
-      this.#byKey.delete(oldest.key);
-      this.#recent.add(oldest.key, this.#nowMs);
-      this.#store.drop(oldest);
+    if (bytes > deadQueueBytesMax) {
+      this.#dropDead(queue, task);
+      return false;
     }
+    for (const oldest of queue.dead) {
+      if (queue.dead.size <= deadCountMax && queue.deadBytes <= deadQueueBytesMax) break;
+      this.#dropDead(queue, oldest);
+    }
+    for (const oldest of this.#dead) {
+      if (this.deadBytes <= deadBytesMax) break;
+      this.#dropDead(this.#queueOf(oldest), oldest);
+    }
+    return true;
+  }
+
+  #dropDead(queue: TaskQueue, task: Task): void {
+    this.#exhume(queue, task);
+    this.counts.deadDropped++;
+    task.state = "over";
+    this.#byKey.delete(task.key);
+    this.#recent.add(task.key, this.#nowMs);
+    this.#store.drop(task);
   }
 
   #exhume(queue: TaskQueue, task: Task): void {
+    this.#dead.delete(task);
     queue.dead.delete(task);
     queue.deadBytes -= task.pushed.bytes;
     this.deadBytes -= task.pushed.bytes;
