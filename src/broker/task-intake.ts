@@ -47,12 +47,13 @@ export class TaskIntake {
   onMessage(connection: Connection, frames: readonly Uint8Array[]): void {
     // What was not read yet is the PUSH's own still, which can send it elsewhere.
     if (this.#isClosed || this.#host.isShuttingDown) return connection.pause();
-    if (bodyFault(frames, this.#host.limits) !== undefined) {
+    const bytes = bytesOf({ size: RECORD_BYTES, frames });
+    // What there never is room for must hold up nobody.
+    if (bodyFault(frames, this.#host.limits) !== undefined || !this.#pattern.tasks.fits(bytes)) {
       // Nobody can be told.
       this.#host.faults.malformed++;
       return;
     }
-    const bytes = frames.reduce((sum, { length }) => sum + length, RECORD_BYTES);
     if (this.#waiting.count === 0 && this.#hasRoom(bytes)) return this.#take(frames);
     connection.pause();
     this.#waiting.push({ connection, frames: ownFrames(frames), bytes });
@@ -60,7 +61,7 @@ export class TaskIntake {
   }
 
   #hasRoom(bytes: number): boolean {
-    return !this.#pattern.tasks.isFull(DEFAULT_QUEUE, bytes);
+    return !this.#pattern.tasks.isFull(DEFAULT_QUEUE, bytes, OWNER);
   }
 
   #look = (): void => {

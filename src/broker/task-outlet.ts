@@ -69,6 +69,8 @@ export class PullOutlet implements PlainWorker {
   /** What it was handed, until that is settled. */
   #attempt: Attempt | undefined;
   #fate: Fate | undefined;
+  /** The attempt's time was over before the system had taken all of it. */
+  #isLate = false;
   #isGone = false;
   #isStuck = false;
   /** To the core it drains: what it has in part is still its own. */
@@ -114,7 +116,9 @@ export class PullOutlet implements PlainWorker {
   }
 
   onAbort(): void {
-    if (this.#attempt !== undefined && this.#fate === undefined) this.close();
+    if (this.#attempt === undefined || this.#fate !== undefined) return;
+    this.#isLate = true;
+    this.close();
   }
 
   close(): void {
@@ -161,11 +165,13 @@ export class PullOutlet implements PlainWorker {
 
   #answer({ index: peer }: Peer, fate: Fate): void {
     const attempt = this.#attempt as Attempt;
+    const untouched = !this.#isLate;
     this.#attempt = undefined;
     this.#fate = undefined;
+    this.#isLate = false;
     if (fate === "sent") return this.#host.step({ kind: "reply", peer, ...attempt });
     const status = Status.UNAVAILABLE;
-    const rest = { status, reason: "no PULL socket took it", retryAfterMs: 0, untouched: true };
+    const rest = { status, reason: "no PULL socket took it", retryAfterMs: 0, untouched };
     this.#host.step({ kind: "failure", peer, ...attempt, ...rest });
   }
 

@@ -31,8 +31,9 @@ type PushRecord = Pick<
   | "held"
 >;
 
-/** Tasks of one queue that may wait in the core: enough to have its turn there, too few to be overload. */
+/** Tasks of one queue that may wait in the core, and their bytes: enough to have its turn there, few to be copied. */
 const WINDOW = 16;
+const WINDOW_BYTES = 256 * 1024;
 
 /**
  * Push-pull: PUSH becomes a task, tasks become requests of the core's, TASK_DONE and TASK_FAILED its
@@ -200,7 +201,9 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   hasRoom(queue: string): boolean {
     const service = this.#host.core.registry.services.get(queueService(queue));
     if (service?.isServed !== true || this.#host.isShuttingDown) return false;
-    return service.queue.count < WINDOW || bestWorker(service) !== undefined;
+    const { count, bytes } = service.queue;
+    if (count === 0 || (count < WINDOW && bytes < WINDOW_BYTES)) return true;
+    return bestWorker(service) !== undefined;
   }
 
   give(task: Task, sequence: number): void {
@@ -217,6 +220,7 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
       attempts: 1,
       priority,
       bytes,
+      isTask: true,
     });
   }
 

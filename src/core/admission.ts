@@ -37,6 +37,7 @@ export function refusalOf(
   if (isShuttingDown) return SHUTTING_DOWN;
   if (client.inFlight >= limits.clientInFlightMax) return CLIENT_FULL;
   if (requests.count >= limits.requestsMax) return BROKER_FULL;
+  if (command.isTask === true) return undefined;
   if (requests.bytesHeld + bytes > limits.requestBytesMax) return BROKER_FULL;
   return undefined;
 }

@@ -50,7 +50,7 @@ export interface Request {
   /** The client's own number for it; unique among those it has in flight. */
   sequence: number;
   service: string;
-  /** Milliseconds left; 0 for the longest allowed. */
+  /** Milliseconds left; 0 for the longest allowed. Of a task, what its attempt may take, from its dispatch on. */
   timeoutMs: number;
   /** How often it may be handed to a worker; 0 for the default. */
   attempts: number;
@@ -60,6 +60,11 @@ export interface Request {
   bytes: number;
   /** A stream of parts is to answer it: once, or anew after it began, if its worker is lost. */
   stream?: "once" | "restart" | undefined;
+  /**
+   * It waits for a worker as long as it takes, and its bytes are held, and bounded, by who asks. A worker whose time
+   * is over is told, and heard for a while more: it may say that it never began.
+   */
+  isTask?: boolean;
 }
 
 /** A worker answers. The reply itself stays with the caller. */

@@ -30,6 +30,9 @@ import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
 
+/** How long a worker is heard that was told that a task's time is over: it may say that it never began. */
+const LAST_WORD_MS = 1000;
+
 /**
  * Every decision of the broker. `step` takes what happened, `tick` the passing of time; what
  * is to be done goes to the `effects` given, in order. No I/O, no clock, no randomness: the
@@ -86,7 +89,7 @@ export class Core {
     return this.#workers.size;
   }
 
-  /** Whether time matters: some request has a deadline ahead, or some client is to get credit back. */
+  /** Whether time matters: some deadline is ahead, or some client is to get credit back. */
   get needsTick(): boolean {
     return this.#deadlines.count > 0 || this.#credits.areReduced;
   }
@@ -134,8 +137,7 @@ export class Core {
       case "leave":
         return this.#onLeave(command.peer);
       case "shutdown":
-        this.#isShuttingDown = true;
-        return;
+        return this.#onShutdown();
       default:
         command satisfies never;
     }
@@ -180,23 +182,31 @@ export class Core {
     requests.bytes[slot] = command.bytes;
     requests.priority[slot] = command.priority;
     requests.attemptsMax[slot] = command.attempts || this.#limits.attemptsDefault;
-    requests.deadlineMs[slot] =
-      this.#nowMs + Math.min(command.timeoutMs || Infinity, this.#limits.timeoutMsMax);
-    requests.bytesHeld += command.bytes;
+    const timeoutMs = Math.min(command.timeoutMs || Infinity, this.#limits.timeoutMsMax);
+    if (command.isTask === true) {
+      requests.attemptMs[slot] = timeoutMs;
+      requests.deadlineMs[slot] = Infinity;
+    } else {
+      requests.attemptMs[slot] = 0;
+      requests.deadlineMs[slot] = this.#nowMs + timeoutMs;
+      requests.bytesHeld += command.bytes;
+    }
     this.#index.add(slot);
     client.link(requests, slot);
     if (command.stream !== undefined) this.streams.add(slot, command.stream === "restart");
 
     const worker = nextWorker(service, this.#nowMs);
     if (worker !== undefined) {
-      this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
+      if (command.isTask !== true) {
+        this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
+      }
       this.#dispatch(service, worker, slot);
       worker.pool.place(worker);
       return;
     }
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
-    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot), this.#nowMs);
+    this.#setQueueExpiry(service, slot);
     service.queue.push(slot);
     if (service.queue.count === 1) this.registry.updateHunger(service);
     this.#effects.hold(slot);
@@ -302,7 +312,11 @@ export class Core {
         if (worker.inFlight === 0) this.#effects.drained(worker.peer);
         return;
       }
-      this.#outcomes.failed(slot, command.status, command.reason, command.retryAfterMs);
+      if (requests.attemptMs[slot] > 0 && requests.isOverdue[slot] === 1 && !isUntouched) {
+        this.#outcomes.expired(slot);
+      } else {
+        this.#outcomes.failed(slot, command.status, command.reason, command.retryAfterMs);
+      }
       this.#detach(slot);
     }
     this.#finish(service, slot);
@@ -427,7 +441,7 @@ export class Core {
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
     this.#deadlines.clear(slot);
-    this.#deadlines.set(slot, this.#queueExpiryMs(service, slot), this.#nowMs);
+    this.#setQueueExpiry(service, slot);
     service.queue.pushReturned(slot);
     this.registry.updateHunger(service);
     this.#effects.hold(slot);
@@ -483,6 +497,7 @@ export class Core {
     requests.generation[slot]++;
     requests.worker[slot] = worker.peer;
     requests.sinceMs[slot] = this.#nowMs;
+    if (requests.attemptMs[slot] > 0) this.#beginAttempt(slot);
     if (++requests.attempt[slot] > 1) this.counts.redelivered++;
     if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
     worker.link(requests, slot);
@@ -500,6 +515,7 @@ export class Core {
   #onDue = (slot: number): void => {
     const { requests } = this;
     const nowMs = this.#nowMs;
+    if (requests.attemptMs[slot] > 0) return this.#onAttemptDue(slot);
     if (nowMs >= requests.deadlineMs[slot]) {
       this.#outcomes.expired(slot);
       this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
@@ -519,11 +535,53 @@ export class Core {
     this.#giveUp(slot, Status.CANCELLED);
   };
 
+  /** A task's time runs from here. */
+  #beginAttempt(slot: number): void {
+    const { requests } = this;
+    requests.isOverdue[slot] = 0;
+    requests.deadlineMs[slot] = this.#nowMs + requests.attemptMs[slot];
+    this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
+  }
+
+  /** A task's time is over; or its worker, which was told so, has not said a word. */
+  #onAttemptDue(slot: number): void {
+    const { requests } = this;
+    if (requests.isOverdue[slot] === 0) {
+      requests.isOverdue[slot] = 1;
+      this.#effects.abort(requests.worker[slot], slot, Status.DEADLINE_EXCEEDED);
+      this.#deadlines.set(slot, this.#nowMs + LAST_WORD_MS, this.#nowMs);
+      return;
+    }
+    this.#outcomes.expired(slot);
+    this.#detach(slot);
+    requests.move(slot, ABANDONED);
+  }
+
+  /** Has a request that waits for `service` looked at again; a task waits as long as it takes. */
+  #setQueueExpiry(service: Service, slot: number): void {
+    if (this.requests.attemptMs[slot] > 0) {
+      this.requests.deadlineMs[slot] = Infinity;
+    } else {
+      this.#deadlines.set(slot, this.#queueExpiryMs(service, slot), this.#nowMs);
+    }
+  }
+
   /** When a request that waits for `service` is to be looked at again. */
   #queueExpiryMs(service: Service, slot: number): number {
     const { queueWaitMsMax, absentWaitMs } = service.limits;
     const waitMs = service.isServed ? queueWaitMsMax : absentWaitMs;
     return Math.min(this.requests.deadlineMs[slot], this.requests.sinceMs[slot] + waitMs);
+  }
+
+  /** Nothing new is taken; tasks that wait here are with who gave them as well, and go back. */
+  #onShutdown(): void {
+    this.#isShuttingDown = true;
+    const { requests } = this;
+    for (let slot = 0; slot < requests.capacity; slot++) {
+      if (requests.state[slot] !== QUEUED || requests.attemptMs[slot] === 0) continue;
+      this.#outcomes.failed(slot, Status.UNAVAILABLE, "broker is shutting down", 0);
+      this.#giveUp(slot, Status.CANCELLED);
+    }
   }
 
   // --- the ends of a request ---
@@ -556,7 +614,7 @@ export class Core {
     this.#deadlines.clear(slot);
     this.#index.delete(slot);
     (this.#clients.get(requests.client[slot]) as Client).unlink(requests, slot);
-    requests.bytesHeld -= requests.bytes[slot];
+    if (requests.attemptMs[slot] === 0) requests.bytesHeld -= requests.bytes[slot];
     if (this.streams.count > 0) this.streams.delete(slot);
     this.#effects.release(slot);
   }

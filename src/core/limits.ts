@@ -48,7 +48,7 @@ export interface ServiceLimits {
 export interface Limits extends ServiceLimits, TopicLimits {
   /** Requests the broker holds at once, queued and in flight. */
   readonly requestsMax: number;
-  /** Bytes of all requests the broker holds at once. */
+  /** Bytes of all requests the broker holds at once, tasks not among them. */
   readonly requestBytesMax: number;
   /** Requests one client may have queued and in flight. */
   readonly clientInFlightMax: number;

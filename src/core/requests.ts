@@ -46,6 +46,10 @@ export class Requests {
   /** Dispatches so far. */
   attempt = new Uint8Array(0);
   attemptsMax = new Uint8Array(0);
+  /** Of a task, what an attempt may take, from its dispatch on; 0 of a request, whose deadline stands. */
+  attemptMs = new Uint32Array(0);
+  /** Of a task that a worker has: whether its time is over, and its worker told so. */
+  isOverdue = new Uint8Array(0);
   /** Where it stands in its queue; NONE if it was given back. */
   flow = new Int32Array(0);
   /** Neighbours in the queue (QUEUED) or among the worker's (DISPATCHED, ABANDONED). */
@@ -119,6 +123,8 @@ export class Requests {
     this.priority = grown(this.priority, new Uint8Array(capacity));
     this.attempt = grown(this.attempt, new Uint8Array(capacity));
     this.attemptsMax = grown(this.attemptsMax, new Uint8Array(capacity));
+    this.attemptMs = grown(this.attemptMs, new Uint32Array(capacity));
+    this.isOverdue = grown(this.isOverdue, new Uint8Array(capacity));
     this.flow = grown(this.flow, new Int32Array(capacity));
     this.next = grown(this.next, new Int32Array(capacity));
     this.previous = grown(this.previous, new Int32Array(capacity));

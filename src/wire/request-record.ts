@@ -429,7 +429,7 @@ export interface HeldRecord {
 }
 
 /** What a record counts for (PROTOCOL 2.2): empty frames too take memory, though not their own. */
-export function bytesOf({ size, frames }: HeldRecord): number {
+export function bytesOf({ size, frames }: Pick<HeldRecord, "size" | "frames">): number {
   let bytes = size;
   for (const frame of frames) bytes += frame.length;
   return frames.length > 1 ? bytes + (frames.length - 1) * at.FRAME_COST : bytes;

@@ -134,20 +134,30 @@ export class Answers {
   refuse(
     link: Link,
     id: ExchangeId,
-    { status, reason, retryAfterMs = 0 }: Failed,
+    { status, reason, retryAfterMs = 0, isUntouched = false }: Failed,
     kind: JobKind = "request",
   ): void {
     this.stats.failed++;
     const write = failureWriters[kind];
-    write(link.writer, id, 0, Status[status], reason, retryAfterMs);
+    // A task has another attempt, which is to be as good as this one; a request was asked to end.
+    const flags = isUntouched && kind === "task" ? Flag.UNTOUCHED : 0;
+    write(link.writer, id, flags, Status[status], reason, retryAfterMs);
     link.flushSoon(this.jobs.size <= URGENT_JOBS_MAX);
   }
 
   /** Gives back what never began here, and may go to another worker. */
-  giveBack(link: Link, id: ExchangeId, kind: JobKind): void {
+  giveBack(link: Link, id: ExchangeId, kind: JobKind, reason = "worker is leaving"): void {
     const write = failureWriters[kind];
-    write(link.writer, id, Flag.UNTOUCHED, Status.UNAVAILABLE, "worker is leaving", 0);
+    write(link.writer, id, Flag.UNTOUCHED, Status.UNAVAILABLE, reason, 0);
     link.flushSoon(true);
+  }
+
+  /** `job` waits for its turn, and is not waited for any more. Its place in line is passed over. */
+  withdraw(job: Job): void {
+    this.jobs.delete(job);
+    if (job.link?.isOpen) this.giveBack(job.link, job, job.kind, "over before it began");
+    job.disown();
+    if (this.jobs.size === 0) this.#waiters.notify();
   }
 }
 

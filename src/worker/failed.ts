@@ -7,6 +7,8 @@ export interface Failed {
   status: StatusName;
   reason: string;
   retryAfterMs?: number;
+  /** Its turn never came. */
+  isUntouched?: boolean;
 }
 
 const WORDLESS = "with what cannot be put in words";

@@ -81,6 +81,8 @@ export class Job implements RequestContext, ExchangeId {
   endedMs = 0;
   /** Its body was opened and its handler called: running it again would be running it twice. */
   hasBegun = false;
+  /** Its turn came: its body is or was opened. */
+  hadTurn = false;
   /** It stands in the table of those that are not answered yet; see job-table.ts. */
   isListed = false;
   readonly kind: JobKind = "request";
@@ -102,7 +104,7 @@ export class Job implements RequestContext, ExchangeId {
   #frames: readonly Uint8Array[];
   protected readonly headerBytes: Uint8Array;
   readonly #isRaw: boolean;
-  readonly #deadlineMs: number;
+  #deadlineMs: number;
   #headers: Headers | undefined;
   #opened: OpenedRequest | undefined;
   #abortion: AbortController | undefined;
@@ -132,7 +134,7 @@ export class Job implements RequestContext, ExchangeId {
     this.#frames = held.frames;
     this.headerBytes = record.headersSize === 0 ? NO_BYTES : Uint8Array.from(record.headers);
     this.startedMs = nowMs;
-    this.#deadlineMs = record.timeoutMs === 0 ? Infinity : nowMs + record.timeoutMs;
+    this.#deadlineMs = deadlineOf(record, nowMs);
   }
 
   /** It has to wait: where its body came in, others are read meanwhile. */
@@ -176,7 +178,7 @@ export class Job implements RequestContext, ExchangeId {
   get over(): Failed | undefined {
     if (!this.isAborted && this.timeLeftMs > 0) return undefined;
     const status = this.isAborted ? "CANCELLED" : "DEADLINE_EXCEEDED";
-    return { status, reason: "over before it began" };
+    return { status, reason: "over before it began", isUntouched: !this.hadTurn };
   }
 
   get serviceTimeUs(): number {
@@ -227,6 +229,22 @@ export class Job implements RequestContext, ExchangeId {
     this.stream.suspend();
   }
 
+  /** What it has of its request is that of `record`, which came again, from here on. */
+  protected renew({ timeoutMs }: RequestRecord, nowMs: number): void {
+    clearTimeout(this.#deadlineTimer);
+    this.#deadlineTimer = undefined;
+    this.#deadlineMs = deadlineOf({ timeoutMs }, nowMs);
+  }
+
+  /** Somebody else has it: what is left here is answered to nobody, and needs no body. */
+  disown(): void {
+    this.link = undefined;
+    this.#bytes = NO_BYTES;
+    this.#bodyAt = 0;
+    this.#bodyEnd = 0;
+    this.#frames = [];
+  }
+
   /** The body's bytes; a view of the message that it came in, if it came as one piece. */
   #body(): Uint8Array {
     const frames = this.#frames;
@@ -236,6 +254,7 @@ export class Job implements RequestContext, ExchangeId {
 
   /** Reads the body; says why it is refused, or undefined; at once, or later for a large one. */
   open(codec: Codec): Failed | undefined | Promise<Failed | undefined> {
+    this.hadTurn = true;
     const { isGenerator, raw } = this.options;
     if (isGenerator && this.stream === undefined) {
       const reason = `${this.service} answers with a stream; ask with client.stream()`;
@@ -333,6 +352,10 @@ export class Job implements RequestContext, ExchangeId {
   ): Promise<void> {
     this.reply = await sealedElse(sealing, () => opened.seal(result));
   }
+}
+
+function deadlineOf({ timeoutMs }: { timeoutMs: number }, nowMs: number): number {
+  return timeoutMs === 0 ? Infinity : nowMs + timeoutMs;
 }
 
 /** What the codec's thread sealed, or, where it was lost with it, what `sealAgain` does. */

@@ -43,6 +43,12 @@ export class TaskJob extends Job implements TaskContext {
     this.attempt = record.priority;
   }
 
+  /** Another attempt took over what runs: from here on it has that one's number and time. */
+  takeOver(record: RequestRecord, nowMs: number): void {
+    this.attempt = record.priority;
+    this.renew(record, nowMs);
+  }
+
   get queue(): string {
     return this.service;
   }

@@ -259,7 +259,13 @@ export class Worker {
         const reason = "another request has this id";
         return answers.refuse(link, record, { status: "INVALID_ARGUMENT", reason }, kind);
       }
-      return answers.join(known, record, link);
+      // Of an attempt that is over: what runs on is not this one, and no second run is begun beside it.
+      if (known instanceof TaskJob && known.isAborted) {
+        return answers.giveBack(link, record, kind, "an attempt that is over still runs here");
+      }
+      answers.join(known, record, link);
+      if (known instanceof TaskJob) known.takeOver(record, nowMs);
+      return;
     }
     if (this.#draining !== undefined || this.#runner.isClosing || this.#runner.isFull) {
       return answers.giveBack(link, record, kind);
@@ -292,5 +298,7 @@ export class Worker {
     if (job === undefined || job.link !== broker.link || !job.isSameAttempt(record)) return;
     const isLate = record.status === Status.DEADLINE_EXCEEDED;
     job.abort(isLate ? "deadline passed" : "cancelled by the client");
+    // The broker hears of it as long as that can matter there: not when its turn comes.
+    if (job instanceof TaskJob && !job.hadTurn) this.#answers.withdraw(job);
   }
 }

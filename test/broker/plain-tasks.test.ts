@@ -229,3 +229,18 @@ it("under CURVE one without the right is held for a second, and cut off without 
   const granted = await stage.curvePeer(broker.push, "PUSH", "worker");
   await eventually("READY", () => granted.peer.bytes.length > granted.welcomeEnd);
 });
+
+it("a message that can never fit the queue is dropped, and holds up no PUSH", async () => {
+  const { push, pull } = await stage.start({ tasks: { queueBytesMax: 100_000 } });
+  const pushers = [await stage.peer(push, "PUSH"), await stage.peer(push, "PUSH")];
+  pushers[0].say("large", Buffer.alloc(100_000));
+  pushers[0].say("0");
+  // Frames cost more than their bytes.
+  pushers[1].say(...Array.from({ length: 255 }, () => "x".repeat(300)));
+  pushers[1].say("1");
+  const puller = await stage.peer(pull, "PULL");
+  await eventually("what fits is done", () => puller.messages.length === 2);
+  expect(new Set(firsts(puller))).toEqual(new Set(["0", "1"]));
+  expect(stage.broker.stats.faults.malformed).toBe(2);
+  expect(counts()).toMatchObject({ pushed: 2, refused: 0 });
+});

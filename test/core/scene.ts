@@ -21,6 +21,7 @@ export interface Ask {
   priority?: number;
   bytes?: number;
   stream?: "once" | "restart";
+  isTask?: boolean;
 }
 
 export class Scene {
@@ -70,8 +71,9 @@ export class Scene {
   ask(peer: number, sequence: number, ask: Ask = {}): string[] {
     const { service = "echo", timeoutMs = 0, attempts = 0, bytes = 10 } = ask;
     const { priority = PRIORITY_DEFAULT } = ask;
-    const { stream } = ask;
-    const request = { peer, sequence, service, timeoutMs, attempts, priority, bytes, stream };
+    const { stream, isTask = false } = ask;
+    const rest = { timeoutMs, attempts, priority, bytes, stream, isTask };
+    const request = { peer, sequence, service, ...rest };
     this.#asking = `c${peer}#${sequence}`;
     return this.do({ kind: "request", ...request });
   }

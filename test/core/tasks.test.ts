@@ -39,7 +39,7 @@ class Desk implements TaskOutlet {
   }
 
   pushed(pusher: number, sequence: number, status: number, _reason: string, retryAfterMs: number) {
-    if (status !== Status.OK) expect(retryAfterMs).toBeGreaterThan(0);
+    if (status === Status.RESOURCE_EXHAUSTED) expect(retryAfterMs).toBeGreaterThan(0);
     this.told.push(`${pusher}:${sequence}:${status}`);
   }
 
@@ -233,7 +233,7 @@ describe("tasks", () => {
   });
 
   test("beyond count or bytes are refused at once, of a queue and of all", () => {
-    const limits = { queueCountMax: 2, countMax: 3, queueBytesMax: 1000, bytesMax: 1000 };
+    const limits = { queueCountMax: 2, countMax: 3, queueBytesMax: 1000, bytesMax: 1500 };
     const desk = new Desk(limits);
     desk.push(1);
     desk.push(2);
@@ -246,6 +246,38 @@ describe("tasks", () => {
     heavy.push(2, { bytes: 101 });
     heavy.push(3, { bytes: 100 });
     expect(heavy.told).toEqual(["1:1:0", "1:2:8", "1:3:0"]);
+  });
+
+  test("that can never fit are refused for good", () => {
+    const desk = new Desk({ queueBytesMax: 1000 });
+    desk.push(1, { bytes: 1001 });
+    desk.push(2, { bytes: 1000 });
+    expect(desk.told).toEqual([`1:1:${Status.INVALID_ARGUMENT}`, "1:2:0"]);
+    expect(desk.tasks.counts).toMatchObject({ refused: 1, pushed: 1 });
+  });
+
+  test("of one client leave room for the next, in count, bytes and queues", () => {
+    const some = { queueCountMax: 90, countMax: 90, queueBytesMax: 9000, bytesMax: 9000 };
+    const byCount = new Desk(some);
+    const byBytes = new Desk({ ...some, countMax: 1000 });
+    const byQueues = new Desk({ queuesMax: 9 });
+    for (const desk of [byCount, byBytes, byQueues]) {
+      const queueOf = (i: number) => (desk === byQueues ? `q${i % 50}` : "q");
+      desk.room = 100;
+      for (let i = 1; i <= 100; i++) desk.push(i, { queue: queueOf(i), bytes: 100 });
+      const mine = desk.tasks.count;
+      expect(desk.tasks.counts.refused).toBe(100 - mine);
+      // Another session, or, where keys are shown, another key.
+      desk.push(101, { queue: queueOf(-1), sessionLow: 9, bytes: 100 });
+      if (desk !== byQueues) desk.push(102, { owner: "key", bytes: 100 });
+      expect(desk.told.slice(-2).every((each) => each.endsWith(":0"))).toBe(desk !== byQueues);
+      expect(desk.told.at(-1)).toMatch(/:0$/);
+      // What is done makes room again, and in the end nothing is counted for anybody.
+      for (const sequence of desk.at) desk.done(sequence);
+      for (let i = 201; i <= 200 + mine; i++) desk.push(i, { queue: queueOf(i % 8), bytes: 100 });
+      expect(desk.told.slice(-mine).every((each) => each.endsWith(":0"))).toBe(true);
+    }
+    expect([byCount, byBytes].map((desk) => desk.tasks.count)).toEqual([80, 80]);
   });
 
   test("of too many queues are refused, unless one is empty", () => {
@@ -292,6 +324,57 @@ describe("dead letters", () => {
     expect(numbers(byBytes)).toEqual([4, 5]);
     expect(byBytes.tasks.deadBytes).toBe(200);
     expect(byBytes.tasks.bytes).toBe(0);
+  });
+
+  function numbersOf(desk: Desk, queue: string): number[] {
+    return desk.tasks.deadLetters(queue).map(({ pushed }) => pushed.sequence);
+  }
+
+  test("go by their age, of whatever queue, when all together are too many", () => {
+    const told: string[] = [];
+    const store = new MemoryTaskStore();
+    Object.assign(store, {
+      drop: (task: Task) => told.push(`drop ${task.pushed.sequence}`),
+      note: (task: Task) => told.push(`note ${task.pushed.sequence}`),
+    });
+    const desk = new Desk({ deadQueueBytesMax: 300, deadBytesMax: 500 }, store);
+    store.onKept = (task) => desk.tasks.onKept(task);
+    desk.room = 1;
+    for (const [i, queue] of ["a", "b", "b", "a", "b", "c", "c", "a"].entries()) {
+      desk.push(i, { queue, attemptsMax: 1 });
+      desk.fail(i);
+    }
+    expect(numbersOf(desk, "a")).toEqual([3, 7]);
+    expect(numbersOf(desk, "b")).toEqual([4]);
+    expect(numbersOf(desk, "c")).toEqual([5, 6]);
+    expect(told.filter((each) => each.startsWith("drop"))).toEqual(["drop 0", "drop 1", "drop 2"]);
+    expect(desk.tasks.counts).toMatchObject({ dead: 8, deadDropped: 3 });
+    // One that is too large by itself costs no other its place, and is not noted once it is dropped.
+    desk.push(9, { queue: "b", attemptsMax: 1, bytes: 301 });
+    desk.fail(9);
+    expect(numbersOf(desk, "b")).toEqual([4]);
+    expect(told.filter((each) => each.endsWith(" 9"))).toEqual(["drop 9"]);
+    expect(desk.tasks.deadBytes).toBe(500);
+    expect(desk.tasks.counts).toMatchObject({ dead: 9, deadDropped: 4 });
+  });
+
+  test("alone keep no queue from a new one: the queue whose oldest is oldest goes, and is counted", () => {
+    const desk = new Desk({ queuesMax: 3 });
+    desk.room = 1;
+    for (const [i, queue] of ["a", "b", "a"].entries()) {
+      desk.push(i, { queue, attemptsMax: 1 });
+      desk.fail(i);
+      desk.wait(1);
+    }
+    desk.room = 0;
+    desk.push(3, { queue: "c" });
+    desk.push(4, { queue: "d" });
+    expect([...desk.tasks.queues.keys()]).toEqual(["b", "c", "d"]);
+    expect(desk.tasks.counts).toMatchObject({ refused: 0, deadDropped: 2 });
+    desk.push(5, { queue: "e" });
+    desk.push(6, { queue: "f" });
+    expect(desk.told.slice(-2)).toEqual(["1:5:0", "1:6:8"]);
+    expect(desk.tasks.deadBytes).toBe(0);
   });
 
   test("are retried oldest first, with all their attempts, as far as there is room", () => {

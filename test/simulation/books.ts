@@ -13,7 +13,12 @@ export interface ModelRequest {
   readonly bytes: number;
   /** Less than was asked for once a part of its reply was passed on. */
   attemptsMax: number;
-  readonly deadlineMs: number;
+  /** Of a task: Infinity while it waits, then that of its attempt, then until when its worker is heard. */
+  deadlineMs: number;
+  /** Of a task, what an attempt may take; 0 of a request. */
+  readonly attemptMs: number;
+  /** Of a task whose time is over, and whose worker was told. */
+  isOverdue: boolean;
   slot: number;
   where: "queued" | "in flight" | "ended";
   attempts: number;
@@ -120,6 +125,11 @@ export class Books {
     const { length } = this.queue(service);
     return length === 0 && this.inFlight(service) === 0 && this.servers(service).length === 0;
   }
+}
+
+/** Those whose bytes the core counts: of tasks those have them that gave them. */
+export function counted(requests: Iterable<ModelRequest>): ModelRequest[] {
+  return [...requests].filter(({ attemptMs }) => attemptMs === 0);
 }
 
 export function sum(requests: Iterable<ModelRequest>): number {

@@ -1,7 +1,7 @@
 // What must hold between two steps: the core's own counts against a recount from the books.
 import type { Core } from "../../build/core/core.js";
 import { OTHER_ROW } from "../../build/core/meters.js";
-import { type Books, sum } from "./books.ts";
+import { type Books, counted, sum } from "./books.ts";
 import { must } from "./log.ts";
 
 export function checkAll(books: Books): void {
@@ -20,14 +20,15 @@ function checkRequests(books: Books): void {
   const occupied = books.occupied();
   must(requests.count === occupied, `count ${requests.count}, not ${occupied}`);
   must(requests.count <= limits.requestsMax, "more requests than requestsMax");
-  must(requests.bytesHeld === sum(live), `bytes ${requests.bytesHeld}, not ${sum(live)}`);
+  const bytes = sum(counted(live));
+  must(requests.bytesHeld === bytes, `bytes ${requests.bytesHeld}, not ${bytes}`);
   must(requests.bytesHeld <= limits.requestBytesMax, "more bytes than requestBytesMax");
   const streams = live.filter(({ stream }) => stream !== undefined).length;
   must(core.streams.count === streams, `${core.streams.count} streams, not ${streams}`);
   const isReduced = [...books.credits.values()].some(
     ({ credit }) => credit < limits.clientInFlightMax,
   );
-  const isTickDue = live.length > 0 || isReduced;
+  const isTickDue = live.some(({ deadlineMs }) => deadlineMs < Infinity) || isReduced;
   must(core.needsTick === isTickDue, "timers without requests, or without timers");
   const ended = counts.replies + counts.failures + counts.cancelled;
   must(counts.requests === ended + live.length, "requests counted and ended");

@@ -227,6 +227,7 @@ export class Model implements Effects {
       return;
     }
     const { limits } = this;
+    const timeoutMs = Math.min(ask.timeoutMs || Infinity, limits.timeoutMsMax);
     this.#asked = {
       name: `${ask.peer}#${ask.sequence}`,
       client: ask.peer,
@@ -235,9 +236,9 @@ export class Model implements Effects {
       priority: ask.priority,
       bytes: ask.bytes,
       attemptsMax: ask.attempts === 0 ? limits.attemptsDefault : ask.attempts,
-      deadlineMs:
-        this.books.nowMs +
-        Math.min(ask.timeoutMs === 0 ? Infinity : ask.timeoutMs, limits.timeoutMsMax),
+      deadlineMs: ask.isTask === true ? Infinity : this.books.nowMs + timeoutMs,
+      attemptMs: ask.isTask === true ? timeoutMs : 0,
+      isOverdue: false,
       slot: -1,
       where: "queued",
       attempts: 0,
@@ -318,6 +319,7 @@ export class Model implements Effects {
     if (worker.held.size >= worker.concurrency) this.log.meet("look-ahead");
     if (request.returned) this.log.meet("redelivery");
     request.where = "in flight";
+    if (request.attemptMs > 0) request.deadlineMs = this.books.nowMs + request.attemptMs;
     request.attempts++;
     request.returned = false;
     worker.held.set(slot, { request, slot, generation, aborted: false });
@@ -350,6 +352,8 @@ export class Model implements Effects {
     }
     must(request.attempts < request.attemptsMax, `${request.name} has no attempt left`);
     request.where = "queued";
+    if (request.attemptMs > 0) request.deadlineMs = Infinity;
+    request.isOverdue = false;
     request.returned = true;
     request.sinceMs = this.books.nowMs;
     this.books.returned.get(request.service)!.push(request);
@@ -457,7 +461,11 @@ export class Model implements Effects {
     if (this.#streams.takeBroken(request)) return status === Status.INTERNAL;
     if (this.#answered === request) {
       this.#answered = undefined;
-      return this.#command?.kind === "failure" && this.#command.status === status;
+      const command = this.#command;
+      if (command?.kind !== "failure") return false;
+      if (!request.isOverdue || command.untouched) return command.status === status;
+      this.#expired++;
+      return status === Status.DEADLINE_EXCEEDED;
     }
     if (this.#lost[0] === request) {
       this.#lost.shift();
@@ -465,7 +473,12 @@ export class Model implements Effects {
       if (isBound(request)) this.log.meet("stream lost");
       return status === Status.UNAVAILABLE && isDue;
     }
+    if (this.#command?.kind === "shutdown") {
+      const isDue = request.where === "queued" && request.attemptMs > 0;
+      return status === Status.UNAVAILABLE && isDue;
+    }
     if (this.books.nowMs >= request.deadlineMs) {
+      must(request.attemptMs === 0 || request.isOverdue, "its worker was not asked");
       this.#expired++;
       return status === Status.DEADLINE_EXCEEDED;
     }
@@ -499,6 +512,11 @@ export class Model implements Effects {
     const expired = this.books.nowMs >= attempt.request.deadlineMs && this.#command === undefined;
     must(status === (expired ? Status.DEADLINE_EXCEEDED : Status.CANCELLED), "status of the abort");
     attempt.aborted = true;
+    if (attempt.request.attemptMs > 0) {
+      attempt.request.isOverdue = true;
+      attempt.request.deadlineMs = this.books.nowMs + 1000;
+      this.log.meet("task overdue");
+    }
     this.sink.abort(peer, slot, status);
   }
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { expect, test } from "vitest";
+import { Core } from "../../build/core/core.js";
 import { Surveys } from "../../build/core/surveys.js";
 import { Tasks } from "../../build/core/tasks/tasks.js";
 import { type PatternClasses, simulatePatterns } from "./patterns.ts";
@@ -24,14 +25,14 @@ test(`tasks and surveys keep their promises over ${seeds.length} seeds`, () => {
   const met = new Map<string, number>();
   const digests = new Set<string>();
   for (const seed of seeds) {
-    const { digest, log } = run({ Tasks, Surveys }, seed);
+    const { digest, log } = run({ Core, Tasks, Surveys }, seed);
     digests.add(digest);
     for (const [event, count] of log.met) met.set(event, (met.get(event) ?? 0) + count);
   }
   expect(digests.size).toBe(seeds.length);
-  expect(run({ Tasks, Surveys }, seeds[0]).digest).toBe([...digests][0]);
+  expect(run({ Core, Tasks, Surveys }, seeds[0]).digest).toBe([...digests][0]);
   if (seeds.length === 1) return;
-  for (const event of ["task begun", "task done", "task failed", "survey ended"]) {
+  for (const event of ["task begun", "task done", "task failed", "task overdue", "survey ended"]) {
     expect(met.get(event) ?? 0, event).toBeGreaterThan(seeds.length);
   }
 });
@@ -42,6 +43,9 @@ const mutants = [
   ["tasks/tasks.js", "++task.failedCount >= task", "++task.failedCount > task", "one attempt more"],
   ["tasks/tasks.js", "this.#outcomes = [];\n", "this.#outcomes = [];\n outcomes.pop();\n", "lost"],
   ["tasks/task-queue.js", "line.tail ??= task;", "line.tail = task;", "what is behind is lost"],
+  ["core.js", "requests.isOverdue[slot] = 1;", "", "asked again and again"],
+  ["core.js", "requests.isOverdue[slot] = 0;", "", "ended unasked"],
+  ["core.js", "        this.requests.deadlineMs[slot] = Infinity;", "", "time runs while it waits"],
   ["surveys.js", "survey.waiting.delete(worker);", "", "no end"],
 ] as const;
 
@@ -62,7 +66,8 @@ test.each(mutants)("finds a mutant of %s: %s -> %s (%s)", async (file, find, rep
     );
     const load = (name: string) =>
       import(/* @vite-ignore */ pathToFileURL(join(folder, "core", name)).href);
-    const classes = { ...(await load("tasks/tasks.js")), ...(await load("surveys.js")) };
+    const files = ["core.js", "tasks/tasks.js", "surveys.js"];
+    const classes = Object.assign({}, ...(await Promise.all(files.map(load))));
     const isFound = seeds.slice(0, 50).some((seed) => {
       try {
         simulatePatterns(classes, seed);

@@ -3,7 +3,6 @@
 // time, all out of one seed. Their promises are checked after each step.
 import { Status, type StatusCode } from "../../build/base/status.js";
 import type { Effects } from "../../build/core/command.js";
-import { Core } from "../../build/core/core.js";
 import { type Limits, resolveLimits } from "../../build/core/limits.js";
 import { bestWorker } from "../../build/core/pool.js";
 import type { Survey, SurveyOutlet, Surveys } from "../../build/core/surveys.js";
@@ -14,9 +13,10 @@ import { resolveTaskLimits } from "../../build/core/tasks/task-limits.js";
 import type { TaskOutlet, Tasks } from "../../build/core/tasks/tasks.js";
 import { Random } from "../random.mjs";
 import { Log, must } from "./log.ts";
-import { Model } from "./model.ts";
+import { type CoreClass, Model } from "./model.ts";
 
 export interface PatternClasses {
+  Core: CoreClass;
   Tasks: new (...parameters: ConstructorParameters<typeof Tasks>) => Tasks;
   Surveys: new (...parameters: ConstructorParameters<typeof Surveys>) => Surveys;
 }
@@ -66,7 +66,7 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
   readonly #openSurveys = new Map<number, Survey>();
   #surveyCount = 0;
 
-  constructor({ Tasks, Surveys }: PatternClasses, seed: number) {
+  constructor({ Core, Tasks, Surveys }: PatternClasses, seed: number) {
     this.#random = new Random(seed);
     const services = QUEUES.map(SERVICE_OF);
     this.#model = new Model(Core, this.#limits, services, this.#nowMs, "p", this.log, this);
@@ -264,7 +264,14 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
       return;
     }
     const { queue, priority, attemptTimeoutMs: timeoutMs, bytes } = pushed;
-    const request = { service: SERVICE_OF(queue), timeoutMs, attempts: 1, priority, bytes };
+    const request = {
+      service: SERVICE_OF(queue),
+      timeoutMs,
+      attempts: 1,
+      priority,
+      bytes,
+      isTask: true,
+    };
     this.#model.step({ kind: "request", peer: TASK_CLIENT, sequence, ...request }, this.#nowMs);
   }
 

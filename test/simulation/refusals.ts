@@ -4,7 +4,7 @@
 import { Status, type StatusCode } from "../../build/base/status.js";
 import type { Request as Ask } from "../../build/core/command.js";
 import { PRIORITY_DEFAULT } from "../../build/core/limits.js";
-import { type Books, type ModelRequest, sum } from "./books.ts";
+import { type Books, counted, type ModelRequest, sum } from "./books.ts";
 
 /** Why a request must not be taken, from the model's own count; undefined when it must be. */
 export function refusalOf(books: Books, ask: Ask): StatusCode | undefined {
@@ -16,7 +16,9 @@ export function refusalOf(books: Books, ask: Ask): StatusCode | undefined {
     return Status.RESOURCE_EXHAUSTED;
   }
   if (books.occupied() >= limits.requestsMax) return Status.RESOURCE_EXHAUSTED;
-  if (sum(live) + ask.bytes > limits.requestBytesMax) return Status.RESOURCE_EXHAUSTED;
+  if (ask.isTask !== true && sum(counted(live)) + ask.bytes > limits.requestBytesMax) {
+    return Status.RESOURCE_EXHAUSTED;
+  }
   return hasRoomForName(books, ask.service) ? queueRefusal(books, ask) : Status.NOT_FOUND;
 }
 
@@ -60,6 +62,7 @@ function clientCountMax({ limits, core, meet }: Books, ask: Ask, count: number):
 export function mayBeStale(books: Books, request: ModelRequest): boolean {
   const { codelTargetMs, queueShortCount } = books.limits;
   if (request.where !== "queued" || request.returned || codelTargetMs === 0) return false;
+  if (request.attemptMs > 0) return false;
   if (request.priority < PRIORITY_DEFAULT) return false;
   if (books.queue(request.service).length <= queueShortCount) return false;
   if (books.nowMs - request.sinceMs <= 2 * codelTargetMs) return false;
@@ -69,7 +72,7 @@ export function mayBeStale(books: Books, request: ModelRequest): boolean {
 
 /** Whether a request that waits may be given up with this status, by the time it has waited. */
 export function mayBeGivenUp(books: Books, request: ModelRequest, status: StatusCode): boolean {
-  if (request.where !== "queued") return false;
+  if (request.where !== "queued" || request.attemptMs > 0) return false;
   const waitedMs = books.nowMs - request.sinceMs;
   if (books.servers(request.service).length > 0) {
     return status === Status.RESOURCE_EXHAUSTED && waitedMs >= books.limits.queueWaitMsMax;
@@ -84,6 +87,6 @@ export function mayBeGivenUp(books: Books, request: ModelRequest, status: Status
 
 /** After a tick: whether a request that waits should have been given up by now. */
 export function isOverdue(books: Books, request: ModelRequest): boolean {
-  if (request.where !== "queued") return false;
+  if (request.where !== "queued" || request.attemptMs > 0) return false;
   return Math.ceil(request.sinceMs + books.limits.queueWaitMsMax) <= Math.floor(books.nowMs);
 }

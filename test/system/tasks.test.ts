@@ -220,3 +220,111 @@ test("wrong arguments are refused by name", async () => {
     /tasks.queueCountMax/,
   );
 });
+
+test("an attempt's time runs from when a worker has it: those that wait for their turn lose none", async () => {
+  await using all = await stage();
+  const ends: (() => void)[] = [];
+  await all.worker(
+    {
+      q: () => new Promise<void>((resolve) => ends.push(resolve)),
+    },
+    { concurrency: 1 },
+  );
+  for (let i = 0; i < 5; i++) {
+    await all.client.push("q", i, { attempts: 1, attemptTimeoutMs: 1500 });
+  }
+  for (let i = 0; i < 5; i++) {
+    await eventually("it begins", () => ends.length > i);
+    // Of five times as much each has enough, and all together have not.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    ends[i]();
+  }
+  await soon(() => expect(all.broker.stats.tasks.counts).toMatchObject({ done: 5, failed: 0 }));
+});
+
+test("order is kept however long tasks wait, also for a worker that comes back", async () => {
+  const limits = { queueWaitMsMax: 50, absentWaitMs: 50 };
+  await using all = await stage({ limits });
+  const order: unknown[] = [];
+  const work = () =>
+    all.worker(
+      {
+        q: async (task: unknown) => {
+          order.push(task);
+          await new Promise((resolve) => setTimeout(resolve, 30));
+        },
+      },
+      { concurrency: 1 },
+    );
+  const first = await work();
+  await Promise.all(Array.from({ length: 20 }, (_, i) => all.client.push("q", i)));
+  await soon(() => expect(order.length).toBeGreaterThan(5));
+  await first.drain();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  await work();
+  await soon(() => expect(all.broker.stats.tasks.counts.done).toBe(20));
+  expect(order).toEqual(Array.from({ length: 20 }, (_, i) => i));
+});
+
+test("tasks that wait take no room of requests, and few of them wait in the core", async () => {
+  await using all = await stage();
+  const never = { raw: true, handler: () => new Promise<void>(() => {}) };
+  await all.worker({ a: never, b: never }, { concurrency: 1 });
+  const body = Buffer.alloc(4 * 1024 * 1024);
+  for (let i = 0; i < 8; i++) await all.client.push(i % 2 === 0 ? "a" : "b", body, { raw: true });
+  await soon(() => expect(all.broker.stats.requests).toBe(3));
+  expect(all.broker.stats.requestBytes).toBe(0);
+});
+
+test("a retry is not spent on the run before it, which was told to stop and still runs", async () => {
+  await using all = await stage();
+  const attempts: number[] = [];
+  let finish = () => {};
+  const worker = await all.worker({
+    q: async (_: unknown, { attempt }) => {
+      attempts.push(attempt);
+      if (attempts.length > 1) return;
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      throw new RequestError("ABORTED", "stopped");
+    },
+  });
+  await all.client.push("q", 1, { attempts: 2, attemptTimeoutMs: 50 });
+  // The first attempt is over; the second came here more than once, and was given back.
+  await eventually("it comes again", () => worker.stats.received > 3);
+  expect(attempts).toEqual([1]);
+  expect(all.broker.stats.tasks.counts).toMatchObject({ failed: 1, dead: 0 });
+  finish();
+  await soon(() => expect(all.broker.stats.tasks.counts.done).toBe(1));
+  expect(attempts).toEqual([1, 2]);
+  expect(all.broker.stats.tasks.counts).toMatchObject({ failed: 1, dead: 0 });
+});
+
+test("what stands in a worker's own line when its time is over has not failed", async () => {
+  await using one = await stage();
+  await using two = await stage();
+  const ran: unknown[] = [];
+  let finish = () => {};
+  const queues = {
+    q: (task: unknown) => {
+      ran.push(task);
+      if (task === "patient") return undefined;
+      return new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+    },
+  };
+  const brokers = [...one.broker.backend, ...two.broker.backend];
+  await using worker = await Worker.start({ brokers, queues, concurrency: 1 });
+  await eventually("both know it", () => two.broker.stats.workers + one.broker.stats.workers === 2);
+  await one.client.push("q", "slow", { attempts: 1 });
+  await eventually("it is busy", () => ran.length === 1);
+  await two.client.push("q", "patient", { attempts: 1, attemptTimeoutMs: 30 });
+  await eventually("it comes again and again", () => worker.stats.received > 4);
+  expect(two.broker.stats.tasks.counts).toMatchObject({ failed: 0, dead: 0 });
+  finish();
+  await soon(() => expect(two.broker.stats.tasks.counts.done).toBe(1));
+  expect(ran).toEqual(["slow", "patient"]);
+  await soon(() => expect(worker.stats).toMatchObject({ running: 0, waiting: 0 }));
+});

@@ -1,6 +1,9 @@
 /** What bounds the tasks of a broker, and how they are tried again. Bytes and milliseconds. */
 export interface TaskLimits {
-  /** Queues known at once, those with nothing in them forgotten when a new one needs the place. */
+  /**
+   * Queues known at once. When a new one needs the place, one with nothing in it is forgotten, or else the one with
+   * the oldest of dead letters alone, with these.
+   */
   readonly queuesMax: number;
   /** Tasks of one queue and of all, dead letters not among them; beyond, pushes are refused. */
   readonly queueCountMax: number;
@@ -8,6 +11,11 @@ export interface TaskLimits {
   /** Bytes of these. */
   readonly queueBytesMax: number;
   readonly bytesMax: number;
+  /**
+   * One client's tasks, and queues, of all together: up to so many times what is free (as `queueShare` of services'
+   * queues). Whatever one pushes, something is left for the next.
+   */
+  readonly ownerShare: number;
   /** Dead letters of one queue; beyond, its oldest are dropped. */
   readonly deadCountMax: number;
   readonly deadQueueBytesMax: number;
@@ -31,6 +39,7 @@ export const defaultTaskLimits: TaskLimits = {
   countMax: 262_144,
   queueBytesMax: 64 * 1024 * 1024,
   bytesMax: 256 * 1024 * 1024,
+  ownerShare: 8,
   deadCountMax: 1024,
   deadQueueBytesMax: 8 * 1024 * 1024,
   deadBytesMax: 64 * 1024 * 1024,

@@ -1,3 +1,4 @@
+import type { Holder } from "./holders.js";
 import type { Task } from "./task.js";
 
 const PRIORITY_COUNT = 8;
@@ -15,6 +16,8 @@ export class TaskQueue {
   /** All but dead letters, and their bytes. */
   count = 0;
   bytes = 0;
+  /** Who pushed the first of them. */
+  opener: Holder | undefined;
   readyCount = 0;
   delayedCount = 0;
   givenCount = 0;

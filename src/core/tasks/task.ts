@@ -1,4 +1,5 @@
 import type { StatusCode } from "../../base/status.js";
+import type { Holder } from "./holders.js";
 
 /**
  * Where a task stands: `storing` until the store has it, `ready` or `delayed` while it waits,
@@ -53,6 +54,8 @@ export class Task {
   reason = "";
   /** Who is told once the store has it; -1 for nobody. */
   pusher = -1;
+  /** Whose share it counts for, while it does. */
+  holder: Holder | undefined;
   /** Its timer's place. */
   slot = -1;
   /** What the core knows its present attempt by. */

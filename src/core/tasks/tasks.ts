@@ -2,6 +2,7 @@ import { assert } from "../../base/assert.js";
 import { Deadlines } from "../../base/deadlines.js";
 import { Status, type StatusCode } from "../../base/status.js";
 import { backoffMs } from "./backoff.js";
+import { type Holder, Holders, holderName } from "./holders.js";
 import { RecentTasks } from "./recent-tasks.js";
 import type { TaskStore } from "./store.js";
 import { type PushedTask, Task, taskKey } from "./task.js";
@@ -96,6 +97,11 @@ export class Tasks {
   readonly #random: () => number;
   /** Those that are not over, dead letters among them. */
   readonly #byKey = new Map<string, Task>();
+  /** The dead letters of all queues, oldest first. */
+  readonly #dead = new Set<Task>();
+  readonly #holders = new Holders();
+  /** Queues with more than dead letters in them. */
+  #usedCount = 0;
   readonly #recent: RecentTasks;
   readonly #storing = new Set<Task>();
   readonly #given = new Map<number, Task>();
@@ -161,31 +167,70 @@ export class Tasks {
     task.pusher = pusher;
     task.dueMs = nowMs + delayMs;
     this.#byKey.set(key, task);
-    this.#count(queue, pushed.bytes, 1);
+    this.#count(queue, task, 1);
     this.#storing.add(task);
     this.#store.keep(task);
   }
 
-  /** Whether a task of so many bytes would be taken now. */
-  isFull(queueName: string, bytes: number): boolean {
-    const { limits } = this;
-    if (this.count >= limits.countMax || this.bytes + bytes > limits.bytesMax) return true;
-    const queue = this.queues.get(queueName);
-    if (queue === undefined) return false;
-    return queue.count >= limits.queueCountMax || queue.bytes + bytes > limits.queueBytesMax;
+  /** Whether a task of so many bytes could ever be taken. */
+  fits(bytes: number): boolean {
+    // No more than `bytesMax`, as task-limits.ts checks.
+    return bytes <= this.limits.queueBytesMax;
   }
 
-  #admit(pusher: number, { queue: name, bytes, sequence }: PushedTask): TaskQueue | undefined {
-    const refuse = (reason: string, retryAfterMs: number): undefined => {
+  /** Whether a task of so many bytes would be refused now; with `holder`, also for what that one has here. */
+  isFull(queueName: string, bytes: number, holder?: string): boolean {
+    return this.#lackOf(queueName, bytes, holder) !== undefined;
+  }
+
+  /** What there is no room for, in words; undefined where there is. */
+  #lackOf(queueName: string, bytes: number, holder: string | undefined): string | undefined {
+    const { limits } = this;
+    const queue = this.queues.get(queueName);
+    const isFull =
+      this.count >= limits.countMax ||
+      this.bytes + bytes > limits.bytesMax ||
+      (queue?.count ?? 0) >= limits.queueCountMax ||
+      (queue?.bytes ?? 0) + bytes > limits.queueBytesMax;
+    if (isFull) return "the queue is full";
+    if (queue === undefined && this.#usedCount >= limits.queuesMax) {
+      return "the broker knows too many queues";
+    }
+    return holder === undefined ? undefined : this.#shareLackOf(queue, holder);
+  }
+
+  #shareLackOf(queue: TaskQueue | undefined, holder: string): string | undefined {
+    const has = this.#holders.find(holder);
+    if (has === undefined) return undefined;
+    const { ownerShare, countMax, bytesMax, queuesMax } = this.limits;
+    if (
+      has.count >= ownerShare * (countMax - this.count) ||
+      has.bytes >= ownerShare * (bytesMax - this.bytes)
+    ) {
+      return "the client has its share of the broker's tasks";
+    }
+    const isUsed = queue !== undefined && queue.count > 0;
+    if (isUsed || has.queueCount < ownerShare * (queuesMax - this.#usedCount)) return undefined;
+    return "the client has its share of the broker's queues";
+  }
+
+  #admit(pusher: number, pushed: PushedTask): TaskQueue | undefined {
+    const { queue: name, bytes, sequence } = pushed;
+    const refuse = (status: StatusCode, reason: string, retryAfterMs: number): undefined => {
       this.counts.refused++;
-      const status = Status.RESOURCE_EXHAUSTED;
       this.#outlet.pushed(pusher, sequence, status, reason, retryAfterMs);
     };
-    if (this.isFull(name, bytes)) {
-      const retryAfterMs = this.queues.get(name)?.retryAfterMs ?? 1000;
-      return refuse("the queue is full", retryAfterMs);
+    if (!this.fits(bytes)) {
+      return refuse(Status.INVALID_ARGUMENT, "task larger than a queue may hold", 0);
     }
-    return this.#requireQueue(name) ?? refuse("the broker knows too many queues", 1000);
+    const lack = this.#lackOf(name, bytes, holderName(pushed));
+    if (lack !== undefined) {
+      const retryAfterMs = this.queues.get(name)?.retryAfterMs ?? 1000;
+      return refuse(Status.RESOURCE_EXHAUSTED, lack, retryAfterMs);
+    }
+    const queue = this.#requireQueue(name);
+    assert(queue !== undefined, "there is a place while fewer are in use");
+    return queue;
   }
 
   #requireQueue(name: string): TaskQueue | undefined {
@@ -197,11 +242,21 @@ export class Tasks {
     return queue;
   }
 
+  /** Forgets a queue with nothing in it, or else that of dead letters alone whose oldest is oldest. */
   #forgetOne(): boolean {
+    let unused: TaskQueue | undefined;
+    let diedMs = Infinity;
     for (const [name, queue] of this.queues) {
       if (queue.isEmpty) return this.queues.delete(name);
+      if (queue.count > 0) continue;
+      const [oldest] = queue.dead;
+      if (oldest.dueMs >= diedMs) continue;
+      unused = queue;
+      diedMs = oldest.dueMs;
     }
-    return false;
+    if (unused === undefined) return false;
+    for (const task of unused.dead) this.#dropDead(unused, task);
+    return this.queues.delete(unused.name);
   }
 
   /** The store has `task`: it is acknowledged, and may be tried. */
@@ -235,7 +290,7 @@ export class Tasks {
       this.#bury(queue, task);
       return;
     }
-    this.#count(queue, task.pushed.bytes, 1);
+    this.#count(queue, task, 1);
     if (task.dueMs > this.#nowMs) this.#delay(queue, task);
     else this.#makeReady(queue, task);
   }
@@ -375,36 +430,49 @@ export class Tasks {
   #onDead(queue: TaskQueue, task: Task): void {
     this.counts.dead++;
     queue.counts.dead++;
-    this.#count(queue, -task.pushed.bytes, -1);
+    this.#count(queue, task, -1);
     task.dueMs = this.#nowMs;
-    this.#bury(queue, task);
-    this.#store.note(task);
+    if (this.#bury(queue, task)) this.#store.note(task);
   }
 
-  /** Puts a task to the dead letters, for which the oldest of the queue may have to go. */
-  #bury(queue: TaskQueue, task: Task): void {
+  /**
+   * Puts a task to the dead letters, for which the oldest may have to go: those of its queue where that has too many,
+   * of all where all have. Whether it is kept: one that alone is too large is not, and costs no other its place.
+   */
+  #bury(queue: TaskQueue, task: Task): boolean {
     const { deadCountMax, deadQueueBytesMax, deadBytesMax } = this.limits;
     const { bytes } = task.pushed;
     task.state = "dead";
     queue.dead.add(task);
     queue.deadBytes += bytes;
+    this.#dead.add(task);
     this.deadBytes += bytes;
-    for (const oldest of queue.dead) {
-      const isWithin =
-        queue.dead.size <= deadCountMax &&
-        queue.deadBytes <= deadQueueBytesMax &&
-        this.deadBytes <= deadBytesMax;
-      if (isWithin) return;
-      this.#exhume(queue, oldest);
-      this.counts.deadDropped++;
-      oldest.state = "over";
-      this.#byKey.delete(oldest.key);
-      this.#recent.add(oldest.key, this.#nowMs);
-      this.#store.drop(oldest);
+    if (bytes > deadQueueBytesMax) {
+      this.#dropDead(queue, task);
+      return false;
     }
+    for (const oldest of queue.dead) {
+      if (queue.dead.size <= deadCountMax && queue.deadBytes <= deadQueueBytesMax) break;
+      this.#dropDead(queue, oldest);
+    }
+    for (const oldest of this.#dead) {
+      if (this.deadBytes <= deadBytesMax) break;
+      this.#dropDead(this.#queueOf(oldest), oldest);
+    }
+    return true;
+  }
+
+  #dropDead(queue: TaskQueue, task: Task): void {
+    this.#exhume(queue, task);
+    this.counts.deadDropped++;
+    task.state = "over";
+    this.#byKey.delete(task.key);
+    this.#recent.add(task.key, this.#nowMs);
+    this.#store.drop(task);
   }
 
   #exhume(queue: TaskQueue, task: Task): void {
+    this.#dead.delete(task);
     queue.dead.delete(task);
     queue.deadBytes -= task.pushed.bytes;
     this.deadBytes -= task.pushed.bytes;
@@ -431,7 +499,7 @@ export class Tasks {
     for (const task of queue.dead) {
       if (count >= countMax || this.isFull(queueName, task.pushed.bytes)) break;
       this.#exhume(queue, task);
-      this.#count(queue, task.pushed.bytes, 1);
+      this.#count(queue, task, 1);
       task.failedCount = 0;
       task.dueMs = nowMs;
       this.#makeReady(queue, task);
@@ -447,14 +515,41 @@ export class Tasks {
   #forget(task: Task): void {
     task.state = "over";
     this.#byKey.delete(task.key);
-    this.#count(this.#queueOf(task), -task.pushed.bytes, -1);
+    this.#count(this.#queueOf(task), task, -1);
   }
 
-  #count(queue: TaskQueue, bytes: number, count: number): void {
-    queue.count += count;
-    queue.bytes += bytes;
-    this.count += count;
+  /** Counts `task` in (1) or out (-1): in its queue, in all, and for who pushed it. */
+  #count(queue: TaskQueue, task: Task, sign: 1 | -1): void {
+    const bytes = sign * task.pushed.bytes;
+    task.holder ??= this.#holders.require(holderName(task.pushed));
+    const { holder } = task;
+    holder.count += sign;
+    holder.bytes += bytes;
+    this.count += sign;
     this.bytes += bytes;
+    queue.count += sign;
+    queue.bytes += bytes;
+    if (sign === 1) {
+      if (queue.count === 1) this.#onUsed(queue, holder);
+      return;
+    }
+    task.holder = undefined;
+    if (queue.count === 0) this.#onUnused(queue);
+    this.#holders.forgetIfEmpty(holder);
+  }
+
+  #onUsed(queue: TaskQueue, opener: Holder): void {
+    this.#usedCount++;
+    queue.opener = opener;
+    opener.queueCount++;
+  }
+
+  #onUnused(queue: TaskQueue): void {
+    const opener = queue.opener as Holder;
+    this.#usedCount--;
+    queue.opener = undefined;
+    opener.queueCount--;
+    this.#holders.forgetIfEmpty(opener);
   }
 
   #queueOf(task: Task): TaskQueue {
