@@ -2,7 +2,7 @@
 interface Seen {
   publisherHigh: number;
   sequence: number;
-  /** Seen only as a retained value so far: what is between it and the first event may have been before us. */
+  /** Seen only as a retained value so far: what the first event is behind may have been before us. */
   isRetained: boolean;
   /** Events known to have been dropped by then, of whatever topic. */
   lostCount: number;

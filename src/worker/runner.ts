@@ -248,7 +248,7 @@ async function sealLater(job: Job, result: PromiseLike<unknown>): Promise<void> 
   await sealReply(job, await result);
 }
 
-/** What can only be read as a stream is no reply: whatever it holds open would stay so, and what it has inside be told. */
+/** What is to be read as a stream is no reply: its insides would be told, and what it holds stay open. */
 function sealReply(job: Job, result: unknown): Promise<void> | undefined {
   if (!isAsyncIterable(result)) return job.seal(result);
   letGo(result).catch(() => {});

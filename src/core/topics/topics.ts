@@ -57,7 +57,7 @@ export interface Refusal {
   reason: string;
 }
 
-/** Of its own queue so many are given up for one event, where the bytes of all are used up: each was looked at before. */
+/** So many of its queue go for one event at most, where the bytes of all are used up: each is looked at. */
 const LOOKED_AT_MAX = 1024;
 
 /** Topics whose subscriptions are remembered, and how many of these; past either all are found anew. */
@@ -334,7 +334,7 @@ export class Topics<E extends TopicEvent> {
     subscriber.waiting.add(subscription);
   }
 
-  /** Whether there is room for `event` once the oldest of its own queue go: else they would go for nothing. */
+  /** Whether an event has room once the oldest of its own queue go: else they would go for nothing. */
   #canMakeRoom({ queue, queuedBytes, subscriber }: Subscription<E>, { bytes, holds }: E): boolean {
     const { clientEventBytesMax, eventBytesMax } = this.#limits;
     if (subscriber.queuedBytes - queuedBytes + bytes > clientEventBytesMax) return false;
