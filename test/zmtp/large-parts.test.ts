@@ -1,4 +1,6 @@
 // Under CURVE: what is too large to be sealed as it is sent, for peers that read, late or not at all.
+import type { Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { outgoing } from "../../build/base/blocks.js";
 import { CurveBox, type KeyPairBytes } from "../../build/zmtp/curve-box.js";
@@ -10,6 +12,7 @@ import { FrameReader } from "../../build/zmtp/frames.js";
 import { readCommandFrame } from "../../build/zmtp/greeting.js";
 import { AHEAD_BYTES_MAX, LargeParts } from "../../build/zmtp/large-parts.js";
 import { SealRoom } from "../../build/zmtp/seal-room.js";
+import { SocketWriter } from "../../build/zmtp/writing.js";
 
 /** Of a large part; and the room that there is. */
 const PART = 512 * 1024;
@@ -224,4 +227,49 @@ test("parts that are small are copied, and one alone goes out within the call", 
   const later = new Taker(room);
   later.parts.push([Buffer.from("x"), large, Buffer.from("end")]);
   expect(later.parts.isEmpty).toBe(false);
+});
+
+test("a writer that ends sends all that waits first, and says once that all is taken", async () => {
+  const { ours, theirs } = pair();
+  const messages: number[][] = [];
+  const sink = {
+    onMessage: (parts: Buffer[]) => void messages.push(parts.map(({ length }) => length)),
+    onCommand: () => {},
+    onFault: () => expect.unreachable("all is well"),
+  };
+  const reader = new FrameReader(-1, new CurveReader(theirs, -1, sink));
+  const taken: (() => void)[] = [];
+  let isOver = false;
+  const socket = new Duplex({
+    read: () => {},
+    write(chunk, _, callback) {
+      reader.read(Buffer.from(chunk));
+      taken.push(callback);
+    },
+    final(callback) {
+      isOver = true;
+      callback();
+    },
+  });
+  let drainedCount = 0;
+  const writer = new SocketWriter(socket as Socket, ours, () => drainedCount++);
+  const large = Buffer.alloc(PART);
+  const take = async () => {
+    taken.shift()?.();
+    turn();
+    await new Promise<void>((resolve) => process.nextTick(resolve));
+    expect(writer.unsentBytes).toBeLessThan(2.1 * PART);
+  };
+  writer.send([Buffer.from("one"), large]);
+  expect(writer.isBlocked).toBe(true);
+  writer.send([Buffer.from("two"), large]);
+  writer.send([Buffer.from("small")]);
+  for (let i = 0; i < 100 && drainedCount === 0; i++) await take();
+  expect(messages).toEqual([[3, PART], [3, PART], [5]]);
+  expect(drainedCount).toBe(1);
+  writer.send([large, large]);
+  writer.end();
+  writer.send([Buffer.from("too late")]);
+  for (let i = 0; i < 100 && !isOver; i++) await take();
+  expect(messages.slice(3)).toEqual([[PART, PART]]);
 });
