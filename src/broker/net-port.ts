@@ -207,7 +207,7 @@ export class NetPort extends Port {
       // What is sent once is not tried again, and is no reason to forget what is.
       if (outbox === undefined) return false;
       const { unsentBytes } = line.connection;
-      if (unsentBytes < line.unsentBytes) outbox.refusedCount = 0;
+      if (unsentBytes < line.unsentBytes || line.connection.isSealing) outbox.refusedCount = 0;
       line.unsentBytes = unsentBytes;
       line.blocked = outbox;
       return false;

@@ -12,7 +12,7 @@ import {
 
 /** Messages that wait for one, as libzmq has it: beyond, the newest is lost to it. */
 const QUEUED_COUNT_MAX = 1000;
-/** Of what waited, what is written in one go. */
+/** Of what waited, what is written in one go; under CURVE a message of more is sealed as the peer takes it. */
 const WRITTEN_BYTES_MAX = 256 * 1024;
 
 /** What plain SUBs share. */
@@ -61,8 +61,9 @@ export class SubLine implements Listening {
     const turn = this.#turn;
     this.#turn = [];
     if (this.#connection.isEnded) return true;
-    if (this.#connection.isBlocked || this.#queue.count > 0) {
+    if (this.#isBehind || (this.#room.isSealed && turn.some(isLarge))) {
       for (const message of turn) this.#enqueue(message);
+      this.#sendQueued();
       return true;
     }
     this.#send(turn);
@@ -71,19 +72,34 @@ export class SubLine implements Listening {
 
   /** It takes something again. */
   onDrained(): void {
-    this.#releaseWritten();
-    while (this.#queue.count > 0 && !this.#connection.isBlocked) {
-      const messages: Kept[] = [];
-      for (let bytes = 0; this.#queue.count > 0 && bytes < WRITTEN_BYTES_MAX; ) {
-        const message = this.#queue.shift() as Kept;
-        this.#queuedBytes -= message.bytes;
-        bytes += message.bytes;
-        messages.push(message);
-      }
-      this.#written = messages;
-      this.#send(messages);
-      if (!this.#connection.isBlocked) this.#releaseWritten();
+    this.#sendQueued();
+  }
+
+  get #isBehind(): boolean {
+    return this.#connection.isBlocked || this.#queue.count > 0;
+  }
+
+  #sendQueued(): void {
+    while (!this.#connection.isBlocked) {
+      this.#releaseWritten();
+      if (this.#queue.count === 0) return;
+      this.#written = this.#nextQueued();
+      this.#send(this.#written);
     }
+  }
+
+  /** As many as are written in one go: a large one by itself. */
+  #nextQueued(): Kept[] {
+    const messages: Kept[] = [];
+    let bytes = 0;
+    for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
+      bytes += next.bytes;
+      if (messages.length > 0 && bytes > WRITTEN_BYTES_MAX) break;
+      this.#queue.shift();
+      this.#queuedBytes -= next.bytes;
+      messages.push(next);
+    }
+    return messages;
   }
 
   onGone(): void {
@@ -96,16 +112,20 @@ export class SubLine implements Listening {
 
   #enqueue(message: Told): void {
     const { kept, queuedBytesMax, onDropped } = this.#room;
+    // One that is not behind takes a message however large it is.
     const isFull =
-      this.#queue.count >= QUEUED_COUNT_MAX || this.#queuedBytes + message.bytes > queuedBytesMax;
+      this.#isBehind &&
+      (this.#queue.count >= QUEUED_COUNT_MAX || this.#queuedBytes + message.bytes > queuedBytesMax);
     const held = isFull ? undefined : kept.hold(message);
     if (held === undefined) return onDropped();
     this.#queue.push(held);
     this.#queuedBytes += held.bytes;
   }
 
-  #send(messages: readonly { readonly pieces: readonly Uint8Array[] }[]): void {
-    if (this.#room.isSealed) this.#connection.sendAll(messages.map(({ pieces }) => pieces));
+  #send(messages: readonly Pick<Kept, "pieces" | "bytes">[]): void {
+    // It is kept, or memory of its own: it may be sealed later.
+    if (this.#room.isSealed && isLarge(messages[0])) this.#connection.send(messages[0].pieces);
+    else if (this.#room.isSealed) this.#connection.sendAll(messages.map(({ pieces }) => pieces));
     else this.#connection.sendEncoded(joined(messages));
   }
 
@@ -113,4 +133,8 @@ export class SubLine implements Listening {
     for (const message of this.#written) this.#room.kept.release(message);
     this.#written = [];
   }
+}
+
+function isLarge({ bytes }: { readonly bytes: number }): boolean {
+  return bytes > WRITTEN_BYTES_MAX;
 }

@@ -231,6 +231,11 @@ export class Connection implements Beating {
     return this.#writer.isBlocked;
   }
 
+  /** Whether what was sent waits for its turn to be sealed: for us, not for the peer. */
+  get isSealing(): boolean {
+    return this.#writer.isSealing;
+  }
+
   get isEnded(): boolean {
     return this.#isEnded || this.#socket.destroyed;
   }
@@ -272,7 +277,7 @@ export class Connection implements Beating {
     this.#stopReading();
     const timer = setTimeout(() => this.close(), lingerMs);
     this.#socket.once("close", () => clearTimeout(timer));
-    this.#socket.end();
+    this.#writer.end();
   }
 
   /** The same, for a reason that is known elsewhere. */
@@ -284,6 +289,8 @@ export class Connection implements Beating {
     // We have said our last, and wait no longer than told to; or nobody listens.
     if (this.#socket.writableEnded || this.#isPaused) return;
     const { beatsToPing, beatsToEnd } = this.#options.heartbeat;
+    // Nor is it silent that waits for us.
+    if (this.isSealing) this.#heardCount++;
     const unsent = this.isBlocked ? this.unsentBytes : 0;
     if (this.#heardCount !== this.#heardBefore || unsent < this.#unsentBefore) {
       this.#heardBefore = this.#heardCount;
@@ -347,6 +354,7 @@ export class Connection implements Beating {
     this.#isEnded = true;
     this.#options.heartbeat.delete(this);
     this.#stopReading();
+    this.#writer.close();
     this.#options.curve?.end();
     this.#events.onEnd(this.#end);
   };

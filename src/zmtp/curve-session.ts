@@ -13,7 +13,10 @@ const MESSAGE = Buffer.from("\x07MESSAGE", "latin1");
 const COUNTER_SIZE = 8;
 /** How much longer a frame's body is than what it carries. */
 export const messageOverhead = MESSAGE.length + COUNTER_SIZE + TAG_SIZE + 1;
-const FRAME_OVERHEAD = headerSizeMax + messageOverhead;
+/** The same of a frame. */
+export const FRAME_OVERHEAD = headerSizeMax + messageOverhead;
+/** Where the tag ends in the frame of a part that is not small. */
+export const TAG_END = headerSizeMax + MESSAGE.length + COUNTER_SIZE + TAG_SIZE;
 
 export const boxedMore = 0x01;
 export const boxedCommand = 0x02;
@@ -79,6 +82,16 @@ export class CurveSession {
     return this.#sealPiece([parts], 0, 1, sealedSizeMax(parts));
   }
 
+  /**
+   * One part of a message; its flags say whether there are more. `isAgain`: the same as before, to the same bytes,
+   * which holds only while nothing else is sealed between. The caller sees to it that the part has not changed.
+   */
+  sealPart(part: Uint8Array, flags: number, isAgain: boolean): Buffer {
+    const size = FRAME_OVERHEAD + part.length;
+    const piece = size <= BLOCK_BYTES_MAX ? outgoing.take(size) : Buffer.allocUnsafeSlow(size);
+    return piece.subarray(0, this.#sealFrame(piece, 0, flags, part, isAgain));
+  }
+
   /** Messages, one behind the other, in as few such pieces as may be. */
   sealMessages(messages: readonly (readonly Uint8Array[])[]): Buffer[] {
     const pieces: Buffer[] = [];
@@ -124,12 +137,18 @@ export class CurveSession {
   }
 
   /** Returns where it ends. */
-  #sealFrame(piece: Buffer, start: number, flags: number, plain: Uint8Array): number {
+  #sealFrame(
+    piece: Buffer,
+    start: number,
+    flags: number,
+    plain: Uint8Array,
+    isAgain = false,
+  ): number {
     assert(!this.#isEnded, "a session under CURVE that has ended seals nothing");
     const size = messageOverhead + plain.length;
     const at = writeHead(piece, start, 0, size);
     piece.set(MESSAGE, at);
-    this.#ours.next();
+    if (!isAgain) this.#ours.next();
     piece.set(this.#ours.counter, at + MESSAGE.length);
     const boxAt = at + MESSAGE.length + COUNTER_SIZE;
     this.#box.seal(this.#key, this.#ours.bytes, flags, plain, piece, boxAt);
@@ -159,7 +178,8 @@ export class CurveSession {
   }
 }
 
-function sealedSizeMax(parts: readonly Uint8Array[]): number {
+/** What a message may take. */
+export function sealedSizeMax(parts: readonly Uint8Array[]): number {
   let size = 0;
   for (const { length } of parts) size += FRAME_OVERHEAD + length;
   return size;

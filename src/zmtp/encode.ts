@@ -4,7 +4,7 @@ import { flagCommand, flagLong, flagMore, headerSizeMax } from "./frames.js";
 import { socketTypes2 } from "./greeting.js";
 
 /** Bytes of a message up to which it is copied into one piece: a copy costs less than a second piece. */
-const pieceSizeMax = 16_384;
+export const pieceSizeMax = 16_384;
 /** The same of one that stands before those that need none. */
 const copiedSizeMax = 4096;
 

@@ -21,6 +21,11 @@ class Taker {
     this.isBlocked = this.isStuck;
   }
 
+  send(parts: Uint8Array[]): void {
+    this.messages.push(`large ${Buffer.from(parts[0]).toString("latin1")}`);
+    this.isBlocked = this.isStuck;
+  }
+
   sendAll(messages: Uint8Array[][]): void {
     for (const [part] of messages) this.messages.push(Buffer.from(part).toString("latin1"));
     this.isBlocked = this.isStuck;
@@ -34,15 +39,15 @@ class Taker {
 const bytes = (text: string) => Buffer.from(text);
 
 describe("a fan-out", () => {
-  function scene(count: number, bytesMax = 1_000_000, queuedBytesMax = bytesMax) {
-    const fanOut = new FanOut(false);
+  function scene(count: number, bytesMax = 1_000_000, queuedBytesMax = bytesMax, isSealed = false) {
+    const fanOut = new FanOut(isSealed);
     const kept = new KeptRoom(bytesMax);
     let dropped = 0;
     const room = {
       fanOut,
       kept,
       queuedBytesMax,
-      isSealed: false,
+      isSealed,
       onDropped: () => void dropped++,
     };
     const takers = Array.from({ length: count }, () => new Taker());
@@ -88,6 +93,27 @@ describe("a fan-out", () => {
     lines[2].onDrained();
     expect(kept.bytes).toBe(0);
     expect(takers.map(({ text }) => text)).toEqual(Array(3).fill("\0\x09under way\0\x05waits"));
+  });
+
+  it("under CURVE counts what is large until it is taken, and nobody is sent more before", () => {
+    const { fanOut, kept, takers, lines, tell, dropped } = scene(2, 1_000_000, 400_000, true);
+    for (const taker of takers) taker.isStuck = true;
+    const large = "x".repeat(300_000);
+    for (const name of ["a", "b", "c"]) {
+      tell(name, large);
+      tell(`small ${name}`);
+      fanOut.flush();
+    }
+    expect(takers[0].messages).toEqual(["large a"]);
+    // Each once: the third has no room behind the second.
+    expect(kept.bytes).toBeGreaterThan(600_000);
+    expect(kept.bytes).toBeLessThan(700_000);
+    expect(dropped()).toBe(2);
+    for (const taker of takers) Object.assign(taker, { isStuck: false, isBlocked: false });
+    for (const line of lines) line.onDrained();
+    const all = ["large a", "small a", "large b", "small b", "small c"];
+    for (const { messages } of takers) expect(messages).toEqual(all);
+    expect(kept.bytes).toBe(0);
   });
 
   it("forgets what waited for one that is gone", () => {

@@ -4,6 +4,7 @@ import { decodeZ85 } from "../../build/base/z85.js";
 import { Broker, type BrokerOptions } from "../../build/index.js";
 import { CurveBox } from "../../build/zmtp/curve-box.js";
 import { CurveClient } from "../../build/zmtp/curve-handshake.js";
+import type { CurveSession } from "../../build/zmtp/curve-session.js";
 import { encodeProperties } from "../../build/zmtp/encode.js";
 import { FrameReader } from "../../build/zmtp/frames.js";
 import { encodeGreeting, readCommandFrame } from "../../build/zmtp/greeting.js";
@@ -102,6 +103,22 @@ export class PlainStage {
 
   /** One under CURVE that has shown its key; whether it is let in is not waited for. */
   async curvePeer(endpoint: string | undefined, socketType: string, name: KeyName) {
+    const { peer, welcomeEnd } = await this.#shown(endpoint, socketType, name);
+    return { peer, welcomeEnd };
+  }
+
+  /** The same, when it is let in: what it says and reads goes through `session`. */
+  async curveTalker(endpoint: string | undefined, socketType: string, name: KeyName) {
+    const { peer, welcomeEnd, client } = await this.#shown(endpoint, socketType, name);
+    const answer = () => readCommandFrame(peer.bytes, welcomeEnd);
+    await eventually("it is let in", () => answer().state === "whole");
+    const { session } = client.ready((answer() as { body: Buffer }).body) as {
+      session: CurveSession;
+    };
+    return { peer, session };
+  }
+
+  async #shown(endpoint: string | undefined, socketType: string, name: KeyName) {
     const keys = {
       publicKey: decodeZ85(keyOf[name].publicKey),
       secretKey: decodeZ85(keyOf[name].secretKey),
@@ -114,7 +131,7 @@ export class PlainStage {
     const welcome = answer() as { body: Buffer; end: number };
     const initiate = client.initiate(welcome.body, encodeProperties(socketType));
     peer.socket.write(initiate as Buffer);
-    return { peer, welcomeEnd: welcome.end };
+    return { peer, welcomeEnd: welcome.end, client };
   }
 }
 
