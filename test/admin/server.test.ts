@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { Agent, get, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { type AdminLimits, AdminServer } from "../../build/admin/server.js";
@@ -11,10 +12,16 @@ afterEach(async () => {
 });
 
 let unready: string | undefined;
+let statesTaken = 0;
 
 async function serve(limits: Partial<AdminLimits> = {}, address = "127.0.0.1:0") {
   unready = undefined;
-  const watched = { state: () => stateOf({}), unready: () => unready };
+  statesTaken = 0;
+  const state = () => {
+    statesTaken++;
+    return stateOf({});
+  };
+  const watched = { state, unready: () => unready };
   const admin = await AdminServer.listen(address, watched, limits);
   opened.push(admin);
   return admin;
@@ -132,6 +139,51 @@ describe("whom it does not answer", () => {
     await gone;
     // Where there is room again, it answers.
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  });
+});
+
+describe("one connection", () => {
+  const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+  const statuses = (text: string) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, s]) => s);
+
+  it.each(["/metrics", "/v1/state", "/healthz"])("gets one %s at a time", async (path) => {
+    const { url } = await serve();
+    const socket = await dial(url);
+    socket.write(ask(path).repeat(3));
+    // The first as it should be, though it was asked for more; then it ends.
+    expect(statuses(await everything(socket))).toEqual(["200", "503"]);
+    expect(statesTaken).toBe(path === "/healthz" ? 0 : 1);
+  });
+
+  it.each(["/metrics", "/v1/state"])("is ended when it floods %s", async (path) => {
+    const { url } = await serve();
+    const flood = ask(path).repeat(1000);
+    for (let turn = 0; turn < 3; turn++) {
+      const socket = await dial(url);
+      const ended = everything(socket);
+      for (let chunk = 0; chunk < 20; chunk++) socket.write(flood);
+      await ended;
+    }
+    expect(statesTaken).toBeLessThanOrEqual(3);
+    expect((await fetch(`${url}${path}`)).status).toBe(200);
+  });
+
+  it("gets one after the other, and has to come again now and then", async () => {
+    const { url } = await serve();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    opened.push({ close: () => agent.destroy() });
+    const ports = new Map<number | undefined, number>();
+    for (let index = 0; index < 1001; index++) {
+      const path = index % 100 === 0 ? "/metrics" : "/v1/state";
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        get(url + path, { agent }, resolve).on("error", reject);
+      });
+      const { localPort } = response.socket;
+      ports.set(localPort, (ports.get(localPort) ?? 0) + 1);
+      await once(response.resume(), "end");
+      expect(response.statusCode).toBe(200);
+    }
+    expect([...ports.values()]).toEqual([1000, 1]);
   });
 });
 
