@@ -2,6 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { hostOf, isLoopback, parseAdminAddress } from "./address.js";
+import { Connections } from "./connections.js";
 import { Metrics } from "./metrics.js";
 import type { BrokerState } from "./state.js";
 
@@ -20,6 +21,7 @@ export interface AdminOptions extends Partial<AdminLimits> {
 
 /** Bounds of the port. It is for a scraper and a few people, not for the public. */
 export interface AdminLimits {
+  /** Half of them from one address, of those that have asked for nothing yet that they may have. */
   connectionsMax: number;
   /** A request's line and headers. */
   headerSizeMax: number;
@@ -47,10 +49,20 @@ const OWED_MAX = 16;
 /** Then it has to come again: who never leaves is not the only one. */
 const REQUESTS_MAX = 1_000;
 
+/** Sockets at all: above what Node accepts in one turn, of which each is read once before it gives way. */
+const SOCKETS_MAX = 1_024;
+
 const ONE_AT_A_TIME: Answer = {
   status: 503,
   type: TEXT,
   body: "one request at a time: the answer before is not read yet\n",
+  isLast: true,
+};
+
+const FULL: Answer = {
+  status: 503,
+  type: TEXT,
+  body: "too many connections: others are answered here\n",
   isLast: true,
 };
 
@@ -60,6 +72,7 @@ export class AdminServer {
   readonly #watched: Watched;
   readonly #metrics: Metrics;
   readonly #tokenDigest: Buffer | undefined;
+  readonly #connections: Connections;
   /** Answers that are not sent yet, where there are any. */
   readonly #owed = new WeakMap<Socket, number>();
 
@@ -79,7 +92,9 @@ export class AdminServer {
       },
       (request, response) => void this.#onRequest(request, response),
     );
-    this.#server.maxConnections = connectionsMax;
+    this.#connections = new Connections(connectionsMax);
+    this.#server.on("connection", (socket) => this.#connections.add(socket));
+    this.#server.maxConnections = SOCKETS_MAX;
     this.#server.maxRequestsPerSocket = REQUESTS_MAX;
     // Also one that does not read its answer.
     this.#server.setTimeout(requestMs * 2, (socket) => socket.destroy());
@@ -137,7 +152,10 @@ export class AdminServer {
 
   async #answerTo(request: IncomingMessage): Promise<Answer> {
     try {
-      return refusal(request, this.#tokenDigest) ?? (await this.#page(request.url ?? ""));
+      const refused = refusal(request, this.#tokenDigest);
+      if (refused !== undefined) return refused;
+      if (!this.#connections.welcome(request.socket)) return FULL;
+      return await this.#page(request.url ?? "");
     } catch (error) {
       return { status: 500, type: TEXT, body: `bug: ${(error as Error).message}\n` };
     }
