@@ -43,7 +43,7 @@ export class Metrics {
   readonly #process = requireProcessRegistry();
   readonly #times: TimesHistogram[] = [];
   #state: BrokerState | undefined;
-  #writing: Promise<unknown> = Promise.resolve();
+  #writing: Promise<string> | undefined;
 
   constructor() {
     this.#queue("queued", "Requests that wait for a worker", ({ queued }) => queued);
@@ -98,16 +98,17 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** What there is to say of `state` and of the process; one at a time. */
-  text(state: BrokerState): Promise<string> {
-    const written = this.#writing.then(() => this.#write(state));
-    this.#writing = written.catch(() => {});
-    return written;
+  /** What there is to say of a state and of the process. While one is written, who asks gets that one. */
+  text(take: () => BrokerState): Promise<string> {
+    this.#writing ??= this.#write(take).finally(() => {
+      this.#writing = undefined;
+    });
+    return this.#writing;
   }
 
   /** With a thousand services this takes a while: the broker has its turn again and again. */
-  async #write(state: BrokerState): Promise<string> {
-    this.#state = state;
+  async #write(take: () => BrokerState): Promise<string> {
+    this.#state = take();
     const parts: string[] = [];
     for (const { name } of this.#registry.getMetricsAsArray()) {
       const times = this.#times.find((metric) => metric.title === name);

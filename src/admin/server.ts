@@ -1,7 +1,8 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { hostOf, isLoopback, parseAdminAddress } from "./address.js";
+import { Connections } from "./connections.js";
 import { Metrics } from "./metrics.js";
 import type { BrokerState } from "./state.js";
 
@@ -20,6 +21,7 @@ export interface AdminOptions extends Partial<AdminLimits> {
 
 /** Bounds of the port. It is for a scraper and a few people, not for the public. */
 export interface AdminLimits {
+  /** Half of them from one address, of those that have asked for nothing yet that they may have. */
   connectionsMax: number;
   /** A request's line and headers. */
   headerSizeMax: number;
@@ -35,10 +37,34 @@ interface Answer {
   body: string;
   allow?: string;
   authenticate?: string;
+  /** The connection ends with it. */
+  isLast?: boolean;
 }
 
 const TEXT = "text/plain; charset=utf-8";
 const HELP = "there are /metrics, /healthz, /readyz and /v1/state\n";
+
+/** Answers that one connection is owed at once: the first is made, others are refused, more end it. */
+const OWED_MAX = 16;
+/** Then it has to come again: who never leaves is not the only one. */
+const REQUESTS_MAX = 1_000;
+
+/** Sockets at all: above what Node accepts in one turn, of which each is read once before it gives way. */
+const SOCKETS_MAX = 1_024;
+
+const ONE_AT_A_TIME: Answer = {
+  status: 503,
+  type: TEXT,
+  body: "one request at a time: the answer before is not read yet\n",
+  isLast: true,
+};
+
+const FULL: Answer = {
+  status: 503,
+  type: TEXT,
+  body: "too many connections: others are answered here\n",
+  isLast: true,
+};
 
 /** The broker's HTTP port for those who watch it. Changes nothing, answers GET and HEAD alone. */
 export class AdminServer {
@@ -46,6 +72,9 @@ export class AdminServer {
   readonly #watched: Watched;
   readonly #metrics: Metrics;
   readonly #tokenDigest: Buffer | undefined;
+  readonly #connections: Connections;
+  /** Answers that are not sent yet, where there are any. */
+  readonly #owed = new WeakMap<Socket, number>();
 
   private constructor(watched: Watched, limits: AdminLimits, token: string | undefined) {
     this.#watched = watched;
@@ -63,7 +92,10 @@ export class AdminServer {
       },
       (request, response) => void this.#onRequest(request, response),
     );
-    this.#server.maxConnections = connectionsMax;
+    this.#connections = new Connections(connectionsMax);
+    this.#server.on("connection", (socket) => this.#connections.add(socket));
+    this.#server.maxConnections = SOCKETS_MAX;
+    this.#server.maxRequestsPerSocket = REQUESTS_MAX;
     // Also one that does not read its answer.
     this.#server.setTimeout(requestMs * 2, (socket) => socket.destroy());
     // The broker's own sockets keep the process alive, not this.
@@ -105,13 +137,32 @@ export class AdminServer {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let answer: Answer;
-    try {
-      answer = refusal(request, this.#tokenDigest) ?? (await this.#answer(request.url ?? ""));
-    } catch (error) {
-      answer = { status: 500, type: TEXT, body: `bug: ${(error as Error).message}\n` };
+    const { socket } = request;
+    // Node parses all that came at once, also behind the request that ended its connection.
+    if (socket.destroyed) return;
+    const owed = this.#owed.get(socket) ?? 0;
+    if (owed === OWED_MAX) {
+      socket.destroy();
+      return;
     }
-    const { status, type, body, allow, authenticate } = answer;
+    this.#owed.set(socket, owed + 1);
+    response.once("close", () => this.#owed.set(socket, (this.#owed.get(socket) as number) - 1));
+    this.#send(request, response, owed > 0 ? ONE_AT_A_TIME : await this.#answerTo(request));
+  }
+
+  async #answerTo(request: IncomingMessage): Promise<Answer> {
+    try {
+      const refused = refusal(request, this.#tokenDigest);
+      if (refused !== undefined) return refused;
+      if (!this.#connections.welcome(request.socket)) return FULL;
+      return await this.#page(request.url ?? "");
+    } catch (error) {
+      return { status: 500, type: TEXT, body: `bug: ${(error as Error).message}\n` };
+    }
+  }
+
+  #send(request: IncomingMessage, response: ServerResponse, answer: Answer): void {
+    const { status, type, body, allow, authenticate, isLast } = answer;
     response.writeHead(status, {
       "content-type": type,
       "content-length": Buffer.byteLength(body),
@@ -120,12 +171,12 @@ export class AdminServer {
       ...(allow === undefined ? {} : { allow }),
       ...(authenticate === undefined ? {} : { "www-authenticate": authenticate }),
       // A body that nobody asked for is not read to its end.
-      ...(hasBody(request) ? { connection: "close" } : {}),
+      ...(isLast || hasBody(request) ? { connection: "close" } : {}),
     });
     response.end(request.method === "HEAD" ? undefined : body);
   }
 
-  async #answer(url: string): Promise<Answer> {
+  async #page(url: string): Promise<Answer> {
     const [path] = url.split("?", 1);
     switch (path) {
       case "/healthz":
@@ -141,7 +192,7 @@ export class AdminServer {
         return { status: 200, type: "application/json", body };
       }
       case "/metrics": {
-        const body = await this.#metrics.text(this.#watched.state());
+        const body = await this.#metrics.text(() => this.#watched.state());
         return { status: 200, type: this.#metrics.contentType, body };
       }
       default:

@@ -59,7 +59,8 @@ export class CurveGate {
   readonly forPorts: PortCurve;
   readonly #ports: NetPort[] = [];
   readonly #acceptors: Acceptor[] = [];
-  readonly #curve: BrokerCurve;
+  /** What was taken last, so that it is not another that is taken again. */
+  #access: string | AccessSpec;
   readonly #options: CurveGateOptions;
   readonly #exchange: Exchange;
   readonly #table: AccessTable;
@@ -81,7 +82,7 @@ export class CurveGate {
     options: CurveGateOptions,
     box: CurveBox,
   ) {
-    this.#curve = curve;
+    this.#access = curve.access;
     this.#exchange = exchange;
     this.#options = options;
     this.#table = readAccess(curve.access, (spec) => {
@@ -112,11 +113,12 @@ export class CurveGate {
   }
 
   /**
-   * Takes another access file, or the same one as it is now. Whoever may still be here stays; the
-   * others are told and cut off. Throws where it cannot be read, and changes nothing.
+   * Takes another access file, or the one that was taken last as it is now. Whoever may still be
+   * here stays; the others are told and cut off. Throws where it cannot be read, and changes nothing.
    */
-  reload(access: string | AccessSpec = this.#curve.access): ReloadResult {
+  reload(access: string | AccessSpec = this.#access): ReloadResult {
     readAccess(access, (spec) => this.#table.replace(spec));
+    this.#access = access;
     let cutCount = 0;
     for (const port of this.#ports) {
       cutCount += port.revokeUnknown((routingId) => {

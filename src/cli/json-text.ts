@@ -1,11 +1,12 @@
 import { ExtData } from "../codec/index.js";
+import { printableJson } from "./printable.js";
 
 /**
  * A reply as one line of JSON. What JSON has no form for is a string, as in protobuf's JSON:
  * BigInt in decimal digits, bytes in base64, NaN and infinities by name, a Date in ISO 8601.
  */
 export function jsonText(value: unknown): string {
-  return JSON.stringify(value, asJson) ?? "null";
+  return printableJson(JSON.stringify(value, asJson) ?? "null");
 }
 
 function asJson(_key: string, value: unknown): unknown {

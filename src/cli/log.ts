@@ -1,4 +1,5 @@
 import { type Logger, pino } from "pino";
+import { printableJson } from "./printable.js";
 import { UsageError } from "./program.js";
 
 export type Log = Logger;
@@ -27,7 +28,9 @@ export function openLog(level: LogLevel): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return pino(options, pino.destination({ dest: 1, sync: true }));
+  const stdout = pino.destination({ dest: 1, sync: true });
+  // Reasons and names are others' words, and a terminal may show them.
+  return pino(options, { write: (line) => void stdout.write(printableJson(line)) });
 }
 
 /** The ready line: whatever the level, since what starts a process waits for it. */

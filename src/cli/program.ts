@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { printable } from "./printable.js";
 
 /** What the user got wrong, or cannot have: one line on stderr, exit code 2. */
 export class UsageError extends Error {
@@ -7,9 +8,12 @@ export class UsageError extends Error {
 
 export const USAGE_EXIT = 2;
 
-/** `text` without its line breaks: whoever reads stderr by lines gets one per error. */
+/**
+ * `text` without its line breaks: whoever reads stderr by lines gets one per error. Others may have
+ * written it: a worker's handler, a broker.
+ */
 export function oneLine(text: string): string {
-  return text.trim().replace(/\s*[\r\n]+\s*/g, " ");
+  return printable(text.trim().replace(/\s*[\r\n]+\s*|\t/g, " "));
 }
 
 /** What a caught error says, in one line. */

@@ -3,6 +3,7 @@ import type { BrokerState, ServiceCounts, ServiceState, Times } from "../admin/s
 import { bucketOf } from "../admin/state.js";
 import { type Bucket, bucketEndMs, quantileMs } from "../base/histogram.js";
 import type { StatusName } from "../base/status.js";
+import { printable } from "./printable.js";
 import { byRate, type TopOrder } from "./top-order.js";
 
 export interface View {
@@ -56,7 +57,7 @@ export function topLines(
     ...(failures.length === 0 ? [] : [""]),
     ...shortened(failures, failureRoom),
   ];
-  return lines.map((line) => clipped(line, view.columns));
+  return lines.map((line) => clipped(printable(line), view.columns));
 }
 
 function headLines(
@@ -162,6 +163,7 @@ function timeAt(buckets: readonly Bucket[], q: number): string {
 }
 
 function tableLines(rows: readonly Row[], columns: number, room: number): string[] {
+  // Before they are padded: what is not printable may be of another length.
   const names = rows.map(({ name }) => printable(name));
   const longest = Math.max(NAME_WIDTH_MIN, ...names.map((name) => [...name].length));
   const roomFor = (shown: number) =>
@@ -187,7 +189,7 @@ function failureLines(rows: readonly Row[]): string[] {
   return failing.map(({ name, failures }) => {
     const most = failures.toSorted(([, one], [, other]) => other - one);
     const each = most.map(([status, rate]) => `${status} ${count(rate)}/s`);
-    return `no reply from ${printable(name)}: ${each.join(", ")}`;
+    return `no reply from ${name}: ${each.join(", ")}`;
   });
 }
 
@@ -196,11 +198,6 @@ function shortened(lines: readonly string[], room: number): string[] {
   if (lines.length <= room) return [...lines];
   const kept = Math.max(0, room - 1);
   return [...lines.slice(0, kept), `and ${lines.length - kept} more`];
-}
-
-/** A name that cannot tell the terminal what to do. */
-function printable(name: string): string {
-  return name.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
 }
 
 function clipped(text: string, width: number): string {

@@ -1,7 +1,8 @@
 import { once } from "node:events";
+import { Agent, get, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { type AdminLimits, AdminServer } from "../../build/admin/server.js";
+import { type AdminOptions, AdminServer } from "../../build/admin/server.js";
 import { Broker } from "../../build/index.js";
 import { stateOf } from "./states.ts";
 
@@ -11,11 +12,17 @@ afterEach(async () => {
 });
 
 let unready: string | undefined;
+let statesTaken = 0;
 
-async function serve(limits: Partial<AdminLimits> = {}, address = "127.0.0.1:0") {
+async function serve(options: AdminOptions = {}, address = "127.0.0.1:0") {
   unready = undefined;
-  const watched = { state: () => stateOf({}), unready: () => unready };
-  const admin = await AdminServer.listen(address, watched, limits);
+  statesTaken = 0;
+  const state = () => {
+    statesTaken++;
+    return stateOf({});
+  };
+  const watched = { state, unready: () => unready };
+  const admin = await AdminServer.listen(address, watched, options);
   opened.push(admin);
   return admin;
 }
@@ -27,11 +34,16 @@ async function raw(url: string, text: string): Promise<string> {
   return everything(socket);
 }
 
-async function dial(url: string): Promise<Socket> {
-  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+async function dial(url: string, localAddress?: string): Promise<Socket> {
+  const socket = dialling(url, localAddress);
+  await once(socket, "connect");
+  return socket;
+}
+
+function dialling(url: string, localAddress?: string): Socket {
+  const socket = connect({ port: Number(new URL(url).port), host: "127.0.0.1", localAddress });
   socket.on("error", () => {});
   opened.push({ close: () => socket.destroy() });
-  await once(socket, "connect");
   return socket;
 }
 
@@ -123,15 +135,134 @@ describe("whom it does not answer", () => {
     expect(await everything(silent)).toMatch(/^(HTTP\/1\.1 408 |$)/);
   });
 
-  it("more at once than it may", async () => {
+  it("more at once than it may, of those that it does answer", async () => {
     const { url } = await serve({ connectionsMax: 2 });
+    const request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     const held = [await dial(url), await dial(url)];
+    for (const socket of held) {
+      socket.write(request);
+      await once(socket, "data");
+    }
     expect(await everything(await dial(url))).toBe("");
+    const third = await dial(url);
+    third.write(request);
+    expect(await everything(third)).toMatch(/^HTTP\/1\.1 (503 |$)/);
     const gone = once(held[0], "close");
     held[0].end();
     await gone;
-    // Where there is room again, it answers.
+    // Where there is room again, it answers; those that were here stay.
     expect((await fetch(`${url}/healthz`)).status).toBe(200);
+    held[1].write(request);
+    expect(String(await once(held[1], "data"))).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+describe("strangers, who have not asked for what they may have", () => {
+  const token = "0123456789abcdef";
+  const authorization = `Bearer ${token}`;
+  const HALF = "GET /healthz HTTP/1.1\r\nHost: broker\r\n";
+  const REST = `Authorization: ${authorization}\r\n\r\n`;
+  // What they do is to end them, not a clock.
+  const patient = { token, requestMs: 60_000 };
+
+  async function strangers(url: string, count: number, localAddress?: string): Promise<Socket[]> {
+    const all: Socket[] = [];
+    for (let index = 0; index < count; index++) {
+      all.push(await dial(url, localAddress));
+      all[index].write(HALF);
+    }
+    return all;
+  }
+
+  async function answered(socket: Socket, text: string): Promise<void> {
+    socket.write(text);
+    expect(String(await once(socket, "data"))).toMatch(/^HTTP\/1\.1 200 /);
+  }
+
+  it("do not shut out whoever has the token", async () => {
+    const { url } = await serve(patient);
+    await strangers(url, 40);
+    const response = await fetch(`${url}/healthz`, { headers: { authorization } });
+    expect(response.status).toBe(200);
+  });
+
+  it("give way to others, the oldest first", async () => {
+    const { url } = await serve({ ...patient, connectionsMax: 4 });
+    const held = [...(await strangers(url, 2, "127.0.0.2")), ...(await strangers(url, 2))];
+    const gone = once(held[0], "close");
+    await strangers(url, 1, "127.0.0.3");
+    await gone;
+    for (const socket of held.slice(1)) await answered(socket, REST);
+  });
+
+  it("of one address are half at most, and push out nobody else", async () => {
+    const { url } = await serve({ ...patient, connectionsMax: 4 });
+    const [slow] = await strangers(url, 1, "127.0.0.2");
+    const many = await strangers(url, 40);
+    for (const socket of many.slice(0, 38)) if (!socket.closed) await once(socket, "close");
+    for (const socket of [slow, ...many.slice(38)]) await answered(socket, REST);
+  });
+
+  it("do not push out one that was answered before, however many", async () => {
+    const { url } = await serve({ ...patient, connectionsMax: 4 });
+    const guest = await dial(url);
+    await answered(guest, HALF + REST);
+    for (const address of ["127.0.0.1", "127.0.0.2", "127.0.0.3"]) await strangers(url, 5, address);
+    await answered(guest, HALF + REST);
+  });
+
+  it("come in where many come at once, if their first word is right", async () => {
+    const { url } = await serve(patient);
+    const right = dialling(url);
+    const head = once(right, "data");
+    right.write(HALF + REST);
+    for (let index = 0; index < 100; index++) dialling(url).write(HALF);
+    expect(String(await head)).toMatch(/^HTTP\/1\.1 200 /);
+  });
+});
+
+describe("one connection", () => {
+  const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+  const statuses = (text: string) => [...text.matchAll(/^HTTP\/1\.1 (\d+)/gm)].map(([, s]) => s);
+
+  it.each(["/metrics", "/v1/state", "/healthz"])("gets one %s at a time", async (path) => {
+    const { url } = await serve();
+    const socket = await dial(url);
+    socket.write(ask(path).repeat(3));
+    // The first as it should be, though it was asked for more; then it ends.
+    expect(statuses(await everything(socket))).toEqual(["200", "503"]);
+    expect(statesTaken).toBe(path === "/healthz" ? 0 : 1);
+  });
+
+  it.each(["/metrics", "/v1/state"])("is ended when it floods %s", async (path) => {
+    const { url } = await serve();
+    const flood = ask(path).repeat(1000);
+    for (let turn = 0; turn < 3; turn++) {
+      const socket = await dial(url);
+      const ended = everything(socket);
+      for (let chunk = 0; chunk < 20; chunk++) socket.write(flood);
+      await ended;
+    }
+    expect(statesTaken).toBeLessThanOrEqual(3);
+    expect((await fetch(`${url}${path}`)).status).toBe(200);
+  });
+
+  it("gets one after the other, and has to come again now and then", async () => {
+    const { url } = await serve();
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    opened.push({ close: () => agent.destroy() });
+    const ports = new Map<number | undefined, number>();
+    for (let index = 0; index < 1001; index++) {
+      const path = index % 100 === 0 ? "/metrics" : "/v1/state";
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        get(url + path, { agent }, resolve).on("error", reject);
+      });
+      const { localPort } = response.socket;
+      ports.set(localPort, (ports.get(localPort) ?? 0) + 1);
+      await once(response.resume(), "end");
+      expect(response.statusCode).toBe(200);
+    }
+    expect([...ports.values()]).toEqual([1000, 1]);
   });
 });
 

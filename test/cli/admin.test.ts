@@ -1,4 +1,7 @@
 // The broker's admin port and `wasmq top`, each a process of its own.
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BrokerState } from "../../build/admin/state.js";
 import { Client, Worker } from "../../build/index.js";
@@ -204,6 +207,23 @@ describe("wasmq top", () => {
     expect(top.stderr).toMatch(/^wasmq top: no answer from http:\/\/127[^\n]+\n/);
     top.kill("SIGTERM");
     expect(await top.ended).toMatchObject({ code: 0, signal: null });
+  });
+
+  it("lets nothing that answers tell the terminal what to do", async () => {
+    const server = createServer((_, response) => {
+      response.writeHead(500).end("\u001b[2J\u009b31m no state");
+    });
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    try {
+      const { port } = server.address() as AddressInfo;
+      const ended = await stage.wasmq(["top", `127.0.0.1:${port}`, "--once"]).ended;
+      expect(ended).toMatchObject({ code: 14, stdout: "" });
+      expect(ended.stderr).toMatch(/: 500 \?\[2J\?31m no state\n$/);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
   it.each([

@@ -12,6 +12,8 @@ export default {
   echo: (body) => body,
   odd: () => ({ big: 2n ** 63n, when: new Date(0), bytes: new Uint8Array([1, 2, 255]), nan: NaN }),
   fail: () => { throw new Error("out of stock"); },
+  ill: () => { throw new Error("\\x1b]0;owned\\x07\\x1b[2J\\x9b31m boo"); },
+  control: () => "\\x9b2J \\x7f",
   slow: (_, { signal }) => new Promise((_, reject) => { signal.onabort = () => reject(signal.reason); }),
   raw: { raw: true, handler: (bytes) => "<" + Buffer.from(bytes) + ">" },
 };`;
@@ -101,6 +103,20 @@ describe("wasmq call", () => {
     const nobody = ["echo", "1", "--timeout", "200", "--broker", "tcp://127.0.0.1:1"];
     expect(await call(nobody)).toMatchObject({ code: 14, stdout: "" });
     expect(frontend).toMatch(/^tcp:/);
+  });
+
+  it("lets no worker tell the terminal what to do", async () => {
+    const { call, worker } = await scene();
+    expect(await call(["ill", "1"])).toMatchObject({
+      code: 13,
+      stderr: expect.stringMatching(/\?\]0;owned\?\?\[2J\?31m boo\n$/),
+    });
+    const replied = await call(["control", "1"]);
+    expect(replied).toMatchObject({ code: 0, stdout: '"\\u009b2J \\u007f"\n' });
+    // Nor does its log, which has the error as it was.
+    const { err } = await worker.until("its error", () => worker.log.find((line) => line.err));
+    expect(err).toMatchObject({ message: "\u001b]0;owned\u0007\u001b[2J\u009b31m boo" });
+    expect(worker.stdout.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
   });
 
   it("waits for a broker that comes later, as part of the one timeout", async () => {

@@ -2,6 +2,7 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Broker, generateCurveKeys } from "../../build/index.js";
 import { Stage } from "./processes.js";
 
 const ANY = "tcp://127.0.0.1:0";
@@ -149,6 +150,38 @@ describe("a broker under CURVE", () => {
     expect(worker.log.find(({ msg }) => msg === "connection down")?.reason).toMatch(
       /^UNAUTHENTICATED: this key may no longer connect/,
     );
+  });
+
+  it("takes the access that was taken last again, not that of its start", async () => {
+    const keyOf = () => generateCurveKeys().publicKey;
+    const accessOf = (count: number) => ({
+      keys: Object.fromEntries(Array.from({ length: count }, () => [keyOf(), {}])),
+    });
+    const fileOf = (name: string, count: number) =>
+      stage.file(name, JSON.stringify(accessOf(count)));
+    const broker = await Broker.start({
+      frontend: ANY,
+      backend: ANY,
+      curve: { ...generateCurveKeys(), access: fileOf("old.json", 1) },
+    });
+    const keyCount = (access?: Parameters<typeof broker.reloadAccess>[0]) =>
+      broker.reloadAccess(access).keyCount;
+    try {
+      expect(keyCount()).toBe(1);
+      const path = fileOf("new.json", 2);
+      expect([keyCount(path), keyCount()]).toEqual([2, 2]);
+      fileOf("new.json", 3);
+      expect(keyCount()).toBe(3);
+      // What was not taken is not remembered.
+      expect(() => keyCount(stage.file("none.json", "{"))).toThrow("none.json");
+      expect(() => keyCount(join(stage.folder, "absent"))).toThrow("cannot be read");
+      expect(keyCount()).toBe(3);
+      // Nor does a file bring back whom the program itself has taken out.
+      expect([keyCount(accessOf(4)), keyCount()]).toEqual([4, 4]);
+      expect([keyCount(path), keyCount()]).toEqual([3, 3]);
+    } finally {
+      await broker.close({ timeoutMs: 0 });
+    }
   });
 
   it("without CURVE says that there is no file to read again, and goes on", async () => {

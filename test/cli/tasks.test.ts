@@ -10,7 +10,7 @@ beforeEach(() => {
 afterEach(() => stage.clear());
 
 const MODULE = `
-export const queues = { ill: () => { throw new Error("no luck"); } };
+export const queues = { ill: () => { throw new Error("no luck\\x9b2J"); } };
 `;
 
 it("lists and retries dead letters of a worker's queue", async () => {
@@ -33,7 +33,9 @@ it("lists and retries dead letters of a worker's queue", async () => {
     .split("\n")
     .map((line) => JSON.parse(line));
   expect(new Set(letters.map(({ taskId }) => taskId))).toEqual(new Set(ids));
-  expect(letters[0]).toMatchObject({ code: "INTERNAL", reason: "handler failed: no luck" });
+  expect(letters[0]).toMatchObject({ code: "INTERNAL", reason: "handler failed: no luck\u009b2J" });
+  // In JSON what a terminal would obey is escaped.
+  expect(listed.stdout.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u);
   expect(await tasks("retry", "ill", "--count", "1")).toMatchObject({
     code: 0,
     stdout: '{"retried":1}\n',

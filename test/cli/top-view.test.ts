@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { BrokerState } from "../../build/admin/state.js";
+import type { StatusName } from "../../build/base/status.js";
 import { TopOrder } from "../../build/cli/top-order.js";
 import { count, span3, topLines } from "../../build/cli/top-view.js";
 import { otherOf, serviceOf, stateOf, timesOf } from "../admin/states.ts";
@@ -168,6 +169,12 @@ describe("the table of wasmq top", () => {
     const name = "\u001b[2J\u009b31m\u202e\u2028x";
     const lines = topLines(stateOf({ services: [serviceOf(name)] }), undefined, PAGE);
     expect(lines[4]).toMatch(/^\?\[2J\?31m\?\?x /);
+    // What answers may be no broker at all.
+    const outcomes = { OK: 1, "\u001b[2J": 1 } as Partial<Record<StatusName, number>>;
+    const services = [serviceOf(name, { outcomes })];
+    const all = topLines(stateOf({ version: name, services }), undefined, PAGE).join("");
+    expect(all).toContain("[2J");
+    expect(all).not.toMatch(/\p{C}/u);
   });
 
   const many = (size: number): BrokerState =>
