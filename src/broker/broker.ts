@@ -317,7 +317,7 @@ export class Broker {
   }
 
   /**
-   * Under CURVE: takes another access file, or the given one as it is now. Whoever may still be here is
+   * Under CURVE: takes another access file, or the one taken last, as it is now. Whoever may still be here is
    * not disturbed; others are told and cut off. Throws an Error of one line where it cannot be read or
    * is none, and changes nothing.
    */
