@@ -206,7 +206,7 @@ export class Connection implements Beating {
     const context = this.#pinged;
     this.#pinged = undefined;
     // Of many the last alone: any of them says that we are here. Else it hears from us as soon as it reads.
-    if (context !== undefined && !this.isBlocked && !this.#socket.destroyed) {
+    if (context !== undefined && !this.isBlocked && this.#socket.writable) {
       this.#writer.sendCommand("PONG", context);
     }
     if (fault !== undefined) this.#fail(fault);

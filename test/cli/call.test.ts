@@ -1,9 +1,8 @@
-import { once } from "node:events";
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { freePort } from "../interop/ports.js";
 import { Stage } from "./processes.js";
 
 const SERVICES = `
@@ -41,16 +40,6 @@ async function scene({ keys, serviceKey, config }: SceneOptions = {}) {
   const call = (args: string[], env: Record<string, string> = {}, input?: string) =>
     stage.wasmq(["call", ...args], { env: { WASMQ_FRONTEND: frontend, ...env }, input }).ended;
   return { frontend, backend, worker, call };
-}
-
-/** A port that nothing listens at, now. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function newKeyFile(name: string): Promise<string> {
