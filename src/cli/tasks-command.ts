@@ -5,7 +5,7 @@ import { Client } from "../client/client.js";
 import type { DeadLetter } from "../client/pushes.js";
 import { frontendsFrom, withCurveKeys, withFrontends } from "./client-flags.js";
 import { curveKeysFrom } from "./curve-file.js";
-import { printableJson } from "./printable.js";
+import { jsonText } from "./json-text.js";
 import { messageOf, newCommand, oneLine, UsageError, wholeNumberFlag } from "./program.js";
 
 const CONNECT_MS_MAX = 5_000;
@@ -57,7 +57,7 @@ function withBroker(command: Command): Command {
 }
 
 function print(letter: DeadLetter): void {
-  process.stdout.write(`${printableJson(JSON.stringify(letter))}\n`);
+  process.stdout.write(`${jsonText(letter)}\n`);
 }
 
 async function run(

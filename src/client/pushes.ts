@@ -3,7 +3,7 @@ import { RequestError } from "../base/errors.js";
 import { Status, type StatusName, statusName } from "../base/status.js";
 import type { Codec } from "../codec/index.js";
 import type { Session } from "../link/session.js";
-import type { BatchReader } from "../wire/batch.js";
+import { type BatchReader, NO_BYTES } from "../wire/batch.js";
 import { encodeHeaders, type Headers } from "../wire/headers.js";
 import { DEAD_LETTERS_SIZE, Flag, Kind, REQUEST_SIZE } from "../wire/layout.js";
 import { requestIdBytes } from "../wire/request-record.js";
@@ -69,7 +69,6 @@ export interface DeadLetter {
 
 const IN_DOUBT = "; it may have been taken";
 const NO_OPTIONS: PushOptions = {};
-const NO_BYTES: Uint8Array = new Uint8Array(0);
 const LIST_COUNT = 256;
 
 /** Pushes tasks, and asks after those that died. */

@@ -45,7 +45,7 @@ export class SealRoom {
   /** Those that had to give room: behind all others. */
   readonly #waitingAgain = new Fifo<Sealer>();
   #spentMs = 0;
-  #isDue = false;
+  #turn: NodeJS.Immediate | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(bytesMax = SEALED_BYTES_MAX) {
@@ -102,13 +102,11 @@ export class SealRoom {
   }
 
   #schedule(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(this.#onTurn);
+    this.#turn ??= setImmediate(this.#onTurn);
   }
 
   #onTurn = (): void => {
-    this.#isDue = false;
+    this.#turn = undefined;
     // One that took many turns' time leaves as many to the others.
     this.#spentMs = Math.max(0, this.#spentMs - TURN_MS);
     try {

@@ -14,7 +14,7 @@ export class Turns {
   readonly #first = new Fifo<Step>();
   /** By whom they are for. */
   readonly #others = new Map<string, Fifo<Step>>();
-  #isDue = false;
+  #turn: NodeJS.Immediate | undefined;
 
   /** A step of one who has done something for it. */
   addFirst(step: Step): void {
@@ -33,13 +33,11 @@ export class Turns {
   }
 
   #schedule(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(this.#onTurn);
+    this.#turn ??= setImmediate(this.#onTurn);
   }
 
   #onTurn = (): void => {
-    this.#isDue = false;
+    this.#turn = undefined;
     const endMs = performance.now() + TURN_MS;
     try {
       do {
