@@ -33,6 +33,9 @@ const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
 /** How long a worker is heard that was told that a task's time is over: it may say that it never began. */
 const LAST_WORD_MS = 1000;
 
+/** How often it is looked whether a task that waits still has a worker to wait for. */
+const TASK_LOOK_MS = 1000;
+
 /**
  * Every decision of the broker. `step` takes what happened, `tick` the passing of time; what
  * is to be done goes to the `effects` given, in order. No I/O, no clock, no randomness: the
@@ -515,7 +518,7 @@ export class Core {
   #onDue = (slot: number): void => {
     const { requests } = this;
     const nowMs = this.#nowMs;
-    if (requests.attemptMs[slot] > 0) return this.#onAttemptDue(slot);
+    if (requests.attemptMs[slot] > 0) return this.#onTaskDue(slot);
     if (nowMs >= requests.deadlineMs[slot]) {
       this.#outcomes.expired(slot);
       this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
@@ -535,11 +538,21 @@ export class Core {
     this.#giveUp(slot, Status.CANCELLED);
   };
 
+  #onTaskDue(slot: number): void {
+    if (this.requests.state[slot] !== QUEUED) return this.#onAttemptDue(slot);
+    const service = this.registry.at(this.requests.service[slot]);
+    if (service.isServed) return this.#setQueueExpiry(service, slot);
+    // Nobody is left to wait for: it goes back to who gave it, and keeps no place here.
+    this.#outcomes.unserved(service, slot);
+    this.#giveUp(slot, Status.CANCELLED);
+  }
+
   /** A task's time runs from here. */
   #beginAttempt(slot: number): void {
     const { requests } = this;
     requests.isOverdue[slot] = 0;
     requests.deadlineMs[slot] = this.#nowMs + requests.attemptMs[slot];
+    this.#deadlines.clear(slot);
     this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
   }
 
@@ -559,11 +572,10 @@ export class Core {
 
   /** Has a request that waits for `service` looked at again; a task waits as long as it takes. */
   #setQueueExpiry(service: Service, slot: number): void {
-    if (this.requests.attemptMs[slot] > 0) {
-      this.requests.deadlineMs[slot] = Infinity;
-    } else {
-      this.#deadlines.set(slot, this.#queueExpiryMs(service, slot), this.#nowMs);
-    }
+    const isTask = this.requests.attemptMs[slot] > 0;
+    if (isTask) this.requests.deadlineMs[slot] = Infinity;
+    const dueMs = isTask ? this.#nowMs + TASK_LOOK_MS : this.#queueExpiryMs(service, slot);
+    this.#deadlines.set(slot, dueMs, this.#nowMs);
   }
 
   /** When a request that waits for `service` is to be looked at again. */

@@ -40,10 +40,25 @@ test("a task that waits is not ended by what ends requests that wait", () => {
     expect(scene.reply(1, i).at(-1)).toBe(`dispatch w10 c1#${i + 1}`);
   }
   scene.reply(1, 5);
+});
+
+test("a task that waits and has no worker to wait for any more goes back", () => {
+  const scene = begun();
+  scene.worker(10);
+  for (let i = 1; i <= 3; i++) scene.ask(1, i, { ...task, timeoutMs: 500_000 });
+  scene.pass(100_000);
   scene.leave(10);
-  scene.ask(1, 6, task);
-  expect(scene.pass(100_000)).toEqual([]);
-  expect(scene.worker(10)).toEqual(["dispatch w10 c1#6"]);
+  expect([scene.lastAttempts, scene.core.requests.count]).toEqual([1, 2]);
+  // It is looked after once a second: one who is away for less is waited for.
+  expect(scene.pass(999)).toEqual([]);
+  expect(scene.worker(11)).toEqual(["dispatch w11 c1#2"]);
+  scene.pass(1000);
+  scene.drain(11);
+  expect(scene.failure(1, 2, Status.UNAVAILABLE, true)).toEqual(["hold c1#2", "drained w11"]);
+  const ends = [2, 3].flatMap((i) => [`fail c1#${i} UNAVAILABLE`, `release c1#${i}`]);
+  expect(scene.pass(1000).sort()).toEqual(ends.sort());
+  expect(scene.lastAttempts).toBe(0);
+  expect([scene.core.requests.count, scene.core.needsTick]).toEqual([0, false]);
 });
 
 test("what tasks hold is no room of requests, nor the other way round", () => {
@@ -84,7 +99,7 @@ test("what a draining worker gives back after its time goes to another, with all
   scene.pass(500);
   scene.drain(10);
   expect(scene.failure(1, 1, Status.UNAVAILABLE, true)).toEqual(["hold c1#1", "drained w10"]);
-  expect(scene.pass(LAST_WORD_MS)).toEqual([]);
+  expect(scene.pass(LAST_WORD_MS - 1)).toEqual([]);
   scene.worker(11);
   expect(scene.pass(499)).toEqual([]);
   expect(scene.pass(1)).toEqual(["abort w11 c1#1 DEADLINE_EXCEEDED"]);

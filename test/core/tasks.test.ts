@@ -121,6 +121,23 @@ describe("tasks", () => {
     expect(new Set(desk.at).size).toBe(40);
   });
 
+  test("that come back since nobody serves their queue any more are first again, in their order", () => {
+    const desk = new Desk();
+    desk.room = 3;
+    for (const sequence of [1, 2, 3, 4, 5]) desk.push(sequence);
+    desk.room = 0;
+    desk.served = false;
+    for (const sequence of [2, 3, 1]) desk.fail(sequence, { attempts: 0 });
+    expect(desk.tasks.givenCount).toBe(0);
+    expect(desk.tasks.queues.get("q")).toMatchObject({ readyCount: 5, delayedCount: 0 });
+    expect(desk.tasks.needsTick).toBe(false);
+    desk.served = true;
+    desk.room = 9;
+    desk.wait(20);
+    expect(desk.at).toEqual([1, 2, 3, 4, 5]);
+    expect(desk.tasks.counts.failed).toBe(0);
+  });
+
   test("wait longer after each failure, within their bounds, and die after the last", () => {
     const limits = { backoffMsMin: 100, backoffMsMax: 250 };
     const desk = new Desk(limits);

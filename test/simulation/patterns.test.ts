@@ -32,7 +32,14 @@ test(`tasks and surveys keep their promises over ${seeds.length} seeds`, () => {
   expect(digests.size).toBe(seeds.length);
   expect(run({ Core, Tasks, Surveys }, seeds[0]).digest).toBe([...digests][0]);
   if (seeds.length === 1) return;
-  for (const event of ["task begun", "task done", "task failed", "task overdue", "survey ended"]) {
+  for (const event of [
+    "task begun",
+    "task done",
+    "task failed",
+    "task overdue",
+    "task sent back",
+    "survey ended",
+  ]) {
     expect(met.get(event) ?? 0, event).toBeGreaterThan(seeds.length);
   }
 });
@@ -42,10 +49,15 @@ const mutants = [
   ["tasks/tasks.js", "this.#byKey.get(key)", "undefined", "a task pushed again is another"],
   ["tasks/tasks.js", "++task.failedCount >= task", "++task.failedCount > task", "one attempt more"],
   ["tasks/tasks.js", "this.#outcomes = [];\n", "this.#outcomes = [];\n outcomes.pop();\n", "lost"],
-  ["tasks/task-queue.js", "line.tail ??= task;", "line.tail = task;", "what is behind is lost"],
+  [
+    "tasks/task-queue.js",
+    "if (after === undefined)\n            line.tail = task;",
+    "line.tail = task;",
+    "what is behind is lost",
+  ],
   ["core.js", "requests.isOverdue[slot] = 1;", "", "asked again and again"],
   ["core.js", "requests.isOverdue[slot] = 0;", "", "ended unasked"],
-  ["core.js", "        this.requests.deadlineMs[slot] = Infinity;", "", "time runs while it waits"],
+  ["core.js", "this.requests.deadlineMs[slot] = Infinity;", ";", "time runs while it waits"],
   ["surveys.js", "survey.waiting.delete(worker);", "", "no end"],
 ] as const;
 

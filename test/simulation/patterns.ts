@@ -304,7 +304,7 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
     retryAfterMs: number,
     attempts: number,
   ): void {
-    if (attempts > 0) this.log.meet("task failed");
+    this.log.meet(attempts > 0 ? "task failed" : "task sent back");
     this.#tasks.noteFailed(sequence, status, reason, retryAfterMs, attempts);
   }
 

@@ -72,12 +72,17 @@ export function mayBeStale(books: Books, request: ModelRequest): boolean {
 
 /** Whether a request that waits may be given up with this status, by the time it has waited. */
 export function mayBeGivenUp(books: Books, request: ModelRequest, status: StatusCode): boolean {
-  if (request.where !== "queued" || request.attemptMs > 0) return false;
+  if (request.where !== "queued") return false;
   const waitedMs = books.nowMs - request.sinceMs;
   if (books.servers(request.service).length > 0) {
-    return status === Status.RESOURCE_EXHAUSTED && waitedMs >= books.limits.queueWaitMsMax;
+    return (
+      request.attemptMs === 0 &&
+      status === Status.RESOURCE_EXHAUSTED &&
+      waitedMs >= books.limits.queueWaitMsMax
+    );
   }
-  if (waitedMs < books.limits.absentWaitMs) return false;
+  // A task is looked after now and then, however long it waited.
+  if (request.attemptMs === 0 && waitedMs < books.limits.absentWaitMs) return false;
   // A known service may have been forgotten to make room for another.
   if (status === Status.NOT_FOUND) {
     return !books.core.registry.services.get(request.service)!.wasServed;

@@ -46,6 +46,7 @@ export class TaskQueue {
   push(task: Task): void {
     const line = this.#lines[task.pushed.priority];
     task.state = "ready";
+    task.givenAs = 0;
     task.next = undefined;
     if (line.tail === undefined) line.head = task;
     else line.tail.next = task;
@@ -53,13 +54,21 @@ export class TaskQueue {
     this.readyCount++;
   }
 
-  /** Puts a task that was taken, and of which nothing came, before those of its priority. */
+  /** Puts a task that was taken, and of which nothing came, before those of its priority, where it was among them. */
   putBack(task: Task): void {
     const line = this.#lines[task.pushed.priority];
+    let before: Task | undefined;
+    let after = line.head;
+    // Put back as well, and taken earlier. All others have 0.
+    while (after !== undefined && after.givenAs > 0 && after.givenAs < task.givenAs) {
+      before = after;
+      after = after.next;
+    }
     task.state = "ready";
-    task.next = line.head;
-    line.head = task;
-    line.tail ??= task;
+    task.next = after;
+    if (before === undefined) line.head = task;
+    else before.next = task;
+    if (after === undefined) line.tail = task;
     this.readyCount++;
   }
 

@@ -58,7 +58,7 @@ export class Task {
   holder: Holder | undefined;
   /** Its timer's place. */
   slot = -1;
-  /** What the core knows its present attempt by. */
+  /** What the core knows its present attempt by; once it was put back, knew it by; else 0. */
   givenAs = 0;
   /** The next one in its line. */
   next: Task | undefined;

@@ -53,7 +53,7 @@ interface Outcome {
   reason: string;
   retryAfterMs: number;
   attempts: number;
-  /** Whether the core said so as it was given: no worker had a word in it. */
+  /** Whether no worker had a word in it: the core has no place for it, or none serves its queue any more. */
   isRefused: boolean;
 }
 
@@ -315,8 +315,13 @@ export class Tasks {
     retryAfterMs: number,
     attempts: number,
   ): void {
-    const isRefused = this.#isGiving && attempts === 0;
+    const isRefused = attempts === 0 && (this.#isGiving || !this.#isServed(sequence));
     this.#outcomes.push({ sequence, status, reason, retryAfterMs, attempts, isRefused });
+  }
+
+  #isServed(sequence: number): boolean {
+    const task = this.#given.get(sequence);
+    return task !== undefined && this.#outlet.isServed(task.pushed.queue);
   }
 
   /** Draws the consequences of what was noted, and gives the core what it has room for. */
