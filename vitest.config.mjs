@@ -15,6 +15,9 @@ const pure = ["base", "core", "wire", "codec", "fuzz", "simulation"].map(
   (room) => `test/${room}/**/*.test.ts`,
 );
 
+/** What starts programs, each with ports of its own, and waits for what they say: as well beside each other. */
+const programs = ["test/cli/**/*.test.ts", "test/{demo,examples,package}.test.ts"];
+
 export default defineConfig({
   test: {
     projects: [
@@ -30,12 +33,21 @@ export default defineConfig({
       {
         test: {
           ...common,
+          name: "programs",
+          include: programs,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...common,
           name: "processes",
           include: ["test/**/*.test.ts"],
-          exclude: [...common.exclude, ...pure],
-          // Two cores: tests that start processes would disturb each other.
+          exclude: [...common.exclude, ...pure, ...programs],
+          // Two cores: tests of heartbeats, floods and deaths would disturb each other.
           fileParallelism: false,
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

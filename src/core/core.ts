@@ -33,6 +33,9 @@ const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
 /** How long a worker is heard that was told that a task's time is over: it may say that it never began. */
 const LAST_WORD_MS = 1000;
 
+/** What a request whose service nobody serves waits at most of its time, so that its client is told that, and not that its time is over. */
+const ABSENT_SHARE = 0.9;
+
 /** How often it is looked whether a task that waits still has a worker to wait for. */
 const TASK_LOOK_MS = 1000;
 
@@ -580,9 +583,11 @@ export class Core {
 
   /** When a request that waits for `service` is to be looked at again. */
   #queueExpiryMs(service: Service, slot: number): number {
+    const deadlineMs = this.requests.deadlineMs[slot];
+    const sinceMs = this.requests.sinceMs[slot];
     const { queueWaitMsMax, absentWaitMs } = service.limits;
-    const waitMs = service.isServed ? queueWaitMsMax : absentWaitMs;
-    return Math.min(this.requests.deadlineMs[slot], this.requests.sinceMs[slot] + waitMs);
+    if (service.isServed) return Math.min(deadlineMs, sinceMs + queueWaitMsMax);
+    return sinceMs + Math.min(absentWaitMs, (deadlineMs - sinceMs) * ABSENT_SHARE);
   }
 
   /** Nothing new is taken; tasks that wait here are with who gave them as well, and go back. */

@@ -209,7 +209,7 @@ function mutate(below: (bound: number) => number): Buffer[] {
 async function flush(raw: RawPeer): Promise<void> {
   const [bytes] = message({ kind: "BYE" });
   bytes[2] = 177;
-  raw.dealer.receiveTimeout = 500;
+  raw.dealer.receiveTimeout = 50;
   for (;;) {
     // Said again while nothing comes: what a stranger is told is dropped while its pipe is full.
     await raw.send([bytes]);

@@ -473,6 +473,16 @@ describe("deadlines", () => {
 });
 
 describe("absent services", () => {
+  test("never served: NOT_FOUND before its own deadline, so that its client hears why", () => {
+    const scene = newScene({ absentWaitMs: 100 });
+    scene.ask(1, 1, { service: "nobody", timeoutMs: 50 });
+    scene.ask(1, 2, { service: "nobody", timeoutMs: 500 });
+    expect(scene.pass(44)).toEqual([]);
+    expect(scene.pass(1)).toEqual(["fail c1#1 NOT_FOUND", "release c1#1"]);
+    expect(scene.pass(54)).toEqual([]);
+    expect(scene.pass(1)).toEqual(["fail c1#2 NOT_FOUND", "release c1#2"]);
+  });
+
   test("never served: NOT_FOUND after a while, and the name is forgotten", () => {
     const scene = newScene({ absentWaitMs: 100 });
     expect(scene.ask(1, 1, { service: "typo" })).toEqual(["hold c1#1"]);

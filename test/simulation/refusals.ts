@@ -82,12 +82,17 @@ export function mayBeGivenUp(books: Books, request: ModelRequest, status: Status
     );
   }
   // A task is looked after now and then, however long it waited.
-  if (request.attemptMs === 0 && waitedMs < books.limits.absentWaitMs) return false;
+  if (request.attemptMs === 0 && waitedMs < absentWaitMs(books, request)) return false;
   // A known service may have been forgotten to make room for another.
   if (status === Status.NOT_FOUND) {
     return !books.core.registry.services.get(request.service)!.wasServed;
   }
   return status === Status.UNAVAILABLE && books.wasServed.has(request.service);
+}
+
+/** How long a request waits for a service that nobody serves: not until its own deadline, or it would not hear why. */
+function absentWaitMs({ limits }: Books, { deadlineMs, sinceMs }: ModelRequest): number {
+  return Math.min(limits.absentWaitMs, (deadlineMs - sinceMs) * 0.9);
 }
 
 /** After a tick: whether a request that waits should have been given up by now. */
