@@ -132,27 +132,20 @@ export class NetPort extends Port {
     return count;
   }
 
-  override cut(routingId: Buffer): void {
+  cut(routingId: Buffer, lingerMs = CUT_MS): void {
     const line = this.#lines.get(routingId.readUInt32LE());
     if (line === undefined || line.isCut) return;
     line.isCut = true;
-    line.connection.finish(CUT_MS);
+    line.connection.finish(lingerMs);
   }
 
-  protected abort(routingId: Buffer): void {
-    const line = this.#lines.get(routingId.readUInt32LE());
-    if (line === undefined) return;
-    line.isCut = true;
-    line.connection.close();
-  }
-
-  override onOneThread(routingId: Buffer, hasPulse: boolean): void {
+  onOneThread(routingId: Buffer, hasPulse: boolean): void {
     const line = this.#lines.get(routingId.readUInt32LE());
     if (line === undefined) return;
     line.connection.patience = hasPulse ? NO_PULSE_PATIENCE : ONE_THREAD_PATIENCE;
   }
 
-  override onPulse(pulseId: Buffer, workerId: Buffer): boolean {
+  onPulse(pulseId: Buffer, workerId: Buffer): boolean {
     const pulse = this.#lines.get(pulseId.readUInt32LE());
     const worker = this.#lines.get(workerId.readUInt32LE());
     if (pulse === undefined || worker === undefined || pulse === worker) return false;
@@ -182,7 +175,7 @@ export class NetPort extends Port {
   }
 
   override close(): void {
-    super.close(0);
+    super.close();
     this.#acceptor.close();
   }
 

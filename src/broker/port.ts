@@ -58,20 +58,15 @@ export abstract class Port {
   abstract accessOf(routingId: Buffer): Access | undefined;
 
   /** The peer says that the thread which runs its application also answers heartbeats, or that a pulse will. */
-  onOneThread(_routingId: Buffer, _hasPulse: boolean): void {}
+  abstract onOneThread(routingId: Buffer, hasPulse: boolean): void;
 
-  /** The peer at `pulseId` answers heartbeats for the one at `workerId`. Returns whether this port knows that. */
-  onPulse(_pulseId: Buffer, _workerId: Buffer): boolean {
-    return false;
-  }
+  /** The peer at `pulseId` answers heartbeats for the one at `workerId`. Returns whether that is so. */
+  abstract onPulse(pulseId: Buffer, workerId: Buffer): boolean;
 
-  /** Ends the connection of this peer, which hears what was sent to it before. Not all ports can. */
-  cut(_routingId: Buffer): void {}
+  /** Takes nothing more from this peer and ends its connection, at the latest after `lingerMs`: it may read its last word. */
+  abstract cut(routingId: Buffer, lingerMs?: number): void;
 
-  /** Ends the connection of this peer, which does not read, at once. */
-  protected abstract abort(routingId: Buffer): void;
-
-  close(_lingerMs: number): void {
+  close(): void {
     this.isClosed = true;
     clearTimeout(this.#retry);
   }
@@ -103,7 +98,7 @@ export abstract class Port {
       outbox.isGivenUp = true;
       this.#forget(outbox);
       // Or it would wait for ever for what nobody here knows any more, on a connection that is well.
-      this.abort(routingId);
+      this.cut(routingId, 0);
       this.#events.onUnreachable(outbox, true);
       return;
     }

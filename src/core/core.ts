@@ -26,6 +26,7 @@ import { NONE, RequestState, Requests } from "./requests.js";
 import { ServiceRules } from "./service-rules.js";
 import type { Service } from "./services.js";
 import { Streams } from "./streams.js";
+import type { TaskTime } from "./task-times.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
@@ -190,10 +191,9 @@ export class Core {
     requests.attemptsMax[slot] = command.attempts || this.#limits.attemptsDefault;
     const timeoutMs = Math.min(command.timeoutMs || Infinity, this.#limits.timeoutMsMax);
     if (command.isTask === true) {
-      requests.attemptMs[slot] = timeoutMs;
+      requests.tasks.add(slot, timeoutMs);
       requests.deadlineMs[slot] = Infinity;
     } else {
-      requests.attemptMs[slot] = 0;
       requests.deadlineMs[slot] = this.#nowMs + timeoutMs;
       requests.bytesHeld += command.bytes;
     }
@@ -318,7 +318,7 @@ export class Core {
         if (worker.inFlight === 0) this.#effects.drained(worker.peer);
         return;
       }
-      if (requests.attemptMs[slot] > 0 && requests.isOverdue[slot] === 1 && !isUntouched) {
+      if (requests.tasks.at(slot)?.isOverdue === true && !isUntouched) {
         this.#outcomes.expired(slot);
       } else {
         this.#outcomes.failed(slot, command.status, command.reason, command.retryAfterMs);
@@ -503,7 +503,8 @@ export class Core {
     requests.generation[slot]++;
     requests.worker[slot] = worker.peer;
     requests.sinceMs[slot] = this.#nowMs;
-    if (requests.attemptMs[slot] > 0) this.#beginAttempt(slot);
+    const task = requests.tasks.at(slot);
+    if (task !== undefined) this.#beginAttempt(task, slot);
     if (++requests.attempt[slot] > 1) this.counts.redelivered++;
     if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
     worker.link(requests, slot);
@@ -521,7 +522,8 @@ export class Core {
   #onDue = (slot: number): void => {
     const { requests } = this;
     const nowMs = this.#nowMs;
-    if (requests.attemptMs[slot] > 0) return this.#onTaskDue(slot);
+    const task = requests.tasks.at(slot);
+    if (task !== undefined) return this.#onTaskDue(task, slot);
     if (nowMs >= requests.deadlineMs[slot]) {
       this.#outcomes.expired(slot);
       this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
@@ -541,8 +543,8 @@ export class Core {
     this.#giveUp(slot, Status.CANCELLED);
   };
 
-  #onTaskDue(slot: number): void {
-    if (this.requests.state[slot] !== QUEUED) return this.#onAttemptDue(slot);
+  #onTaskDue(task: TaskTime, slot: number): void {
+    if (this.requests.state[slot] !== QUEUED) return this.#onAttemptDue(task, slot);
     const service = this.registry.at(this.requests.service[slot]);
     if (service.isServed) return this.#setQueueExpiry(service, slot);
     // Nobody is left to wait for: it goes back to who gave it, and keeps no place here.
@@ -551,19 +553,19 @@ export class Core {
   }
 
   /** A task's time runs from here. */
-  #beginAttempt(slot: number): void {
-    const { requests } = this;
-    requests.isOverdue[slot] = 0;
-    requests.deadlineMs[slot] = this.#nowMs + requests.attemptMs[slot];
+  #beginAttempt(task: TaskTime, slot: number): void {
+    const dueMs = this.#nowMs + task.attemptMs;
+    task.isOverdue = false;
+    this.requests.deadlineMs[slot] = dueMs;
     this.#deadlines.clear(slot);
-    this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
+    this.#deadlines.set(slot, dueMs, this.#nowMs);
   }
 
   /** A task's time is over; or its worker, which was told so, has not said a word. */
-  #onAttemptDue(slot: number): void {
+  #onAttemptDue(task: TaskTime, slot: number): void {
     const { requests } = this;
-    if (requests.isOverdue[slot] === 0) {
-      requests.isOverdue[slot] = 1;
+    if (!task.isOverdue) {
+      task.isOverdue = true;
       this.#effects.abort(requests.worker[slot], slot, Status.DEADLINE_EXCEEDED);
       this.#deadlines.set(slot, this.#nowMs + LAST_WORD_MS, this.#nowMs);
       return;
@@ -575,7 +577,7 @@ export class Core {
 
   /** Has a request that waits for `service` looked at again; a task waits as long as it takes. */
   #setQueueExpiry(service: Service, slot: number): void {
-    const isTask = this.requests.attemptMs[slot] > 0;
+    const isTask = this.requests.tasks.has(slot);
     if (isTask) this.requests.deadlineMs[slot] = Infinity;
     const dueMs = isTask ? this.#nowMs + TASK_LOOK_MS : this.#queueExpiryMs(service, slot);
     this.#deadlines.set(slot, dueMs, this.#nowMs);
@@ -594,8 +596,8 @@ export class Core {
   #onShutdown(): void {
     this.#isShuttingDown = true;
     const { requests } = this;
-    for (let slot = 0; slot < requests.capacity; slot++) {
-      if (requests.state[slot] !== QUEUED || requests.attemptMs[slot] === 0) continue;
+    for (const slot of [...requests.tasks.slots()]) {
+      if (requests.state[slot] !== QUEUED) continue;
       this.#outcomes.failed(slot, Status.UNAVAILABLE, "broker is shutting down", 0);
       this.#giveUp(slot, Status.CANCELLED);
     }
@@ -631,7 +633,7 @@ export class Core {
     this.#deadlines.clear(slot);
     this.#index.delete(slot);
     (this.#clients.get(requests.client[slot]) as Client).unlink(requests, slot);
-    if (requests.attemptMs[slot] === 0) requests.bytesHeld -= requests.bytes[slot];
+    if (!requests.tasks.delete(slot)) requests.bytesHeld -= requests.bytes[slot];
     if (this.streams.count > 0) this.streams.delete(slot);
     this.#effects.release(slot);
   }

@@ -198,7 +198,7 @@ export class Queue {
   /** Whether `slot`, the oldest of a flow of `level`, waited too long to be served. */
   #isStale(level: Level, slot: number, nowMs: number, ratePerMs: number): boolean {
     // Nobody waits for a task so that it could come too late.
-    if (this.#requests.attemptMs[slot] > 0) return false;
+    if (this.#requests.tasks.has(slot)) return false;
     if (this.count <= this.#limits.queueShortCount) {
       level.control.rest();
       return false;

@@ -1,5 +1,6 @@
 import { assert } from "../base/assert.js";
 import { grown } from "../base/columns.js";
+import { TaskTimes } from "./task-times.js";
 
 /** Where a request stands. */
 export const RequestState = { FREE: 0, QUEUED: 1, DISPATCHED: 2, ABANDONED: 3 } as const;
@@ -46,10 +47,6 @@ export class Requests {
   /** Dispatches so far. */
   attempt = new Uint8Array(0);
   attemptsMax = new Uint8Array(0);
-  /** Of a task, what an attempt may take, from its dispatch on; 0 of a request, whose deadline stands. */
-  attemptMs = new Uint32Array(0);
-  /** Of a task that a worker has: whether its time is over, and its worker told so. */
-  isOverdue = new Uint8Array(0);
   /** Where it stands in its queue; NONE if it was given back. */
   flow = new Int32Array(0);
   /** Neighbours in the queue (QUEUED) or among the worker's (DISPATCHED, ABANDONED). */
@@ -58,6 +55,8 @@ export class Requests {
   /** Neighbours among the client's. */
   clientNext = new Int32Array(0);
   clientPrevious = new Int32Array(0);
+
+  readonly tasks = new TaskTimes();
 
   #free = NONE;
   readonly #capacityMax: number;
@@ -123,8 +122,6 @@ export class Requests {
     this.priority = grown(this.priority, new Uint8Array(capacity));
     this.attempt = grown(this.attempt, new Uint8Array(capacity));
     this.attemptsMax = grown(this.attemptsMax, new Uint8Array(capacity));
-    this.attemptMs = grown(this.attemptMs, new Uint32Array(capacity));
-    this.isOverdue = grown(this.isOverdue, new Uint8Array(capacity));
     this.flow = grown(this.flow, new Int32Array(capacity));
     this.next = grown(this.next, new Int32Array(capacity));
     this.previous = grown(this.previous, new Int32Array(capacity));

@@ -55,8 +55,8 @@ const mutants = [
     "line.tail = task;",
     "what is behind is lost",
   ],
-  ["core.js", "requests.isOverdue[slot] = 1;", "", "asked again and again"],
-  ["core.js", "requests.isOverdue[slot] = 0;", "", "ended unasked"],
+  ["core.js", "task.isOverdue = true;", "", "asked again and again"],
+  ["core.js", "task.isOverdue = false;", "", "ended unasked"],
   ["core.js", "this.requests.deadlineMs[slot] = Infinity;", ";", "time runs while it waits"],
   ["surveys.js", "survey.waiting.delete(worker);", "", "no end"],
 ] as const;
