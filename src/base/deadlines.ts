@@ -24,6 +24,8 @@ export class Deadlines {
   #at = new Float64Array(0);
   /** Every timer before this whole millisecond has fired. */
   #nowMs: number;
+  /** The wheel turns: it is where it is, whatever time a timer that is set meanwhile is told. */
+  #isTurning = false;
 
   constructor(startMs = 0) {
     this.#nowMs = Math.floor(startMs);
@@ -34,7 +36,8 @@ export class Deadlines {
    * that stood still while it was empty has nothing to catch up with.
    */
   set(slot: number, atMs: number, nowMs = this.#nowMs): void {
-    if (this.count === 0 && nowMs > this.#nowMs) this.#nowMs = Math.floor(nowMs);
+    if (this.count === 0 && nowMs > this.#nowMs && !this.#isTurning)
+      this.#nowMs = Math.floor(nowMs);
     if (slot >= this.#at.length) this.#grow(slot + 1);
     this.#at[slot] = Math.max(Math.ceil(Math.min(atMs, this.#nowMs + SPAN_MS - 1)), this.#nowMs);
     this.count++;
@@ -51,6 +54,15 @@ export class Deadlines {
   /** Fires, in order of time to the millisecond, what is due at `nowMs`. */
   advance(nowMs: number, fire: (slot: number) => void): void {
     const target = Math.floor(nowMs);
+    this.#isTurning = true;
+    try {
+      this.#turn(target, fire);
+    } finally {
+      this.#isTurning = false;
+    }
+  }
+
+  #turn(target: number, fire: (slot: number) => void): void {
     while (this.#nowMs <= target) {
       if (this.count === 0) {
         this.#nowMs = target + 1;

@@ -159,3 +159,34 @@ test("a timer set or cleared while others fire is kept", () => {
   wheel.advance(400, fire);
   expect(fired.at(-1)).toEqual([5, 0]);
 });
+
+test("what is set again while the wheel turns, late, goes off at its own time and once", () => {
+  const round = fc.record({
+    ahead: fc.oneof(fc.integer({ min: 1, max: 600 }), fc.constantFrom(65_535, 65_536, 65_541)),
+    late: fc.integer({ min: 0, max: 20 }),
+  });
+  const rounds = fc.array(round, { minLength: 2, maxLength: 20 });
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: 300 }), rounds, (startMs, rounds) => {
+      const wheel = new Deadlines(startMs);
+      const due: number[] = [];
+      let nowMs = startMs;
+      let atMs = nowMs + rounds[0].ahead;
+      wheel.set(0, atMs, nowMs);
+      for (const { ahead, late } of rounds) {
+        wheel.advance(atMs - 1, () => expect.unreachable("too early"));
+        nowMs = atMs + late;
+        atMs = nowMs + ahead;
+        let count = 0;
+        wheel.advance(nowMs, (slot) => {
+          if (++count > 1) throw new Error("twice");
+          // As the core does, whose clock is ahead of the wheel.
+          wheel.set(slot, atMs, nowMs);
+        });
+        due.push(count);
+      }
+      expect(due).toEqual(rounds.map(() => 1));
+    }),
+    { numRuns: 500 },
+  );
+});
