@@ -199,11 +199,16 @@ export class TaskPattern implements Pattern, TaskOutlet, InnerClient {
   }
 
   hasRoom(queue: string): boolean {
-    const service = this.#host.core.registry.services.get(queueService(queue));
+    const { core, limits } = this.#host;
+    const service = core.registry.services.get(queueService(queue));
     if (service?.isServed !== true || this.#host.isShuttingDown) return false;
     const { count, bytes } = service.queue;
-    if (count === 0 || (count < WINDOW && bytes < WINDOW_BYTES)) return true;
-    return bestWorker(service) !== undefined;
+    // Whatever its workers take, and however long they have it, it leaves as much to others.
+    if (service.inFlight + count >= limits.requestsMax - core.requests.count) return false;
+    if (count === 0) return true;
+    const bytesMax = Math.min(WINDOW_BYTES, service.limits.queueBytesMax - limits.recordBytesMax);
+    const countMax = Math.min(WINDOW, service.clientCountMax(PRIORITY_MAX));
+    return (count < countMax && bytes < bytesMax) || bestWorker(service) !== undefined;
   }
 
   give(task: Task, sequence: number): void {

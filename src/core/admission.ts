@@ -35,9 +35,10 @@ export function refusalOf(
   const { bytes } = command;
   if (bytes > limits.recordBytesMax) return TOO_LARGE;
   if (isShuttingDown) return SHUTTING_DOWN;
-  if (client.inFlight >= limits.clientInFlightMax) return CLIENT_FULL;
   if (requests.count >= limits.requestsMax) return BROKER_FULL;
+  // Of all who push there is one client here: how many tasks it has is a matter of theirs.
   if (command.isTask === true) return undefined;
+  if (client.inFlight >= limits.clientInFlightMax) return CLIENT_FULL;
   if (requests.bytesHeld + bytes > limits.requestBytesMax) return BROKER_FULL;
   return undefined;
 }

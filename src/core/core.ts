@@ -37,8 +37,8 @@ const LAST_WORD_MS = 1000;
 /** What a request whose service nobody serves waits at most of its time, so that its client is told that, and not that its time is over. */
 const ABSENT_SHARE = 0.9;
 
-/** How often it is looked whether a task that waits still has a worker to wait for. */
-const TASK_LOOK_MS = 1000;
+/** How often it is looked whether what waits for long still has a worker to wait for. */
+const LOOK_MS = 1000;
 
 /**
  * Every decision of the broker. `step` takes what happened, `tick` the passing of time; what
@@ -579,7 +579,7 @@ export class Core {
   #setQueueExpiry(service: Service, slot: number): void {
     const isTask = this.requests.tasks.has(slot);
     if (isTask) this.requests.deadlineMs[slot] = Infinity;
-    const dueMs = isTask ? this.#nowMs + TASK_LOOK_MS : this.#queueExpiryMs(service, slot);
+    const dueMs = isTask ? this.#nowMs + LOOK_MS : this.#queueExpiryMs(service, slot);
     this.#deadlines.set(slot, dueMs, this.#nowMs);
   }
 
@@ -588,8 +588,11 @@ export class Core {
     const deadlineMs = this.requests.deadlineMs[slot];
     const sinceMs = this.requests.sinceMs[slot];
     const { queueWaitMsMax, absentWaitMs } = service.limits;
-    if (service.isServed) return Math.min(deadlineMs, sinceMs + queueWaitMsMax);
-    return sinceMs + Math.min(absentWaitMs, (deadlineMs - sinceMs) * ABSENT_SHARE);
+    const absentMs = sinceMs + Math.min(absentWaitMs, (deadlineMs - sinceMs) * ABSENT_SHARE);
+    if (!service.isServed) return absentMs;
+    // It may not be served any more by then.
+    const lookMs = absentMs > this.#nowMs ? absentMs : this.#nowMs + LOOK_MS;
+    return Math.min(deadlineMs, sinceMs + queueWaitMsMax, lookMs);
   }
 
   /** Nothing new is taken; tasks that wait here are with who gave them as well, and go back. */

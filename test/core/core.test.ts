@@ -503,6 +503,27 @@ describe("absent services", () => {
     expectEmpty(scene);
   });
 
+  test("what waits when the last worker leaves hears of it too, in the time it has", () => {
+    const scene = newScene({ absentWaitMs: 1000 });
+    scene.worker(10);
+    scene.ask(1, 1);
+    scene.ask(1, 2, { timeoutMs: 500 });
+    scene.ask(1, 3, { timeoutMs: 5000 });
+    scene.pass(400);
+    scene.drain(10);
+    expect(scene.pass(50)).toEqual(["fail c1#2 UNAVAILABLE", "release c1#2"]);
+    expect(scene.pass(549)).toEqual([]);
+    expect(scene.pass(1)).toEqual(["fail c1#3 UNAVAILABLE", "release c1#3"]);
+    // One that waits for longer than it would for nobody is looked after once a second.
+    scene.reply(1, 1);
+    scene.worker(11);
+    scene.ask(1, 4);
+    scene.ask(1, 5, { timeoutMs: 9000 });
+    scene.pass(3500);
+    scene.drain(11);
+    expect(scene.pass(1000)).toEqual(["fail c1#5 UNAVAILABLE", "release c1#5"]);
+  });
+
   test("a worker that comes in time takes what waits", () => {
     const scene = newScene({ absentWaitMs: 100 });
     scene.ask(1, 1);

@@ -115,3 +115,10 @@ test("a broker that shuts down gives the tasks back that wait for a worker", () 
   expect(scene.lastAttempts).toBe(0);
   expect(scene.core.requests.count).toBe(2);
 });
+
+test("tasks are not held to what one client may have in flight", () => {
+  const scene = begun({ clientInFlightMax: 2 });
+  scene.worker(10, 4);
+  for (let i = 1; i <= 4; i++) expect(scene.ask(1, i, task)).toEqual([`dispatch w10 c1#${i}`]);
+  expect(scene.ask(1, 5)).toEqual(["fail c1#5 RESOURCE_EXHAUSTED"]);
+});

@@ -36,7 +36,8 @@ function checkRequests(books: Books): void {
   must(meteredOutcomes(core) === outcomes, "an outcome of no status, or of two");
   must(core.clientCount === clients.size, "clients");
   for (const client of clients) {
-    const count = live.filter((request) => request.client === client).length;
+    const own = live.filter((request) => request.client === client && request.attemptMs === 0);
+    const count = own.length;
     must(count <= limits.clientInFlightMax, `${client} has ${count} in flight`);
   }
 }

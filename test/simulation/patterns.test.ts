@@ -51,7 +51,7 @@ const mutants = [
   ["tasks/tasks.js", "this.#outcomes = [];\n", "this.#outcomes = [];\n outcomes.pop();\n", "lost"],
   [
     "tasks/task-queue.js",
-    "if (after === undefined)\n            line.tail = task;",
+    "if (after === undefined)\n                line.tail = task;",
     "line.tail = task;",
     "what is behind is lost",
   ],

@@ -47,6 +47,8 @@ class PatternsWorld implements Effects, TaskOutlet, SurveyOutlet {
     lookAheadMax: 1,
     queueWaitMsMax: 400,
     absentWaitMs: 200,
+    // Of tasks more are in flight: they are of many clients.
+    clientInFlightMax: 2,
   });
   readonly #model: Model;
   readonly #tasks: Tasks;

@@ -12,7 +12,8 @@ export function refusalOf(books: Books, ask: Ask): StatusCode | undefined {
   if (ask.priority > 7 || ask.bytes > limits.recordBytesMax) return Status.INVALID_ARGUMENT;
   if (books.isShuttingDown) return Status.UNAVAILABLE;
   const live = [...books.live.values()];
-  if (live.filter(({ client }) => client === ask.peer).length >= limits.clientInFlightMax) {
+  const ofClient = live.filter(({ client }) => client === ask.peer).length;
+  if (ask.isTask !== true && ofClient >= limits.clientInFlightMax) {
     return Status.RESOURCE_EXHAUSTED;
   }
   if (books.occupied() >= limits.requestsMax) return Status.RESOURCE_EXHAUSTED;

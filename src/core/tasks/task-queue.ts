@@ -54,22 +54,32 @@ export class TaskQueue {
     this.readyCount++;
   }
 
-  /** Puts a task that was taken, and of which nothing came, before those of its priority, where it was among them. */
-  putBack(task: Task): void {
-    const line = this.#lines[task.pushed.priority];
-    let before: Task | undefined;
-    let after = line.head;
-    // Put back as well, and taken earlier. All others have 0.
-    while (after !== undefined && after.givenAs > 0 && after.givenAs < task.givenAs) {
-      before = after;
-      after = after.next;
+  /**
+   * Puts tasks that were taken, and of which nothing came, before those of their priority, in the order in which they were
+   * taken, others put back before among them. They are sorted in place.
+   */
+  putBack(tasks: Task[]): void {
+    tasks.sort((one, other) => one.givenAs - other.givenAs);
+    // The last one put in each line: the next belongs behind it.
+    const places: (Task | undefined)[] = new Array(PRIORITY_COUNT).fill(undefined);
+    for (const task of tasks) {
+      const { priority } = task.pushed;
+      const line = this.#lines[priority];
+      let before = places[priority];
+      let after = before === undefined ? line.head : before.next;
+      // What was never given has 0.
+      while (after !== undefined && after.givenAs > 0 && after.givenAs < task.givenAs) {
+        before = after;
+        after = after.next;
+      }
+      task.state = "ready";
+      task.next = after;
+      if (before === undefined) line.head = task;
+      else before.next = task;
+      if (after === undefined) line.tail = task;
+      places[priority] = task;
     }
-    task.state = "ready";
-    task.next = after;
-    if (before === undefined) line.head = task;
-    else before.next = task;
-    if (after === undefined) line.tail = task;
-    this.readyCount++;
+    this.readyCount += tasks.length;
   }
 
   take(): Task | undefined {

@@ -53,8 +53,11 @@ interface Outcome {
   reason: string;
   retryAfterMs: number;
   attempts: number;
-  /** Whether no worker had a word in it: the core has no place for it, or none serves its queue any more. */
-  isRefused: boolean;
+  /**
+   * Whether no worker had a word in it, so that it goes back to its place: the core refused it as it was given, or no worker is left
+   * for its queue.
+   */
+  isBack: boolean;
 }
 
 /**
@@ -303,7 +306,7 @@ export class Tasks {
   // --- what the core says ---
 
   noteDone(sequence: number): void {
-    const rest = { reason: "", retryAfterMs: 0, attempts: 1, isRefused: false };
+    const rest = { reason: "", retryAfterMs: 0, attempts: 1, isBack: false };
     this.#outcomes.push({ sequence, status: Status.OK, ...rest });
   }
 
@@ -315,13 +318,15 @@ export class Tasks {
     retryAfterMs: number,
     attempts: number,
   ): void {
-    const isRefused = attempts === 0 && (this.#isGiving || !this.#isServed(sequence));
-    this.#outcomes.push({ sequence, status, reason, retryAfterMs, attempts, isRefused });
-  }
-
-  #isServed(sequence: number): boolean {
     const task = this.#given.get(sequence);
-    return task !== undefined && this.#outlet.isServed(task.pushed.queue);
+    if (task === undefined) return;
+    const { queue } = task.pushed;
+    const isBack = attempts === 0 && (this.#isGiving || !this.#outlet.isServed(queue));
+    if (this.#isGiving) {
+      const restMs = Math.min(Math.max(retryAfterMs, REST_MS_MIN), REST_MS_MAX);
+      this.#queueOf(task).restUntilMs = this.#nowMs + restMs;
+    }
+    this.#outcomes.push({ sequence, status, reason, retryAfterMs, attempts, isBack });
   }
 
   /** Draws the consequences of what was noted, and gives the core what it has room for. */
@@ -329,7 +334,12 @@ export class Tasks {
     this.#nowMs = nowMs;
     const outcomes = this.#outcomes;
     this.#outcomes = [];
-    for (const outcome of outcomes) this.#onOutcome(outcome);
+    const back = new Map<TaskQueue, Task[]>();
+    for (const outcome of outcomes) this.#onOutcome(outcome, back);
+    for (const [queue, tasks] of back) {
+      queue.putBack(tasks);
+      this.#readyCount += tasks.length;
+    }
     this.#waitsForRoom = false;
     if (this.#readyCount === 0) return;
     for (const queue of this.queues.values()) {
@@ -362,7 +372,8 @@ export class Tasks {
     }
   }
 
-  #onOutcome(outcome: Outcome): void {
+  /** `back` gets those that go back to their places, by queue. */
+  #onOutcome(outcome: Outcome, back: Map<TaskQueue, Task[]>): void {
     const { sequence, status, reason, retryAfterMs, attempts } = outcome;
     const task = this.#given.get(sequence);
     if (task === undefined) return;
@@ -371,7 +382,8 @@ export class Tasks {
     queue.givenCount--;
     if (status === Status.OK) return this.#onDone(queue, task);
     // It was never begun: nothing is held against it.
-    if (attempts === 0) return this.#onUntouched(queue, task, outcome);
+    if (outcome.isBack) return addTo(back, queue, task);
+    if (attempts === 0) return this.#onUntouched(queue, task);
     task.untouchedCount = 0;
     this.counts.failed++;
     queue.counts.failed++;
@@ -385,14 +397,7 @@ export class Tasks {
     this.#store.note(task);
   }
 
-  #onUntouched(queue: TaskQueue, task: Task, { isRefused, retryAfterMs }: Outcome): void {
-    if (isRefused) {
-      const restMs = Math.min(Math.max(retryAfterMs, REST_MS_MIN), REST_MS_MAX);
-      queue.restUntilMs = this.#nowMs + restMs;
-      queue.putBack(task);
-      this.#readyCount++;
-      return;
-    }
+  #onUntouched(queue: TaskQueue, task: Task): void {
     task.dueMs = this.#nowMs + Math.min(REST_MS_MIN * 2 ** task.untouchedCount++, REST_MS_MAX);
     this.#delay(queue, task);
   }
@@ -563,4 +568,10 @@ export class Tasks {
     assert(queue !== undefined, "a task's queue is known");
     return queue;
   }
+}
+
+function addTo(back: Map<TaskQueue, Task[]>, queue: TaskQueue, task: Task): void {
+  const tasks = back.get(queue);
+  if (tasks === undefined) back.set(queue, [task]);
+  else tasks.push(task);
 }
