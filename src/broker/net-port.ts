@@ -164,6 +164,10 @@ export class NetPort extends Port {
     return true;
   }
 
+  hasPulse(workerId: Buffer): boolean {
+    return this.#lines.get(workerId.readUInt32LE())?.pulse !== undefined;
+  }
+
   /** A connection that others stand for, or that stands for another, has ended. */
   #onPulseEnd(line: Line, why: ConnectionEnd): void {
     const { pulse, pulseOf } = line;

@@ -71,6 +71,7 @@ export class Peer {
 }
 
 const NO_ROUTING_ID = Buffer.alloc(0);
+const NO_PEERS: Peer[] = [];
 
 /** The peers by index and by where their messages come from. Indexes are reused. */
 export class Peers {
@@ -81,8 +82,8 @@ export class Peers {
   readonly #free: number[] = [];
   readonly #byRoute = new Map<Port, Map<string, Peer>>();
   readonly #byPlainWorker = new Map<PlainWorker, Peer>();
-  /** Native workers by their session. */
-  readonly #workers = new Map<Port, Map<string, Peer>>();
+  /** Native workers by their session: more than one where it has several connections, or an old one is not ended yet. */
+  readonly #workers = new Map<Port, Map<string, Peer[]>>();
 
   at(index: number): Peer | undefined {
     return this.#byIndex[index];
@@ -123,12 +124,13 @@ export class Peers {
       workers = new Map();
       this.#workers.set(port, workers);
     }
-    workers.set(sessionKey(peer.sessionLow, peer.sessionHigh), peer);
+    const key = sessionKey(peer.sessionLow, peer.sessionHigh);
+    workers.set(key, [...(workers.get(key) ?? []), peer]);
   }
 
-  /** The worker of this session that came by `port`; of several, one of them an old connection, the latest. */
-  workerOf(port: Port, sessionLow: number, sessionHigh: number): Peer | undefined {
-    return this.#workers.get(port)?.get(sessionKey(sessionLow, sessionHigh));
+  /** The connections of the worker of this session that came by `port`, the latest last. */
+  workersOf(port: Port, sessionLow: number, sessionHigh: number): readonly Peer[] {
+    return this.#workers.get(port)?.get(sessionKey(sessionLow, sessionHigh)) ?? NO_PEERS;
   }
 
   addPlainWorker(plainWorker: PlainWorker): Peer {
@@ -167,10 +169,16 @@ export class Peers {
     if (peer.plainWorker !== undefined) this.#byPlainWorker.delete(peer.plainWorker);
     if (peer.port === undefined) return;
     this.#byRoute.get(peer.port)?.delete(peer.routingId.toString("latin1"));
-    const workers = this.#workers.get(peer.port);
-    const key = sessionKey(peer.sessionLow, peer.sessionHigh);
-    if (workers?.get(key) === peer) workers.delete(key);
+    if (peer.role === "worker") this.#deleteWorker(peer, peer.port);
     peer.port.drop(peer.outbox);
+  }
+
+  #deleteWorker(peer: Peer, port: Port): void {
+    const key = sessionKey(peer.sessionLow, peer.sessionHigh);
+    const workers = this.#workers.get(port);
+    const others = workers?.get(key)?.filter((other) => other !== peer) ?? NO_PEERS;
+    if (others.length > 0) workers?.set(key, others);
+    else workers?.delete(key);
   }
 
   *[Symbol.iterator](): Iterator<Peer> {

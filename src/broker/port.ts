@@ -63,6 +63,9 @@ export abstract class Port {
   /** The peer at `pulseId` answers heartbeats for the one at `workerId`. Returns whether that is so. */
   abstract onPulse(pulseId: Buffer, workerId: Buffer): boolean;
 
+  /** Whether another peer answers heartbeats for this one. */
+  abstract hasPulse(workerId: Buffer): boolean;
+
   /** Takes nothing more from this peer and ends its connection, at the latest after `lingerMs`: it may read its last word. */
   abstract cut(routingId: Buffer, lingerMs?: number): void;
 

@@ -1,5 +1,6 @@
 import { wholeNumber } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
+import { Fifo } from "../base/fifo.js";
 import type { Codec } from "../codec/index.js";
 import { performance } from "../link/clock.js";
 import type { Link } from "../link/link.js";
@@ -27,10 +28,12 @@ export class Runner {
   #concurrency: number;
   /** Finds `#concurrency` out, where it is not given. */
   readonly #auto: AutoConcurrency | undefined;
-  /** Jobs beyond `concurrency`, oldest first; from `#waitingHead` on. */
-  #waiting: Job[] = [];
-  #waitingHead = 0;
+  readonly #concurrencyMax: number;
+  /** Jobs beyond `concurrency`, oldest first. */
+  #waiting = new Fifo<Job>();
   #runningCount = 0;
+  /** Those of them that answer with a stream, which lasts as long as its reader likes: `#auto` learns from the others, and has its places beside. */
+  #streamCount = 0;
   #isRunningNext = false;
   #partCount = 0;
   #refusedCount = 0;
@@ -38,7 +41,7 @@ export class Runner {
   /** `onConcurrency`: that is another number now. Throws RangeError for options that are none. */
   constructor(options: WorkerOptions, codec: Codec, answers: Answers, onConcurrency: () => void) {
     const { concurrency = 8, concurrencyMax = 256 } = options;
-    wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
+    this.#concurrencyMax = wholeNumber("concurrencyMax", concurrencyMax, 1, 65_535);
     if (concurrency === "auto") {
       this.#auto = new AutoConcurrency(concurrencyMax, performance.now());
       this.#concurrency = this.#auto.limit;
@@ -58,7 +61,7 @@ export class Runner {
       parts: this.#partCount,
       refused: this.#refusedCount,
       running: this.#runningCount,
-      waiting: this.#waiting.length - this.#waitingHead,
+      waiting: this.#waiting.count,
       concurrency: this.#concurrency,
     };
   }
@@ -75,13 +78,13 @@ export class Runner {
 
   /** Whether no more may wait. */
   get isFull(): boolean {
-    return this.#waiting.length - this.#waitingHead >= WAITING_MAX;
+    return this.#waiting.count >= WAITING_MAX;
   }
 
   /** Runs `job`, or has it wait. Whether it has begun, and nothing else behind it. */
   start(job: Job): boolean {
     if (this.#runningCount < this.#concurrency) {
-      const isAlone = this.#waitingHead === this.#waiting.length;
+      const isAlone = this.#waiting.count === 0;
       this.#run(job);
       return isAlone;
     }
@@ -96,10 +99,12 @@ export class Runner {
     // The broker gives what we had to others, and our answers to it would be stale. What runs goes on:
     // if it comes to us again, it is joined to the handler that runs, or answered from memory. What
     // has not begun is dropped: nobody waits for it here.
-    const waiting = this.#waiting.slice(this.#waitingHead);
-    this.#waiting = waiting.filter((job) => job.link !== link);
-    this.#waitingHead = 0;
-    for (const job of waiting) if (job.link === link) this.#jobs.delete(job);
+    const waiting = this.#waiting;
+    this.#waiting = new Fifo();
+    for (let job = waiting.shift(); job !== undefined; job = waiting.shift()) {
+      if (job.link === link) this.#jobs.delete(job);
+      else this.#waiting.push(job);
+    }
     for (const job of this.#jobs) if (job.link === link) job.keepDeadline();
   }
 
@@ -148,7 +153,7 @@ export class Runner {
   /** Calls the handler and seals its reply; a promise where either takes time. */
   #handle(job: Job): Promise<void> | undefined {
     job.hasBegun = true;
-    if (this.#auto !== undefined) this.#begin(this.#auto, job);
+    if (this.#auto !== undefined) this.#onBegin(this.#auto, job);
     const result = job.options.handler(job.body as never, job);
     if (job.stream !== undefined) return this.#stream(job, job.stream, result);
     return isThenable(result) ? sealLater(job, result) : sealReply(job, result);
@@ -197,23 +202,35 @@ export class Runner {
   #ran(job: Job, failed: Failed | undefined): void {
     this.#runningCount--;
     this.#answers.answer(job, failed);
-    // How long a stream takes is its reader's affair too.
-    if (this.#auto !== undefined && failed === undefined && job.stream === undefined)
-      this.#adapt(this.#auto, job);
+    if (this.#auto !== undefined && job.hasBegun) this.#onEnd(this.#auto, job, failed);
     this.#runNext();
     this.#closeCodec();
   }
 
-  #begin(auto: AutoConcurrency, job: Job): void {
+  #onBegin(auto: AutoConcurrency, job: Job): void {
+    if (job.stream !== undefined) {
+      this.#streamCount++;
+      this.#adapt(auto);
+      return;
+    }
     job.beganMs = performance.now();
-    auto.onBegin(this.#runningCount);
+    auto.onBegin(this.#runningCount - this.#streamCount);
   }
 
-  /** What a handler took, which may change how many are to run at once, here and at the brokers. */
-  #adapt(auto: AutoConcurrency, job: Job): void {
-    auto.onEnd(job.beganMs, job.endedMs, this.#runningCount);
-    if (auto.limit === this.#concurrency) return;
-    this.#concurrency = auto.limit;
+  /** What a handler took may change how many are to run at once. */
+  #onEnd(auto: AutoConcurrency, job: Job, failed: Failed | undefined): void {
+    if (job.stream !== undefined) this.#streamCount--;
+    else if (failed === undefined) {
+      auto.onEnd(job.beganMs, job.endedMs, this.#runningCount - this.#streamCount);
+    }
+    this.#adapt(auto);
+  }
+
+  /** How many run at once is another number perhaps, here and at the brokers. */
+  #adapt(auto: AutoConcurrency): void {
+    const concurrency = Math.min(auto.limit + this.#streamCount, this.#concurrencyMax);
+    if (concurrency === this.#concurrency) return;
+    this.#concurrency = concurrency;
     this.#onConcurrency();
   }
 
@@ -222,8 +239,9 @@ export class Runner {
     if (this.#isRunningNext) return;
     this.#isRunningNext = true;
     try {
-      while (this.#runningCount < this.#concurrency && this.#waitingHead < this.#waiting.length) {
-        const job = this.#shift();
+      while (this.#runningCount < this.#concurrency) {
+        const job = this.#waiting.shift();
+        if (job === undefined) return;
         job.startedMs = performance.now();
         const { over } = job;
         if (over === undefined) this.#run(job);
@@ -232,15 +250,6 @@ export class Runner {
     } finally {
       this.#isRunningNext = false;
     }
-  }
-
-  #shift(): Job {
-    const job = this.#waiting[this.#waitingHead++];
-    if (this.#waitingHead === this.#waiting.length || this.#waitingHead >= WAITING_MAX) {
-      this.#waiting = this.#waiting.slice(this.#waitingHead);
-      this.#waitingHead = 0;
-    }
-    return job;
   }
 }
 
