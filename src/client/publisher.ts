@@ -109,6 +109,7 @@ export class Publisher {
   /** Whether something was published that no answer came behind. */
   #isUnsettled = false;
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
   readonly #stats = { published: 0, publishRefused: 0 };
 
   constructor(codec: Codec, timeoutMs: number) {
@@ -143,6 +144,8 @@ export class Publisher {
             requestId: eventIdBytes(publisherLow, publisherHigh, sequence),
             dictionary: null,
           });
+    // Packing it ran code of the body's.
+    if (this.#isClosed) throw new RequestError("CANCELLED", "client closed");
     if (isRetained && !isDeleting && bytes.length === 0) {
       // On the wire that deletes, and is no event.
       const reason = "an empty raw body cannot be kept; publish undefined with retain to delete";
@@ -273,6 +276,7 @@ export class Publisher {
   }
 
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     const closed = () => new RequestError("CANCELLED", "client closed");
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {

@@ -79,7 +79,7 @@ export class ReplyStream<Part = unknown, Return = unknown>
       1,
       1024 * 1024 * 1024,
     );
-    this.canRestart = restart !== undefined && restart !== false;
+    this.canRestart = restart === true || typeof restart === "function";
     this.#onRestart = typeof restart === "function" ? restart : undefined;
     this.#signal = signal ?? undefined;
   }
@@ -167,10 +167,11 @@ export class ReplyStream<Part = unknown, Return = unknown>
     return undefined;
   }
 
-  /** @internal A reply came in place of parts: it is all there is. */
+  /** @internal A reply came in place of parts: it is all there is, and what came of an earlier run is void. */
   onReply(value: unknown): void {
     this.#isOver = true;
-    if (this.#next > 0) {
+    if (this.canRestart) this.#drop();
+    if (this.#next > 0 && !this.canRestart) {
       this.#error = new RequestError("INTERNAL", "a reply came after parts of a stream");
     } else {
       this.#reply = { value };
@@ -198,10 +199,7 @@ export class ReplyStream<Part = unknown, Return = unknown>
       } else if (this.#unread.length > 0) {
         this.#read(this.#unread.shift() as UnreadPart);
       } else if (this.#reply !== undefined) {
-        const { value } = this.#reply;
-        this.#reply = undefined;
-        this.#isDone = true;
-        this.#readers.shift()?.resolve({ done: false, value: value as never });
+        this.#giveReply(this.#reply.value);
       } else if (this.#error !== undefined) {
         this.#end(this.#error);
       } else {
@@ -210,13 +208,28 @@ export class ReplyStream<Part = unknown, Return = unknown>
     }
   }
 
+  #giveReply(value: unknown): void {
+    const reader = this.#readers.shift() as Reader;
+    this.#reply = undefined;
+    try {
+      this.#tellRestart();
+      this.#isDone = true;
+      reader.resolve({ done: false, value: value as never });
+    } catch (error) {
+      this.#refuse(reader, error as Error);
+    }
+  }
+
+  #tellRestart(): void {
+    if (!this.#isRestartDue) return;
+    this.#isRestartDue = false;
+    this.#onRestart?.();
+  }
+
   #read(part: UnreadPart): void {
     const reader = this.#readers.shift() as Reader;
     try {
-      if (this.#isRestartDue) {
-        this.#isRestartDue = false;
-        this.#onRestart?.();
-      }
+      this.#tellRestart();
       this.#take(part);
       const value = this.#events?.open(part);
       // Values of the codec's are data, never promises of their own.

@@ -112,3 +112,15 @@ test("a body that publishes to the topic that it is published to is refused, and
   expect(heard).toEqual(["first", "within", "last"]);
   expect(subscription.stats.missed).toBe(0);
 });
+
+test("a publication whose body closes the client ends as the client's others do", async () => {
+  const other = await Client.connect({ brokers: broker.frontend });
+  const publishing = codeOf(
+    other.publish(
+      "a.b",
+      doing(() => void other.close({ timeoutMs: 0 })),
+    ),
+  );
+  expect(await publishing).toBe("CANCELLED");
+  expect(other.stats.publishWaiting).toBe(0);
+});

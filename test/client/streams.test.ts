@@ -188,6 +188,30 @@ describe("a second run", () => {
     expect(seen).toEqual(["a", "restart", "x", "y"]);
   });
 
+  it("may answer with a plain value, which is all there is then", async () => {
+    const { worker, client } = await codecs("shared");
+    const seen: unknown[] = [];
+    const feed = new Feed(client, { restart: () => void seen.push("restart") });
+    feed.hand(...runOf(worker, client, ["a", "b", "c"]).slice(0, 2));
+    seen.push((await feed.stream.next()).value);
+    feed.stream.onReply("whole");
+    for await (const value of feed.stream) seen.push(value);
+    expect(seen).toEqual(["a", "restart", "whole"]);
+    // Sent again before anything of the second run came.
+    const again = new Feed(client, { restart: () => void seen.push("again") });
+    again.hand(runOf(worker, client, ["a", "b"])[0]);
+    await again.stream.next();
+    again.stream.begin();
+    again.stream.onReply("whole");
+    for await (const value of again.stream) seen.push(value);
+    expect(seen.slice(3)).toEqual(["again", "whole"]);
+    const bound = new Feed(client, { restart: null as never });
+    bound.hand(runOf(worker, client, ["a", "b"])[0]);
+    bound.stream.onReply("whole");
+    const { values, error } = await bound.read();
+    expect([values, error?.code]).toEqual([["a"], "INTERNAL"]);
+  });
+
   it("is refused where it may not, and where its beginning is missing", async () => {
     const { worker, client } = await codecs("shared");
     for (const [options, skip] of [

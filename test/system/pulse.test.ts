@@ -256,6 +256,31 @@ test("a pulse ends with its worker, whichever of them ends the other", async () 
   expect(broker.stats.faults.role).toBe(0);
 });
 
+test("a worker that came by two endpoints of one broker has a pulse for each of its connections", async () => {
+  const peers = [workerHello(), workerHello(), pulseHello(), pulseHello()].map((hello) => {
+    const peer = new RawPeer(broker.backend[0]);
+    closers.push(() => peer.close());
+    return { peer, hello };
+  });
+  for (const { peer, hello } of peers.slice(0, 2)) {
+    await peer.say(hello);
+    await peer.receive(({ kind }) => kind === "WELCOME");
+  }
+  for (const { peer, hello } of peers.slice(2)) await peer.say(hello);
+  await untilPulses(2);
+  const workers = onPulse.mock.calls.map(([, workerId]) => workerId.readUInt32LE());
+  expect(new Set(workers).size).toBe(2);
+  await peers[1].peer.say({ kind: "BYE" });
+  await eventually("one has left", () => broker.stats.workers === 1);
+  // The other is found all the same.
+  const another = new RawPeer(broker.backend[0]);
+  closers.push(() => another.close());
+  await another.say(pulseHello());
+  await untilPulses(3);
+  expect(onPulse.mock.results.map(({ value }) => value)).toEqual([true, true, true]);
+  expect(broker.stats.faults.role).toBe(0);
+});
+
 test("a pulse of an unknown session is refused and counted, and others are none the worse", async () => {
   const worker = new RawPeer(broker.backend[0]);
   closers.push(() => worker.close());
