@@ -32,13 +32,14 @@ export class Deadlines {
   }
 
   /**
-   * Sets the timer of `slot`, which has none, to go off at `atMs`. Given the present time, a wheel
+   * Sets the timer of `slot` to go off at `atMs`, and not when it was set to before. Given the present time, a wheel
    * that stood still while it was empty has nothing to catch up with.
    */
   set(slot: number, atMs: number, nowMs = this.#nowMs): void {
     if (this.count === 0 && nowMs > this.#nowMs && !this.#isTurning)
       this.#nowMs = Math.floor(nowMs);
     if (slot >= this.#at.length) this.#grow(slot + 1);
+    else if (this.#bucket[slot] !== NONE) this.clear(slot);
     this.#at[slot] = Math.max(Math.ceil(Math.min(atMs, this.#nowMs + SPAN_MS - 1)), this.#nowMs);
     this.count++;
     this.#link(slot);

@@ -446,7 +446,6 @@ export class Core {
     const { requests } = this;
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
-    this.#deadlines.clear(slot);
     this.#setQueueExpiry(service, slot);
     service.queue.pushReturned(slot);
     this.registry.updateHunger(service);
@@ -557,7 +556,6 @@ export class Core {
     const dueMs = this.#nowMs + task.attemptMs;
     task.isOverdue = false;
     this.requests.deadlineMs[slot] = dueMs;
-    this.#deadlines.clear(slot);
     this.#deadlines.set(slot, dueMs, this.#nowMs);
   }
 

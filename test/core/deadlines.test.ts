@@ -18,7 +18,6 @@ class Twin {
   }
 
   set(slot: number, atMs: number): void {
-    if (this.list.has(slot)) this.clear(slot);
     this.wheel.set(slot, atMs);
     // Rounded up; never before what has passed, never 49 days past it.
     const clamped = Math.min(atMs, this.#pastMs + SPAN_MS - 1);

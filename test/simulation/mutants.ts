@@ -62,7 +62,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "keep-the-deadline-of-a-given-back",
     "core.js",
-    "        this.#deadlines.clear(slot);\n        this.#setQueueExpiry(service, slot);\n        service.queue.pushReturned",
+    "        this.#setQueueExpiry(service, slot);\n        service.queue.pushReturned",
     "        service.queue.pushReturned",
     60,
   ),
