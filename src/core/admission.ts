@@ -17,6 +17,7 @@ const PRIORITY_UNKNOWN = refusal(INVALID_ARGUMENT, "priority must be 0..7");
 const TOO_LARGE = refusal(INVALID_ARGUMENT, "request larger than the broker takes");
 const SHUTTING_DOWN = refusal(UNAVAILABLE, "broker is shutting down", 1000);
 const CLIENT_FULL = refusal(RESOURCE_EXHAUSTED, "too many in flight", 20);
+const CLIENT_FULL_OF_BYTES = refusal(RESOURCE_EXHAUSTED, "too many bytes in flight", 20);
 const BROKER_FULL = refusal(RESOURCE_EXHAUSTED, "broker is full", 100);
 
 function refusal(status: StatusCode, reason: string, retryAfterMs = 0): Refusal {
@@ -39,7 +40,10 @@ export function refusalOf(
   // Of all who push there is one client here: how many tasks it has is a matter of theirs.
   if (command.isTask === true) return undefined;
   if (client.inFlight >= limits.clientInFlightMax) return CLIENT_FULL;
-  if (requests.bytesHeld + bytes > limits.requestBytesMax) return BROKER_FULL;
+  const freeBytes = limits.requestBytesMax - requests.bytesHeld;
+  if (bytes > freeBytes) return BROKER_FULL;
+  // As in each queue: whatever one client sends, some room is left for the next.
+  if (client.bytes >= limits.queueShare * freeBytes) return CLIENT_FULL_OF_BYTES;
   return undefined;
 }
 

@@ -3,6 +3,8 @@ import { NONE, type Requests } from "./requests.js";
 /** One client: what it has asked and not been answered. */
 export class Client {
   inFlight = 0;
+  /** Bytes of these. */
+  bytes = 0;
   /** The latest of its requests, linked through the slots. */
   head = NONE;
   /** For credits.ts: its requests that wait beyond what is good, counted in this review. */
@@ -17,20 +19,22 @@ export class Client {
   ) {}
 
   /** The request in `slot` is its latest. */
-  link({ clientNext, clientPrevious }: Requests, slot: number): void {
+  link({ clientNext, clientPrevious, bytes }: Requests, slot: number): void {
     clientPrevious[slot] = NONE;
     clientNext[slot] = this.head;
     if (this.head !== NONE) clientPrevious[this.head] = slot;
     this.head = slot;
     this.inFlight++;
+    this.bytes += bytes[slot];
   }
 
-  unlink({ clientNext, clientPrevious }: Requests, slot: number): void {
+  unlink({ clientNext, clientPrevious, bytes }: Requests, slot: number): void {
     const next = clientNext[slot];
     const previous = clientPrevious[slot];
     if (next !== NONE) clientPrevious[next] = previous;
     if (previous !== NONE) clientNext[previous] = next;
     else this.head = next;
     this.inFlight--;
+    this.bytes -= bytes[slot];
   }
 }

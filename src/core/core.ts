@@ -31,6 +31,8 @@ import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
 
+const SHUTTING_DOWN = "broker is shutting down";
+
 /** How long a worker is heard that was told that a task's time is over: it may say that it never began. */
 const LAST_WORD_MS = 1000;
 
@@ -285,7 +287,7 @@ export class Core {
     const service = this.registry.at(this.requests.service[slot]);
     if (this.requests.state[slot] === DISPATCHED) {
       this.counts.replies++;
-      service.countReply(this.#nowMs);
+      service.replyCount++;
       this.#effects.reply(this.requests.client[slot], slot);
       this.#detach(slot);
     }
@@ -373,10 +375,11 @@ export class Core {
     const worker = this.#workers.get(this.requests.worker[slot]) as Worker;
     this.#takeBack(service, worker, slot);
     this.requests.free(slot);
+    service.countAnswer(this.#nowMs);
     worker.idleSince = ++this.#idleClock;
     const tookMs = this.#nowMs - this.requests.sinceMs[slot];
     this.registry.meters.onAnswered(service.row, tookMs);
-    worker.run = runAfterReply(worker, this.#limits, handlerUs);
+    worker.run = runAfterReply(worker, this.#limits, service.index, handlerUs);
     const lookAhead = lookAheadAfterReply(worker, this.#limits, this.#nowMs, tookMs);
     worker.lookAhead = Math.max(lookAhead, worker.run - 1);
     if (worker.state === "ready") {
@@ -404,6 +407,7 @@ export class Core {
     }
     this.#clients.delete(peer);
     this.#credits.forget(client);
+    for (const { queue } of this.registry.services.values()) queue.forget(peer);
   }
 
   #onWorkerLeft(worker: Worker): void {
@@ -444,6 +448,12 @@ export class Core {
   /** A request that its worker will not answer waits again, first in line. */
   #giveBack(service: Service, slot: number): void {
     const { requests } = this;
+    if (this.#isShuttingDown && requests.tasks.has(slot)) {
+      this.#outcomes.failed(slot, Status.UNAVAILABLE, SHUTTING_DOWN, 0);
+      this.#detach(slot);
+      requests.free(slot);
+      return;
+    }
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
     this.#setQueueExpiry(service, slot);
@@ -546,9 +556,15 @@ export class Core {
     if (this.requests.state[slot] !== QUEUED) return this.#onAttemptDue(task, slot);
     const service = this.registry.at(this.requests.service[slot]);
     if (service.isServed) return this.#setQueueExpiry(service, slot);
-    // Nobody is left to wait for: it goes back to who gave it, and keeps no place here.
-    this.#outcomes.unserved(service, slot);
-    this.#giveUp(slot, Status.CANCELLED);
+    // Nobody is left to wait for: they go back to who gave them, and keep no place here. All at once: one that came later
+    // would be begun before.
+    while (service.queue.count > 0) {
+      const queued = service.queue.take(this.#nowMs, service.ratePerMs);
+      this.#outcomes.unserved(service, queued);
+      this.#detach(queued);
+      this.requests.free(queued);
+    }
+    this.registry.forgetIfStray(service);
   }
 
   /** A task's time runs from here. */
@@ -599,7 +615,7 @@ export class Core {
     const { requests } = this;
     for (const slot of [...requests.tasks.slots()]) {
       if (requests.state[slot] !== QUEUED) continue;
-      this.#outcomes.failed(slot, Status.UNAVAILABLE, "broker is shutting down", 0);
+      this.#outcomes.failed(slot, Status.UNAVAILABLE, SHUTTING_DOWN, 0);
       this.#giveUp(slot, Status.CANCELLED);
     }
   }

@@ -57,14 +57,21 @@ export function lookAheadAfterReply(
 }
 
 /**
- * How many requests `worker`, whose handler took `tookUs` for its latest, may be handed in a row: what it does in
- * RUN_MS by its own word. One of which that is not known is handed one, as is one whose handlers take longer.
+ * How many requests of `service` `worker`, whose handler took `tookUs` for its latest of them, may be handed in a row:
+ * what it does in RUN_MS by its own word. One of which that is not known is handed one, as is one whose handlers take longer.
  */
-export function runAfterReply(worker: Worker, limits: Limits, tookUs: number): number {
+export function runAfterReply(
+  worker: Worker,
+  limits: Limits,
+  service: number,
+  tookUs: number,
+): number {
   if (!worker.takesLookAhead || tookUs === 0) return 1;
-  const beforeUs = worker.handlerUs;
-  // Up at once, down slowly: of services that are fast and slow by turns the slow ones count.
-  worker.handlerUs = tookUs >= beforeUs ? tookUs : beforeUs + (tookUs - beforeUs) / FASTER_PARTS;
+  const beforeUs = worker.runService === service ? worker.handlerUs : 0;
+  worker.runService = service;
+  // Up at once, down slowly: of handlers that are fast and slow by turns the slow ones count.
+  worker.handlerUs =
+    beforeUs === 0 || tookUs >= beforeUs ? tookUs : beforeUs + (tookUs - beforeUs) / FASTER_PARTS;
   const runUs = Math.min(RUN_MS, limits.lookAheadMs) * 1000;
   const runMax = Math.min(RUN_SHARE_MAX, limits.lookAheadMax + 1);
   return Math.max(1, Math.min(Math.floor(runUs / worker.handlerUs), runMax));

@@ -42,14 +42,15 @@ export class Pool {
   next(service: Service, nowMs: number): Worker | undefined {
     const runner = this.#runner;
     if (runner !== undefined) {
-      if (this.#runLeft > 0 && nowMs - this.#runSinceMs < RUN_MS && runner.room > 0) {
+      const isOfRun = runner.runService === service.index;
+      if (isOfRun && this.#runLeft > 0 && nowMs - this.#runSinceMs < RUN_MS && runner.room > 0) {
         this.#runLeft--;
         return runner;
       }
       this.#runner = undefined;
     }
     const { best } = this;
-    if (best !== undefined && best.run > 1) {
+    if (best !== undefined && best.run > 1 && best.runService === service.index) {
       this.#runner = best;
       const underWay = service.inFlight + service.queue.count;
       this.#runLeft = Math.min(best.run, runMaxOf(underWay, this.workerCount)) - 1;

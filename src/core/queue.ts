@@ -30,8 +30,9 @@ interface Flow {
 /** One client that waits at this service, or had more than its share there of late. */
 export interface Waiter {
   client: number;
-  /** Requests of it that wait, those given back among them. */
+  /** Requests of it that wait, those given back among them, and their bytes. */
   count: number;
+  bytes: number;
   readonly flows: (Flow | undefined)[];
   flowCount: number;
 }
@@ -96,6 +97,18 @@ export class Queue {
     return this.#find(client)?.count ?? 0;
   }
 
+  /** Their bytes. */
+  clientBytes(client: number): number {
+    return this.#find(client)?.bytes ?? 0;
+  }
+
+  /** `client`, of which nothing waits, is gone: what it owes is nobody's, and not of who gets its number next. */
+  forget(client: number): void {
+    const waiter = this.#find(client);
+    if (waiter === undefined) return;
+    for (const flow of waiter.flows) if (flow !== undefined) this.#dropFlow(flow);
+  }
+
   /** The clients that wait here, and those that owe. */
   get waiters(): ReadonlyMap<number, Readonly<Waiter>> {
     return this.#waiters;
@@ -118,9 +131,15 @@ export class Queue {
     else next[flow.tail] = slot;
     flow.tail = slot;
     if (flow.level.count++ === 0) this.#occupied |= 1 << flow.level.priority;
+    this.#countIn(waiter, slot);
+  }
+
+  #countIn(waiter: Waiter, slot: number): void {
+    const bytes = this.#requests.bytes[slot];
     waiter.count++;
+    waiter.bytes += bytes;
     this.count++;
-    this.bytes += this.#requests.bytes[slot];
+    this.bytes += bytes;
   }
 
   /** Puts a request that a worker gave back before all new ones, behind others given back. */
@@ -133,9 +152,7 @@ export class Queue {
     if (this.#returnedTail === NONE) this.#returnedHead = slot;
     else next[this.#returnedTail] = slot;
     this.#returnedTail = slot;
-    this.#requireWaiter(client[slot]).count++;
-    this.count++;
-    this.bytes += this.#requests.bytes[slot];
+    this.#countIn(this.#requireWaiter(client[slot]), slot);
   }
 
   /** Takes the next request out, or NONE. `ratePerMs`: how many are served of late; 0 if not known. */
@@ -155,18 +172,21 @@ export class Queue {
     if (before !== NONE) next[before] = after;
     next[slot] = NONE;
     previous[slot] = NONE;
+    const bytes = this.#requests.bytes[slot];
     this.count--;
-    this.bytes -= this.#requests.bytes[slot];
+    this.bytes -= bytes;
     if (flows[slot] === NONE) {
       if (before === NONE) this.#returnedHead = after;
       if (after === NONE) this.#returnedTail = before;
       const waiter = this.#waiters.get(this.#requests.client[slot]) as Waiter;
       waiter.count--;
+      waiter.bytes -= bytes;
       this.#forgetIfGone(waiter);
       return;
     }
     const flow = this.#flows[flows[slot]];
     flow.waiter.count--;
+    flow.waiter.bytes -= bytes;
     if (before === NONE) flow.head = after;
     if (after === NONE) flow.tail = before;
     if (--flow.level.count === 0) this.#clearLevel(flow.level);
@@ -319,5 +339,6 @@ function turnQuanta(flowCount: number, ratePerMs: number): number {
 }
 
 function newWaiter(): Waiter {
-  return { client: NONE, count: 0, flows: new Array(PRIORITY_COUNT).fill(undefined), flowCount: 0 };
+  const flows = new Array(PRIORITY_COUNT).fill(undefined);
+  return { client: NONE, count: 0, bytes: 0, flows, flowCount: 0 };
 }

@@ -28,12 +28,13 @@ export class Service {
   inFlight = 0;
   /** Where it is counted (meters.ts): among the others until a worker serves it. */
   row = OTHER_ROW;
-  /** Replies ever. */
+  /** Replies ever; and answers of any kind. */
   replyCount = 0;
+  answerCount = 0;
   /** How many that were at `rateSinceMs`, for retry-after. */
   rateSinceCount = 0;
   rateSinceMs = 0;
-  /** Replies per millisecond over the last full window; 0 before the first. */
+  /** Answers per millisecond over the last full window; 0 before the first. */
   ratePerMs = 0;
 
   constructor(
@@ -68,18 +69,20 @@ export class Service {
     return (
       queue.count >= limits.queueCountMax ||
       queue.bytes + request.bytes > limits.queueBytesMax ||
+      queue.clientBytes(request.peer) >= limits.queueShare * (limits.queueBytesMax - queue.bytes) ||
       queue.clientCount(request.peer) >= this.clientCountMax(request.priority)
     );
   }
 
-  countReply(nowMs: number): void {
-    this.replyCount++;
+  /** One was answered, whatever the answer is. */
+  countAnswer(nowMs: number): void {
+    this.answerCount++;
     const elapsedMs = nowMs - this.rateSinceMs;
     if (elapsedMs < RATE_WINDOW_MS) return;
     // A window with a long idle stretch in it says nothing of the rate: it begins anew.
-    const count = this.replyCount - this.rateSinceCount;
+    const count = this.answerCount - this.rateSinceCount;
     if (elapsedMs < RATE_WINDOW_MS * 10) this.ratePerMs = count / elapsedMs;
-    this.rateSinceCount = this.replyCount;
+    this.rateSinceCount = this.answerCount;
     this.rateSinceMs = nowMs;
   }
 

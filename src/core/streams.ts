@@ -115,7 +115,9 @@ export class Streams {
 
   #grant(slot: number, { partsMax, partsBefore, bytesMax, bytesBefore }: Stream): void {
     const worker = this.#requests.worker[slot];
-    this.#effects.grant(worker, slot, partsMax - partsBefore, bytesMax - bytesBefore);
+    // A part may be larger than what was left, so that an attempt before this one had more than was granted.
+    const bytes = Math.max(bytesMax - bytesBefore, 0);
+    this.#effects.grant(worker, slot, partsMax - partsBefore, bytes);
   }
 
   /** Forgets the stream in `slot`, if there is one. */

@@ -17,9 +17,11 @@ export class Worker {
   inFlight = 0;
   /** Requests it may hold beyond `concurrency`; adapted, see look-ahead.ts. */
   lookAhead = 0;
-  /** Requests that it may be handed in a row while others are idle; see look-ahead.ts. */
+  /** Requests of one service that it may be handed in a row while others are idle; see look-ahead.ts. */
   run = 1;
-  /** What its handlers took of late, rather too much than too little; 0: not known. */
+  /** Of which service that is known, by index: what it answered last, with the time it took. */
+  runService = NONE;
+  /** What the handlers of that took of late, rather too much than too little. */
   handlerUs = 0;
   /** The oldest and the latest of its requests, linked through the slots. */
   head = NONE;

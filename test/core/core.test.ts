@@ -499,6 +499,7 @@ describe("absent services", () => {
     scene.leave(10);
     scene.ask(1, 1);
     expect(scene.pass(100)).toEqual(["fail c1#1 UNAVAILABLE", "release c1#1"]);
+    expect(scene.lastRetryAfterMs).toBe(1000);
     expect(scene.core.counts).toMatchObject({ refusedAfterWait: 1, expired: 0 });
     expectEmpty(scene);
   });

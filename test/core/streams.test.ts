@@ -127,6 +127,13 @@ describe("grants", () => {
     expect(scene.worker(10)).toEqual(["dispatch w10 c1#1", "grant w10 c1#1 7 1000"]);
   });
 
+  it("are never less than nothing, where a part of a run that is lost was larger than its rest", () => {
+    const scene = streaming("restart");
+    scene.streamPart(1, 1, 0, { bytes: 1500 });
+    scene.worker(11);
+    expect(scene.leave(10)).toContain("grant w11 c1#1 1 0");
+  });
+
   it("for a request that is no stream are refused", () => {
     const scene = new Scene();
     scene.client(1);

@@ -122,3 +122,26 @@ test("tasks are not held to what one client may have in flight", () => {
   for (let i = 1; i <= 4; i++) expect(scene.ask(1, i, task)).toEqual([`dispatch w10 c1#${i}`]);
   expect(scene.ask(1, 5)).toEqual(["fail c1#5 RESOURCE_EXHAUSTED"]);
 });
+
+test("tasks that go back go all at once, the younger ones too", () => {
+  const scene = begun();
+  scene.worker(10);
+  scene.ask(1, 1, { ...task, timeoutMs: 60_000 });
+  scene.ask(1, 2, task);
+  scene.pass(500);
+  scene.ask(1, 3, task);
+  scene.leave(10);
+  const ends = [2, 3].flatMap((i) => [`fail c1#${i} UNAVAILABLE`, `release c1#${i}`]);
+  expect(scene.pass(500)).toEqual(ends);
+});
+
+test("a task that comes back while the broker shuts down waits for nobody", () => {
+  const scene = begun();
+  scene.worker(10);
+  scene.ask(1, 1, task);
+  scene.do({ kind: "shutdown" });
+  scene.drain(10);
+  const effects = scene.failure(1, 1, Status.UNAVAILABLE, true);
+  expect(effects).toEqual(["fail c1#1 UNAVAILABLE", "release c1#1", "drained w10"]);
+  expect(scene.lastAttempts).toBe(0);
+});

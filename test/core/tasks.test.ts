@@ -121,6 +121,23 @@ describe("tasks", () => {
     expect(new Set(desk.at).size).toBe(40);
   });
 
+  test("of every priority between get their turn", () => {
+    const desk = new Desk({ queueCountMax: 65_536 });
+    for (let i = 0; i < 640; i++) desk.push(i + 1, { priority: [0, 4, 5, 7][i % 4] });
+    desk.room = 160;
+    desk.wait(1);
+    const counts = new Map<number, number>();
+    for (const { pushed } of desk.given.values()) {
+      counts.set(pushed.priority, (counts.get(pushed.priority) ?? 0) + 1);
+    }
+    expect([...counts].sort()).toEqual([
+      [0, 150],
+      [4, 4],
+      [5, 3],
+      [7, 3],
+    ]);
+  });
+
   test("that come back since nobody serves their queue any more are first again, in their order", () => {
     const desk = new Desk();
     desk.room = 3;
@@ -137,6 +154,40 @@ describe("tasks", () => {
     desk.wait(0);
     expect(desk.at).toEqual([1, 2, 3, 4, 5]);
     expect(desk.tasks.counts.failed).toBe(0);
+  });
+
+  test("rest as long as their handler said, and shortly again once they were begun", () => {
+    const desk = new Desk({ backoffMsMin: 1, backoffMsMax: 1 });
+    desk.room = 1;
+    desk.push(1, { attemptsMax: 9 });
+    desk.fail(1, { retryAfterMs: 10_000 });
+    desk.wait(9_900);
+    expect(desk.at).toEqual([]);
+    desk.wait(200);
+    for (const waitMs of [20, 40, 80, 160]) {
+      desk.fail(1, { attempts: 0 });
+      desk.wait(waitMs - 1);
+      expect(desk.at).toEqual([]);
+      desk.wait(1);
+      expect(desk.at).toEqual([1]);
+    }
+    desk.fail(1);
+    desk.wait(1);
+    desk.fail(1, { attempts: 0 });
+    desk.wait(20);
+    expect(desk.at).toEqual([1]);
+  });
+
+  test("that are done leave their pusher's share", () => {
+    const desk = new Desk({ bytesMax: 1000, queueBytesMax: 1000 });
+    desk.push(1);
+    desk.room = 2;
+    desk.wait(0);
+    for (let i = 2; i <= 100; i++) {
+      desk.push(i);
+      desk.done(i);
+    }
+    expect(desk.told.filter((told) => !told.endsWith(":0"))).toEqual([]);
   });
 
   test("wait longer after each failure, within their bounds, and die after the last", () => {

@@ -157,12 +157,7 @@ export const mutants: readonly Mutant[] = [
     "requests.bytesHeld -= requests.bytes[slot];",
     "requests.bytesHeld -= Math.min(requests.bytes[slot], 32);",
   ),
-  mutant(
-    "wrong-queue-bytes",
-    "queue.js",
-    "this.bytes -= this.#requests.bytes[slot];",
-    "this.bytes -= this.#requests.bytes[slot] & ~1;",
-  ),
+  mutant("wrong-queue-bytes", "queue.js", "this.bytes -= bytes;", "this.bytes -= bytes & ~1;"),
   mutant(
     "idle-beside-a-queue",
     "core.js",

@@ -37,13 +37,14 @@ export function checkOrder(books: Books, request: ModelRequest): void {
  */
 export function checkChoice(books: Books, worker: ModelWorker, request: ModelRequest): void {
   const { peer, held, concurrency } = worker;
-  const { lookAhead, run } = books.core.worker(peer)!;
+  const { lookAhead, run, runService } = books.core.worker(peer)!;
   must(worker.takesLookAhead || lookAhead === 0, `${peer} takes no look-ahead`);
   must(lookAhead <= books.limits.lookAheadMax, `look-ahead of ${lookAhead}`);
   must(held.size < concurrency + lookAhead, `${peer} has no room`);
   must(run === 1 || lookAhead >= run - 1, `${peer} has a run beyond its look-ahead`);
   // By its own word it is done with a few before another has begun.
-  if (run > 1) return books.meet("run");
+  const { index } = books.core.registry.services.get(request.service)!;
+  if (run > 1 && runService === index) return books.meet("run");
   for (const other of books.workers.values()) {
     if (other === worker || other.draining || !other.services.includes(request.service)) continue;
     // The worker of this step's answer has its credit back, and place, before any is fed.

@@ -20,6 +20,11 @@ export function refusalOf(books: Books, ask: Ask): StatusCode | undefined {
   if (ask.isTask !== true && sum(counted(live)) + ask.bytes > limits.requestBytesMax) {
     return Status.RESOURCE_EXHAUSTED;
   }
+  const ownBytes = sum(counted(live).filter(({ client }) => client === ask.peer));
+  const freeBytes = limits.requestBytesMax - sum(counted(live));
+  if (ask.isTask !== true && ownBytes >= limits.queueShare * freeBytes) {
+    return Status.RESOURCE_EXHAUSTED;
+  }
   return hasRoomForName(books, ask.service) ? queueRefusal(books, ask) : Status.NOT_FOUND;
 }
 
@@ -38,10 +43,12 @@ function queueRefusal(books: Books, ask: Ask): StatusCode | undefined {
   const { limits } = books;
   const queue = books.queue(ask.service);
   if (queue.length === 0) return undefined;
-  const own = queue.filter(({ client }) => client === ask.peer).length;
+  const ofClient = queue.filter(({ client }) => client === ask.peer);
+  const own = ofClient.length;
   const isFull =
     queue.length >= limits.queueCountMax ||
     sum(queue) + ask.bytes > limits.queueBytesMax ||
+    sum(ofClient) >= limits.queueShare * (limits.queueBytesMax - sum(queue)) ||
     own >= clientCountMax(books, ask, queue.length);
   return isFull ? Status.RESOURCE_EXHAUSTED : undefined;
 }

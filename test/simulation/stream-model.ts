@@ -107,7 +107,8 @@ export class StreamModel {
     must(stream !== undefined, `${request.name} is no stream`);
     const earlier = stream.sent.slice(0, stream.before);
     must(partsMax === stream.partsMax - earlier.length, `${request.name}: ${partsMax} parts`);
-    must(bytesMax === stream.bytesMax - sum(earlier), `${request.name}: ${bytesMax} bytes`);
+    const left = Math.max(stream.bytesMax - sum(earlier), 0);
+    must(bytesMax === left, `${request.name}: ${bytesMax} bytes`);
   }
 
   /** Whether `request` fails because its worker broke the rules: it does so once. */

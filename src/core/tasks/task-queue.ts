@@ -2,7 +2,7 @@ import type { Holder } from "./holders.js";
 import type { Task } from "./task.js";
 
 const PRIORITY_COUNT = 8;
-/** Of so many tasks taken, one is of the lowest priority that waits: none starves. */
+/** Of so many tasks taken, one is of a priority that the highest would starve: of each in turn. */
 const RESCUE_EVERY = 16;
 const RATE_WINDOW_MS = 1000;
 
@@ -32,6 +32,7 @@ export class TaskQueue {
     tail: undefined,
   }));
   #taken = 0;
+  #rescued = 0;
   #rateSinceMs = 0;
   #rateSinceCount = 0;
   #ratePerMs = 0;
@@ -83,18 +84,27 @@ export class TaskQueue {
   }
 
   take(): Task | undefined {
+    const highest = this.#lines.findIndex(({ head }) => head !== undefined);
+    if (highest < 0) return undefined;
     const isRescue = ++this.#taken % RESCUE_EVERY === 0;
-    const lines = this.#lines;
-    const line = isRescue
-      ? lines.findLast(({ head }) => head !== undefined)
-      : lines.find(({ head }) => head !== undefined);
-    const task = line?.head;
-    if (line === undefined || task === undefined) return undefined;
+    const line = this.#lines[isRescue ? this.#rescue(highest) : highest];
+    const task = line.head as Task;
     line.head = task.next;
     if (line.head === undefined) line.tail = undefined;
     task.next = undefined;
     this.readyCount--;
     return task;
+  }
+
+  /** The next priority in rotation that waits below the highest. */
+  #rescue(highest: number): number {
+    for (let step = 1; step <= PRIORITY_COUNT; step++) {
+      const priority = (this.#rescued + step) % PRIORITY_COUNT;
+      if (priority <= highest || this.#lines[priority].head === undefined) continue;
+      this.#rescued = priority;
+      return priority;
+    }
+    return highest;
   }
 
   onDone(nowMs: number): void {
