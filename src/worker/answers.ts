@@ -45,7 +45,8 @@ export class Answers {
     job.end();
     this.jobs.delete(job);
     if (failed === undefined) {
-      this.stats.replied++;
+      // One that is too large is refused below, and counted there.
+      if (link?.isOpen !== true || !isTooLarge(link, job.reply)) this.stats.replied++;
       // A survey does not come again.
       if (job.kind !== "survey") {
         if (job.stream?.end === undefined) this.#remember(job, job.replyFlags, job.reply);

@@ -137,6 +137,7 @@ test("what is larger than the broker takes is refused alone", async () => {
   expect(grown.reason).toMatch(/^reply of 50000\d\d bytes; the broker takes 100000$/);
   expect(await client.request("grow", 10)).toHaveLength(10);
   expect(client.stats.resent).toBe(0);
+  expect(worker.stats).toMatchObject({ replied: 2, failed: 1 });
   await client.close();
   await worker.drain();
   await broker.close();
