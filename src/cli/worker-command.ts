@@ -132,8 +132,11 @@ async function start(options: WorkerOptions, log: Log): Promise<Worker> {
       return await Worker.start({
         ...options,
         connectTimeoutMs: PATIENCE_MS,
-        onError: (error, { service, requestId }) =>
-          log.error({ err: error, service, requestId }, "handler failed"),
+        onError: (error, { service, requestId, signal }) => {
+          const fields = { err: error, service, requestId };
+          if (signal.aborted) log.debug(fields, "handler stopped when asked to");
+          else log.error(fields, "handler failed");
+        },
         onConnection: ({ endpoint, state, reason }) => {
           log.info({ endpoint, reason }, `connection ${state}`);
           if (state === "up" && !isReady) {

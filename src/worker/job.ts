@@ -57,9 +57,19 @@ export interface RequestContext {
   readonly attempt: number;
   /** Milliseconds until nobody waits for the reply any more; below 0 once that has passed. */
   readonly timeLeftMs: number;
-  /** Aborts when the client cancels, the deadline passes or the worker closes. */
+  /**
+   * Aborts when the client cancels, the deadline passes or the worker closes. Its reason is a DOMException:
+   * a TimeoutError for the deadline, else an AbortError.
+   */
   readonly signal: AbortSignal;
 }
+
+/** Why a handler is told to stop. */
+export type StopReason =
+  | "cancelled by the client"
+  | "deadline passed"
+  | "connection lost"
+  | "worker closed";
 
 /** What is to be answered, and so how: a task wants no reply. */
 export type JobKind = "request" | "task" | "survey";
@@ -108,7 +118,7 @@ export class Job implements RequestContext, ExchangeId {
   #headers: Headers | undefined;
   #opened: OpenedRequest | undefined;
   #abortion: AbortController | undefined;
-  #abortReason: string | undefined;
+  #abortReason: StopReason | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -165,7 +175,7 @@ export class Job implements RequestContext, ExchangeId {
     // Made when asked for: most handlers do not.
     if (this.#abortion === undefined) {
       this.#abortion = new AbortController();
-      if (this.#abortReason !== undefined) this.#abortion.abort(new Error(this.#abortReason));
+      if (this.#abortReason !== undefined) this.#abortion.abort(abortion(this.#abortReason));
     }
     return this.#abortion.signal;
   }
@@ -186,10 +196,10 @@ export class Job implements RequestContext, ExchangeId {
     return Math.max(1, Math.min(Math.round((this.endedMs - this.startedMs) * 1000), 0xffffffff));
   }
 
-  abort(reason: string): void {
+  abort(reason: StopReason): void {
     if (this.#abortReason !== undefined) return;
     this.#abortReason = reason;
-    this.#abortion?.abort(new Error(reason));
+    this.#abortion?.abort(abortion(reason));
   }
 
   /** The broker, which tells of deadlines, is gone: the job keeps its own from here on. */
@@ -352,6 +362,11 @@ export class Job implements RequestContext, ExchangeId {
   ): Promise<void> {
     this.reply = await sealedElse(sealing, () => opened.seal(result));
   }
+}
+
+/** As `fetch` and others know it, by its name. */
+function abortion(reason: StopReason): DOMException {
+  return new DOMException(reason, reason === "deadline passed" ? "TimeoutError" : "AbortError");
 }
 
 function deadlineOf({ timeoutMs }: { timeoutMs: number }, nowMs: number): number {

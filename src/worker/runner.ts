@@ -8,7 +8,7 @@ import type { Answers } from "./answers.js";
 import { isAsyncIterable, letGo } from "./async-iterables.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
 import { explain, type Failed, isForClient } from "./failed.js";
-import type { Job } from "./job.js";
+import type { Job, StopReason } from "./job.js";
 import type { JobTable } from "./job-table.js";
 import type { WorkerOptions } from "./options.js";
 import type { StreamRun } from "./stream-run.js";
@@ -109,7 +109,7 @@ export class Runner {
   }
 
   /** Tells all jobs to stop. */
-  abort(reason: string): void {
+  abort(reason: StopReason): void {
     for (const job of this.#jobs) job.abort(reason);
     this.#closeCodec();
   }

@@ -29,7 +29,7 @@ export interface TaskContext {
   readonly headers: Headers;
   /** Milliseconds until this attempt is given up and the task tried again, elsewhere perhaps. */
   readonly timeLeftMs: number;
-  /** Aborts when that time is over or the worker closes. */
+  /** Aborts when that time is over, as TimeoutError, or the worker closes, as AbortError. */
   readonly signal: AbortSignal;
 }
 

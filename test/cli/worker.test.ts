@@ -110,6 +110,24 @@ describe("wasmq worker", () => {
     expect(worker.log.at(-1)).toMatchObject({ level: "fatal", err: { message: "a bug" } });
   });
 
+  it("logs a handler that stopped when asked to at debug", async () => {
+    const { frontend, backend } = await stage.broker();
+    const module = stage.file(
+      "obedient.mjs",
+      `export default { hang: (_, { signal }) =>
+         new Promise((_, reject) => { signal.onabort = () => reject(signal.reason); }) };`,
+    );
+    const env = { WASMQ_LOG_LEVEL: "debug" };
+    const worker = stage.wasmq(["worker", module, "--broker", backend], { env });
+    await worker.logged("ready");
+    const args = ["call", "hang", "1", "--broker", frontend, "--timeout", "300"];
+    expect(await stage.wasmq(args).ended).toMatchObject({ code: 4 });
+    expect(await worker.logged("handler stopped when asked to")).toMatchObject({
+      level: "debug",
+      err: { message: "deadline passed", type: "DOMException" },
+    });
+  });
+
   const wrongs: [string, string | undefined, string[], RegExp][] = [
     ["a module that is not there", undefined, [], /cannot load/],
     ["a module that does not parse", "export default {", [], /cannot load .*SyntaxError/],

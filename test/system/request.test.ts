@@ -165,6 +165,7 @@ test("a deadline ends the request, and the handler's signal", async () => {
   const error = await failure(all.client.request("hang", 0, { timeoutMs: 50 }));
   expect(error.code).toBe("DEADLINE_EXCEEDED");
   await eventually("the handler is told", () => signal?.aborted === true);
+  expect(signal?.reason).toMatchObject({ name: "TimeoutError", message: "deadline passed" });
   await eventually("the worker is free", () => all.broker.stats.requests === 0);
 });
 
@@ -192,6 +193,7 @@ test("a cancelled request: the handler's signal aborts, a waiting one is not run
   expect(await second).toMatchObject({ code: "CANCELLED" });
   expect(await first).toMatchObject({ code: "CANCELLED", reason: "changed my mind" });
   await eventually("the handler is told", () => signal?.aborted === true);
+  expect(signal?.reason).toMatchObject({ name: "AbortError", message: "cancelled by the client" });
   await eventually("nothing is held", () => all.broker.stats.requests === 0);
   expect(started).toEqual([1]);
   const aborted = AbortSignal.abort();
