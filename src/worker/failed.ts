@@ -56,6 +56,15 @@ export function isForClient(error: unknown): boolean {
   }
 }
 
+/** The stack of what a handler threw, or what it says where it has none. */
+export function stackOf(error: unknown): string {
+  try {
+    return error instanceof Error && typeof error.stack === "string" ? error.stack : textOf(error);
+  } catch {
+    return WORDLESS;
+  }
+}
+
 function explained(error: unknown, isSealed: boolean): Failed {
   if (error instanceof RequestError) {
     const { code, reason, retryAfterMs } = error;

@@ -48,7 +48,10 @@ export interface WorkerOptions {
    */
   recentBytesMax?: number;
   recentAgeMsMax?: number;
-  /** Told of each error that a handler threw; the client learns INTERNAL. */
+  /**
+   * Told of each error that a handler threw but RequestErrors; the client learns INTERNAL. Default: a warning of
+   * the process, for the first of each service.
+   */
   onError?: (error: unknown, context: RequestContext) => void;
   /** Told of each connection gained or lost. */
   onConnection?: (event: ConnectionEvent) => void;

@@ -7,8 +7,8 @@ import type { Link } from "../link/link.js";
 import type { Answers } from "./answers.js";
 import { isAsyncIterable, letGo } from "./async-iterables.js";
 import { AutoConcurrency } from "./auto-concurrency.js";
-import { explain, type Failed, isForClient } from "./failed.js";
-import type { Job, StopReason } from "./job.js";
+import { explain, type Failed, isForClient, stackOf } from "./failed.js";
+import type { Job, Service, StopReason } from "./job.js";
 import type { JobTable } from "./job-table.js";
 import type { WorkerOptions } from "./options.js";
 import type { StreamRun } from "./stream-run.js";
@@ -37,6 +37,8 @@ export class Runner {
   #isRunningNext = false;
   #partCount = 0;
   #refusedCount = 0;
+  /** Whose first failure was told, where nobody asked to be. */
+  readonly #warned = new Set<Service>();
 
   /** `onConcurrency`: that is another number now. Throws RangeError for options that are none. */
   constructor(options: WorkerOptions, codec: Codec, answers: Answers, onConcurrency: () => void) {
@@ -196,7 +198,18 @@ export class Runner {
     // Later, and alone: what a listener throws must not cost the request its answer.
     if (onError !== undefined) queueMicrotask(() => onError(error, job));
     if (job.isAborted) return { status: "CANCELLED", reason: "handler stopped when asked to" };
+    if (onError === undefined) this.#warnOnce(job, error);
     return explain(error, this.#codec.isSealed);
+  }
+
+  /** The client may be told nothing of it, and a log of each is the application's to ask for. */
+  #warnOnce({ options, service }: Job, error: unknown): void {
+    if (this.#warned.has(options)) return;
+    this.#warned.add(options);
+    process.emitWarning(
+      `a handler of ${JSON.stringify(service)} failed; further failures of it are told to onError alone`,
+      { code: "WASMQ_HANDLER", detail: stackOf(error) },
+    );
   }
 
   #ran(job: Job, failed: Failed | undefined): void {

@@ -1,6 +1,6 @@
 // What a handler throws may be anything, also what cannot be read: its request is answered, and its place free.
 import { expect, test } from "vitest";
-import { Broker, Client, Worker } from "../../build/index.js";
+import { Broker, Client, RequestError, Worker } from "../../build/index.js";
 
 const loopback = { frontend: "tcp://127.0.0.1:0", backend: "tcp://127.0.0.1:0" };
 
@@ -78,4 +78,38 @@ test("a worker that a handler closes runs nothing of what came behind it", async
   await Promise.all(ends);
   expect(ran).toEqual(["stop"]);
   await client.close({ timeoutMs: 0 });
+});
+
+test("without onError the first failure of each service is a warning of the process", async () => {
+  await using broker = await Broker.start(loopback);
+  await using _worker = await Worker.start({
+    brokers: broker.backend,
+    services: {
+      price: () => {
+        throw new Error("no stock");
+      },
+      odd: () => {
+        throw revoked();
+      },
+      meant: () => {
+        throw new RequestError("NOT_FOUND", "no such thing");
+      },
+      stopped: (_: unknown, { signal }) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    },
+  });
+  const warned: { message: string; code?: string; detail?: string }[] = [];
+  const onWarning = (warning: Error) => void warned.push(warning);
+  process.on("warning", onWarning);
+  const client = await Client.connect({ brokers: broker.frontend });
+  for (const service of ["stopped", "price", "price", "odd", "meant"]) {
+    const asking = client.request(service, 1, { attempts: 1, timeoutMs: 500 });
+    await expect(asking).rejects.toThrow();
+  }
+  await client.close();
+  process.off("warning", onWarning);
+  expect(warned.map(({ code }) => code)).toEqual(["WASMQ_HANDLER", "WASMQ_HANDLER"]);
+  expect(warned[0].message).toMatch(/^a handler of "price" failed/);
+  expect(warned[0].detail).toMatch(/^Error: no stock\n +at /);
+  expect(warned[1].message).toMatch(/^a handler of "odd" failed/);
 });
