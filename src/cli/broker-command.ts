@@ -11,7 +11,15 @@ import { type BrokerFlags, settleBrokerConfig } from "./broker-config.js";
 import { curvePairFrom } from "./curve-file.js";
 import { tuneEngine } from "./engine.js";
 import { exitOnBug, LOG_LEVEL_DEFAULT, LOG_LEVELS, type Log, logReady, openLog } from "./log.js";
-import { collect, messageOf, newCommand, packageVersion, UsageError } from "./program.js";
+import {
+  collect,
+  DRAIN_TIMEOUT_MS_MAX,
+  messageOf,
+  newCommand,
+  packageVersion,
+  UsageError,
+  wholeNumberFlag,
+} from "./program.js";
 import { SecurityLog } from "./security-log.js";
 import { stopSignal } from "./signals.js";
 import { tokenFrom } from "./token-file.js";
@@ -22,7 +30,7 @@ const HELP = `
 Flags come before the environment (lists separated by commas), that before the config file.
 The config file is a JSON object: frontend, backend, xsub, xpub, push, pull, curveKey, access, insecure, admin,
 adminToken, logLevel, limits, services, tasks, heartbeatIntervalMs, heartbeatTimeoutMs, handshakeTimeoutMs, mdpHeartbeatMs,
-mdpLiveness, mdpBusyLiveness, connectionsMax.
+mdpLiveness, mdpBusyLiveness, connectionsMax, drainTimeoutMs.
 
 Without a curve key only loopback and ipc are listened on, or, with --insecure, anything. With one every
 connection is under CURVE, and what --access does not grant its key is refused. SIGHUP reads the access
@@ -33,8 +41,9 @@ loopback, or anywhere to those who bring the token; wasmq top shows the same liv
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when it listens, with the real
 endpoints. stderr gets one line when it cannot start. SIGTERM and SIGINT drain: no more requests
-are taken, those in flight are answered. A second signal ends it at once.
-Exit codes: 0 drained, 1 a bug, 2 wrong usage or an endpoint that cannot be had.`;
+are taken, those in flight are answered; what is not by the end of --drain-timeout is given up, with a
+warning in the log. A second signal ends it at once.
+Exit codes: 0 drained, or closed at the end of --drain-timeout, 1 a bug, 2 wrong usage or an endpoint that cannot be had.`;
 
 /** `wasmq broker`, and the whole of build/broker.js. */
 export function brokerCommand(name: string, title: string): Command {
@@ -83,6 +92,11 @@ export function brokerCommand(name: string, title: string): Command {
       "--admin-token <file>",
       "the bearer token that its requests must bring (env WASMQ_ADMIN_TOKEN)",
     )
+    .option(
+      "--drain-timeout <ms>",
+      "how long it may take to answer what it holds (default 10000)",
+      wholeNumberFlag("--drain-timeout", 0, DRAIN_TIMEOUT_MS_MAX),
+    )
     .option("--config <file>", "settings as JSON (env WASMQ_CONFIG)")
     .option(
       "--log-level <level>",
@@ -119,7 +133,7 @@ function reload(broker: Broker, access: string | undefined, log: Log): void {
 }
 
 async function runBroker(flags: BrokerFlags): Promise<void> {
-  const { logLevel, curveKey, access, adminToken, ...options } = settleBrokerConfig(
+  const { logLevel, drainTimeoutMs, curveKey, access, adminToken, ...options } = settleBrokerConfig(
     flags,
     process.env,
   );
@@ -151,7 +165,7 @@ async function runBroker(flags: BrokerFlags): Promise<void> {
   }
   const signal = await stop;
   log.info({ signal, requests: broker.stats.requests }, "draining");
-  const isEmpty = await broker.close();
+  const isEmpty = await broker.close({ timeoutMs: drainTimeoutMs });
   if (isEmpty) log.info({ counts: broker.stats.counts }, "drained");
   else log.warn({ requests: broker.stats.requests }, "closed with requests unanswered");
   process.exit(0);

@@ -1,14 +1,17 @@
 import { readFileSync } from "node:fs";
+import { wholeNumber } from "../base/check.js";
 import { type BrokerOptions, XPUB_DEFAULT, XSUB_DEFAULT } from "../broker/broker.js";
 import { resolveLimits } from "../core/limits.js";
 import { resolveTaskLimits } from "../core/tasks/task-limits.js";
 import { LOG_LEVEL_DEFAULT, type LogLevel, logLevelOf } from "./log.js";
-import { listFromEnv, messageOf, UsageError } from "./program.js";
+import { DRAIN_TIMEOUT_MS_MAX, listFromEnv, messageOf, UsageError } from "./program.js";
 
 /** What a broker's flags, environment variables and config file may say. */
 export interface BrokerConfig
   extends Omit<BrokerOptions, "curve" | "onSecurity" | "onWarning" | "adminToken"> {
   logLevel?: LogLevel;
+  /** How long a drain may take. */
+  drainTimeoutMs?: number;
   /** Files: of the key pair, of who may do what, of what the admin port asks for. */
   curveKey?: string;
   access?: string;
@@ -29,6 +32,7 @@ export interface BrokerFlags {
   curveKey?: string;
   access?: string;
   insecure?: boolean;
+  drainTimeout?: number;
   logLevel?: string;
 }
 
@@ -57,6 +61,7 @@ const readers: { [Key in keyof Required<BrokerConfig>]: (value: unknown, key: st
     mdpLiveness: readNumber,
     mdpBusyLiveness: readNumber,
     connectionsMax: readNumber,
+    drainTimeoutMs: readDrainTimeout,
   };
 
 /** Flags over environment over config file; what none of them says is left to the broker. */
@@ -88,6 +93,7 @@ export function settleBrokerConfig(
     curveKey: flags.curveKey ?? (env.WASMQ_CURVE_KEY || undefined) ?? config.curveKey,
     access: flags.access ?? (env.WASMQ_ACCESS || undefined) ?? config.access,
     insecure: flags.insecure ?? config.insecure,
+    drainTimeoutMs: flags.drainTimeout ?? config.drainTimeoutMs,
     logLevel,
   };
 }
@@ -181,6 +187,10 @@ function readNumber(value: unknown, key: string): unknown {
   // The ranges are the broker's to know.
   if (typeof value === "number") return value;
   throw new UsageError(`${key} must be a number, got ${JSON.stringify(value)}`);
+}
+
+function readDrainTimeout(value: unknown, key: string): unknown {
+  return wholeNumber(key, value as number, 0, DRAIN_TIMEOUT_MS_MAX);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

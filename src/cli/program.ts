@@ -48,6 +48,9 @@ export function listFromEnv(text: string | undefined): string[] | undefined {
   return given.length === 0 ? undefined : given;
 }
 
+/** The longest that a drain may be told to take: a day. */
+export const DRAIN_TIMEOUT_MS_MAX = 86_400_000;
+
 /** Reads a flag that is a whole number. */
 export function wholeNumberFlag(flag: string, least: number, most: number) {
   return (text: string): number => {

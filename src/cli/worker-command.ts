@@ -20,6 +20,7 @@ import {
 } from "./log.js";
 import {
   collect,
+  DRAIN_TIMEOUT_MS_MAX,
   listFromEnv,
   messageOf,
   newCommand,
@@ -35,10 +36,11 @@ that are bytes as they are. A handler that is an async generator answers with a 
 queues beside that or in its place: an object of queue name -> handler of its tasks.
 
 stdout gets the log, a JSON object a line; "msg":"ready" comes when a broker has taken it on.
-SIGTERM and SIGINT drain: it finishes what it has and leaves. A second signal ends it at once.
+SIGTERM and SIGINT drain: it finishes what it has and leaves, at the end of --drain-timeout with a warning
+in the log whatever still runs, which goes to other workers. A second signal ends it at once.
 While no broker takes it on it tries on, and says in the log why.
 WASMQ_LOG_LEVEL is ${LOG_LEVELS.join(", ")} (default ${LOG_LEVEL_DEFAULT}).
-Exit codes: 0 drained, 1 a bug, 2 wrong usage or a module that cannot be served.`;
+Exit codes: 0 drained, or left at the end of --drain-timeout, 1 a bug, 2 wrong usage or a module that cannot be served.`;
 
 /** How long without a broker is worth a word; then it tries anew. */
 const PATIENCE_MS = 5_000;
@@ -54,6 +56,7 @@ interface WorkerFlags {
   curveKey?: string;
   serverKey?: string;
   dictionary?: string[];
+  drainTimeout?: number;
 }
 
 /** `wasmq worker MODULE`. */
@@ -80,6 +83,11 @@ export function workerCommand(title: string): Command {
       "--dictionary <file>",
       "a dictionary that small bodies may be compressed with; may be given several times",
       collect,
+    )
+    .option(
+      "--drain-timeout <ms>",
+      "how long it may take to finish what it has (default 30000)",
+      wholeNumberFlag("--drain-timeout", 0, DRAIN_TIMEOUT_MS_MAX),
     )
     .addHelpText("after", HELP)
     .action(runWorker);
@@ -113,9 +121,10 @@ async function runWorker(path: string, flags: WorkerFlags): Promise<void> {
   const worker = await Promise.race([starting, stop.then(() => undefined)]);
   const signal = await stop;
   log.info({ signal, running: worker?.stats.running ?? 0 }, "draining");
-  await worker?.drain();
+  const isEmpty = await worker?.drain({ timeoutMs: flags.drainTimeout });
   const { replied = 0, failed = 0 } = worker?.stats ?? {};
-  log.info({ replied, failed }, "drained");
+  if (isEmpty === false) log.warn({ replied, failed }, "closed with handlers still running");
+  else log.info({ replied, failed }, "drained");
   // The module may hold things open that are none of ours.
   process.exit(0);
 }

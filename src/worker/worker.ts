@@ -44,7 +44,7 @@ export class Worker {
   readonly #request = new RequestRecord();
   readonly #cancel = new CancelRecord();
   readonly #streamCredit = new StreamCreditRecord();
-  #draining: Promise<void> | undefined;
+  #draining: Promise<boolean> | undefined;
   readonly #waiters = new Waiters();
   readonly #answers: Answers;
   readonly #runner: Runner;
@@ -116,13 +116,13 @@ export class Worker {
   }
 
   /**
-   * Takes no more requests, finishes those it has (at most `timeoutMs`, Infinity for as long as it takes), and leaves.
-   * Rejects with RangeError for another time than that.
+   * Takes no more requests, finishes those it has, at most `timeoutMs` (default 30000, Infinity for as long as it
+   * takes), and leaves. Resolves with whether none was left; rejects with RangeError for another time than that.
    */
-  async drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+  async drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
     waitingTime("timeoutMs", timeoutMs);
     this.#draining ??= this.#drain(timeoutMs);
-    await this.#draining;
+    return this.#draining;
   }
 
   /** Leaves at once; what it has goes to other workers. */
@@ -136,11 +136,11 @@ export class Worker {
     this.#waiters.notify();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.drain();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain();
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
+  async #drain(timeoutMs: number): Promise<boolean> {
     for (const broker of this.#brokers) {
       const { link } = broker;
       if (!link.isOpen) continue;
@@ -153,7 +153,10 @@ export class Worker {
       this.#runner.isClosing ||
       (this.#answers.jobs.size === 0 && this.#brokers.every(({ isDraining }) => !isDraining));
     await this.#waiters.until(isDone, timeoutMs);
+    // Before those that are left are told to stop.
+    const isEmpty = this.#answers.jobs.size === 0;
     await this.close();
+    return isEmpty;
   }
 
   // --- connections ---

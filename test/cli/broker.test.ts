@@ -146,6 +146,7 @@ describe("what a broker refuses to start with", () => {
     ["limits that contradict", '{"limits": {"requestsMax": 9}}', /must not exceed/],
     ["a word for a number", '{"connectionsMax": "many"}', /connectionsMax must be a number/],
     ["a number out of range", '{"heartbeatIntervalMs": 0}', /heartbeatIntervalMs must be/],
+    ["a drain of no time", '{"drainTimeoutMs": "5s"}', /drainTimeoutMs must be .* got "5s"/],
     ["heartbeats that contradict", '{"heartbeatTimeoutMs": 5}', /heartbeatTimeoutMs/],
     ["an empty list", '{"frontend": []}', /frontend must be an endpoint or a list/],
     ["an unknown level", '{"logLevel": "loud"}', /logLevel must be one of/],
@@ -275,6 +276,40 @@ describe("how a broker ends", () => {
       await running.logged("draining");
       running.kill(second);
       expect(await running.ended).toMatchObject({ code, signal: null });
+      expect(await lost).toBe("UNAVAILABLE");
+    } finally {
+      await client.close({ timeoutMs: 0 });
+      await worker.close();
+    }
+  });
+
+  it.each([
+    ["the flag", ["--drain-timeout", "100"], {}],
+    ["the config file", [], { drainTimeoutMs: 100 }],
+  ])("gives up what is not answered after the time that %s says", async (_name, flags, config) => {
+    const file = stage.file("c.json", JSON.stringify({ frontend: ANY, backend: ANY, ...config }));
+    const running = stage.brokerJs(["--config", file, ...flags]);
+    const { frontend, backend } = await running.logged("ready");
+    let started = () => {};
+    const isStarted = new Promise<void>((resolve) => {
+      started = resolve;
+    });
+    const never = () => {
+      started();
+      return new Promise(() => {});
+    };
+    const worker = await Worker.start({ brokers: backend as string[], services: { never } });
+    const client = await Client.connect({ brokers: frontend as string[] });
+    const lost = client.request("never", null, { attempts: 1 }).catch((error) => error.code);
+    try {
+      await isStarted;
+      running.kill("SIGTERM");
+      expect(await running.ended).toMatchObject({ code: 0, signal: null });
+      expect(running.log.at(-1)).toMatchObject({
+        level: "warn",
+        msg: "closed with requests unanswered",
+        requests: 1,
+      });
       expect(await lost).toBe("UNAVAILABLE");
     } finally {
       await client.close({ timeoutMs: 0 });

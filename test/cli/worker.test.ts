@@ -86,6 +86,34 @@ describe("wasmq worker", () => {
     await client.close({ timeoutMs: 0 });
   });
 
+  it("a drain ends at its timeout, with a warning, and with code 0", async () => {
+    const module = stage.file(
+      "stuck.mjs",
+      `export default { stuck: () => new Promise(() => {
+         console.log('{"msg":"started"}'); }) };`,
+    );
+    const { frontend, backend, running } = await stage.broker({ drainTimeoutMs: 60_000 });
+    const args = ["worker", module, "--broker", backend, "--drain-timeout", "100"];
+    const stuck = stage.wasmq(args);
+    await stuck.logged("ready");
+    const client = await Client.connect({ brokers: [frontend] });
+    const lost = client.request("stuck", null, { attempts: 1 }).catch((error) => error.code);
+    await stuck.logged("started");
+    // The broker, which may take longer, waits for the worker.
+    running.kill("SIGTERM");
+    await running.logged("draining");
+    stuck.kill("SIGTERM");
+    expect(await stuck.ended).toMatchObject({ code: 0, stderr: "" });
+    expect(stuck.log.at(-1)).toMatchObject({
+      level: "warn",
+      msg: "closed with handlers still running",
+    });
+    expect(await lost).toBe("UNAVAILABLE");
+    expect(await running.ended).toMatchObject({ code: 0 });
+    expect(running.log.at(-1)).toMatchObject({ msg: "drained" });
+    await client.close({ timeoutMs: 0 });
+  });
+
   it("logs a handler's error and a bug that nothing caught, which ends it", async () => {
     const { frontend, backend } = await stage.broker();
     const module = stage.file(
@@ -147,6 +175,12 @@ describe("wasmq worker", () => {
       "export default { a: () => 1 }",
       ["--concurrency", "0"],
       /--concurrency must/,
+    ],
+    [
+      "a drain that takes no time that is one",
+      "export default { a: () => 1 }",
+      ["--drain-timeout", "5s"],
+      /--drain-timeout must be a whole number 0\.\.86400000, got "5s"/,
     ],
     ["no endpoint", "export default { a: () => 1 }", ["--broker", "x"], /brokers must be tcp/],
   ];

@@ -217,12 +217,12 @@ describe("while the worker's thread has the request", () => {
     const client = await Client.connect({ brokers: broker.frontend, keys });
 
     let worker = await Worker.start(options);
-    let draining: Promise<void> | undefined;
+    let draining: Promise<boolean> | undefined;
     onPost = (_thread, { what }) => {
       if (what === "open") draining ??= worker.drain();
     };
     expect(await client.request("count", large)).toBe(4000);
-    await draining;
+    expect(await draining).toBe(true);
     expect(worker.stats).toMatchObject({ replied: 1, running: 0 });
 
     onPost = undefined;
