@@ -13,7 +13,10 @@ export interface ServiceLimits {
   readonly queueBytesMax: number;
   /** How long a request may wait for a worker before it is refused. */
   readonly queueWaitMsMax: number;
-  /** How long a request may wait for a service that no worker serves. */
+  /**
+   * How long a request may wait for a service that no worker serves. Where it is not given, no longer than
+   * `queueWaitMsMax`.
+   */
   readonly absentWaitMs: number;
   /**
    * A client may fill a queue up to this many times the space that is still free
@@ -153,6 +156,9 @@ export function overlay(where: string, limits: Limits, overrides: Partial<Limits
       }
     }
     result[key] = value;
+  }
+  if (overrides.absentWaitMs === undefined) {
+    result.absentWaitMs = Math.min(limits.absentWaitMs, result.queueWaitMsMax as number);
   }
   return result as unknown as Limits;
 }

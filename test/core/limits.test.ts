@@ -56,6 +56,14 @@ for (const [lesser, greater] of relations) {
   });
 }
 
+test("absentWaitMs is no longer than queueWaitMsMax where it is not given", () => {
+  expect(resolveLimits({ queueWaitMsMax: 100 }).absentWaitMs).toBe(100);
+  expect(resolveLimits({ queueWaitMsMax: 8000 }).absentWaitMs).toBe(defaultLimits.absentWaitMs);
+  expect(() => resolveLimits({ queueWaitMsMax: 100, absentWaitMs: 101 })).toThrow(
+    "limits.absentWaitMs (101) must not exceed limits.queueWaitMsMax (100)",
+  );
+});
+
 test("what the columns and the wire hold bounds attempts and concurrency", () => {
   expect(() => resolveLimits({ attemptsDefault: 256 })).toThrow(
     "limits.attemptsDefault must be 1..255, got 256",

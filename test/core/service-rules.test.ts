@@ -30,6 +30,15 @@ test("what the README shows as a config file is taken", () => {
   expect(rules.of("orders.price").queueWaitMsMax).toBe(2000);
 });
 
+test("absentWaitMs of a service is no longer than its queueWaitMsMax where it is not given", () => {
+  const rules = new ServiceRules(resolveLimits({ absentWaitMs: 700 }), {
+    short: { queueWaitMsMax: 500 },
+    long: { queueWaitMsMax: 900 },
+  });
+  expect(rules.of("short").absentWaitMs).toBe(500);
+  expect(rules.of("long").absentWaitMs).toBe(700);
+});
+
 const wrong: [string, unknown, string][] = [
   ["orders.*", { queueCountMax: 0 }, 'services["orders.*"].queueCountMax must be a whole number'],
   ["a", { queueWaitMsMax: 1e9 }, 'services["a"].queueWaitMsMax (1000000000) must not exceed'],
