@@ -18,7 +18,7 @@ export function formatCurvePublicKey(publicKey: string): string {
 export function curvePairFrom(flag: string | undefined): CurveKeyPair | undefined {
   const path = flag ?? (process.env.WASMQ_CURVE_KEY || undefined);
   if (path === undefined) return undefined;
-  const halves = readHalves("--curve-key", path);
+  const halves = readHalves("curve key", path);
   const { public: publicKey, secret: secretKey } = halves;
   if (publicKey === undefined || secretKey === undefined) {
     throw new UsageError(
@@ -49,16 +49,19 @@ export function curveKeysFrom(flags: {
 /** A public key, or that in the file of this name. */
 function serverKeyOf(value: string): string {
   if (isCurveKey(value)) return value;
-  const { public: publicKey } = readHalves("--server-key", value);
+  const { public: publicKey } = readHalves("server key", value);
   if (publicKey !== undefined) return publicKey;
   throw new UsageError(`server key file ${value}: holds no line "public KEY"`);
 }
 
-function readHalves(flag: string, path: string): { public?: string; secret?: string } {
-  const what = flag.slice(2).replace("-", " ");
+/** `what`: not the flag, since environment or config file may have named it too. */
+function readHalves(
+  what: "curve key" | "server key",
+  path: string,
+): { public?: string; secret?: string } {
   if (!existsSync(path)) {
     throw new UsageError(
-      `${flag} must be a file${flag === "--server-key" ? " or a key" : ""}, got ${JSON.stringify(path)}`,
+      `${what} must be a file${what === "server key" ? " or a key" : ""}, got ${JSON.stringify(path)}`,
     );
   }
   let text: string;

@@ -51,13 +51,13 @@ export function listFromEnv(text: string | undefined): string[] | undefined {
 /** The longest that a drain may be told to take: a day. */
 export const DRAIN_TIMEOUT_MS_MAX = 86_400_000;
 
-/** Reads a flag that is a whole number. */
-export function wholeNumberFlag(flag: string, least: number, most: number) {
+/** Reads a flag that is a whole number; `other` says what else it may be. */
+export function wholeNumberFlag(flag: string, least: number, most: number, other = "") {
   return (text: string): number => {
     const value = Number(text);
     if (/^\d+$/.test(text) && value >= least && value <= most) return value;
     throw new UsageError(
-      `${flag} must be a whole number ${least}..${most}, got ${JSON.stringify(text)}`,
+      `${flag} must be a whole number ${least}..${most}${other}, got ${JSON.stringify(text)}`,
     );
   };
 }

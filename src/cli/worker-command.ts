@@ -71,7 +71,7 @@ export function workerCommand(title: string): Command {
       collect,
     )
     .option("--concurrency <n>", "requests worked on at once, or auto (default 8)", (text) =>
-      text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535)(text),
+      text === "auto" ? text : wholeNumberFlag("--concurrency", 1, 65_535, " or auto")(text),
     );
   return withCurveKeys(serving)
     .option("--keys <file>", "keys that open and seal, a token a line (env WASMQ_KEYS)")

@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.js";
+import { shown } from "../base/check.js";
 import { RECORD_BYTES_CEILING } from "../base/record-sizes.js";
 import type { TopicLimits } from "./topics/topics.js";
 
@@ -127,7 +128,7 @@ const CEILINGS = [
  */
 export function resolveLimits(overrides: Partial<Limits> = {}): Limits {
   const limits = overlay("limits", defaultLimits, overrides);
-  checkRelations("limits", limits);
+  checkRelations(limits, (key) => `limits.${key}`);
   for (const [key, most] of CEILINGS) {
     if (limits[key] <= most) continue;
     throw new RangeError(`limits.${key} must be 1..${most}, got ${limits[key]}`);
@@ -145,14 +146,15 @@ export function overlay(where: string, limits: Limits, overrides: Partial<Limits
     if (key === "queueOrder") {
       if (!QUEUE_ORDERS.includes(value as QueueOrder)) {
         throw new RangeError(
-          `${where}.queueOrder must be one of ${QUEUE_ORDERS.join(", ")}, got ${value}`,
+          `${where}.queueOrder must be one of ${QUEUE_ORDERS.join(", ")}, got ${shown(value)}`,
         );
       }
     } else {
       const least = MAY_BE_ZERO.has(key as keyof Limits) ? 0 : 1;
       const number = value as number;
       if (!Number.isSafeInteger(number) || number < least || number > 2 ** 31) {
-        throw new RangeError(`${where}.${key} must be a whole number ${least}..2^31, got ${value}`);
+        const got = shown(value);
+        throw new RangeError(`${where}.${key} must be a whole number ${least}..2^31, got ${got}`);
       }
     }
     result[key] = value;
@@ -163,8 +165,8 @@ export function overlay(where: string, limits: Limits, overrides: Partial<Limits
   return result as unknown as Limits;
 }
 
-/** Throws RangeError where two limits contradict each other. */
-export function checkRelations(where: string, limits: Limits): void {
+/** Throws RangeError where two limits contradict each other; `nameOf` says what they are called in it. */
+export function checkRelations(limits: Limits, nameOf: (key: keyof Limits) => string): void {
   const ordered: [keyof Limits, keyof Limits][] = [
     ["queueCountMax", "requestsMax"],
     ["queueBytesMax", "requestBytesMax"],
@@ -179,8 +181,8 @@ export function checkRelations(where: string, limits: Limits): void {
   ];
   for (const [lesser, greater] of ordered) {
     if (limits[lesser] > limits[greater]) {
-      const most = `${where}.${greater} (${limits[greater]})`;
-      throw new RangeError(`${where}.${lesser} (${limits[lesser]}) must not exceed ${most}`);
+      const most = `${nameOf(greater)} (${limits[greater]})`;
+      throw new RangeError(`${nameOf(lesser)} (${limits[lesser]}) must not exceed ${most}`);
     }
   }
 }

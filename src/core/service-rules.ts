@@ -19,6 +19,10 @@ const OVERRIDABLE: readonly (keyof ServiceLimits)[] = [
   "queueOrder",
 ];
 
+function isOfService(name: string): boolean {
+  return OVERRIDABLE.includes(name as keyof ServiceLimits);
+}
+
 /** Which limits a service has: those of its own name, else of the longest pattern that fits. */
 export class ServiceRules {
   readonly #limits: Limits;
@@ -39,12 +43,12 @@ export class ServiceRules {
         throw new TypeError(`${where} must be an object of limits`);
       }
       for (const name of Object.keys(own)) {
-        if (OVERRIDABLE.includes(name as keyof ServiceLimits)) continue;
+        if (isOfService(name)) continue;
         const there = OVERRIDABLE.join(", ");
         throw new RangeError(`${where}: "${name}" is no limit of a service; there are ${there}`);
       }
       const resolved = overlay(where, limits, own);
-      checkRelations(where, resolved);
+      checkRelations(resolved, (key) => `${isOfService(key) ? where : "limits"}.${key}`);
       if (star === -1) this.#exact.set(pattern, resolved);
       else this.#prefixes.push({ prefix: pattern.slice(0, -1), limits: resolved });
     }

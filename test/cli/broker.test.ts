@@ -137,6 +137,17 @@ describe("what a broker refuses to start with", () => {
     ["an unknown limit", '{"limits": {"queueMax": 1}}', /unknown limit "queueMax"/],
     ["an inherited limit", '{"limits": {"toString": 1}}', /unknown limit "toString"/],
     ["a limit out of range", '{"limits": {"requestsMax": 0}}', /limits\.requestsMax/],
+    [
+      "text for a limit",
+      '{"limits": {"codelTargetMs": "100"}}',
+      /codelTargetMs must be a whole number .*, got "100"/,
+    ],
+    [
+      "text for a limit of tasks",
+      '{"tasks": {"countMax": "100"}}',
+      /countMax must be a whole number .*, got "100"/,
+    ],
+    ["a key that is no file", '{"curveKey": "no.key"}', / curve key must be a file, got "no.key"/],
     ["limits of services that are none", '{"services": 7}', /services must be an object of limits/],
     [
       "a limit that no service has",

@@ -241,7 +241,7 @@ describe("is refused in one line", () => {
       both,
       /must hold a line "public KEY" and a/,
     ],
-    [["broker"], ["--curve-key", "/no/file", "--access", "/x"], "", /--curve-key must be a file/],
+    [["broker"], ["--curve-key", "/no/file", "--access", "/x"], "", /curve key must be a file/],
     [
       ["call", "a", "1"],
       ["--curve-key", "FILE", "--server-key", "FILE"],

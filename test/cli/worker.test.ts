@@ -174,7 +174,7 @@ describe("wasmq worker", () => {
       "concurrency 0",
       "export default { a: () => 1 }",
       ["--concurrency", "0"],
-      /--concurrency must/,
+      /--concurrency must be a whole number 1\.\.65535 or auto, got "0"/,
     ],
     [
       "a drain that takes no time that is one",

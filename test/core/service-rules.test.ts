@@ -45,6 +45,16 @@ const wrong: [string, unknown, string][] = [
   ["a", { absentWaitMs: 11_000 }, 'services["a"].absentWaitMs (11000) must not exceed'],
   [
     "a",
+    { queueCountMax: 200_000 },
+    'services["a"].queueCountMax (200000) must not exceed limits.requestsMax (131072)',
+  ],
+  [
+    "a",
+    { queueBytesMax: 5 },
+    'limits.recordBytesMax (16777216) must not exceed services["a"].queueBytesMax (5)',
+  ],
+  [
+    "a",
     { requestsMax: 5 },
     'services["a"]: "requestsMax" is no limit of a service; there are queue',
   ],

@@ -1,3 +1,5 @@
+import { shown } from "../../base/check.js";
+
 /** What bounds the tasks of a broker, and how they are tried again. Bytes and milliseconds. */
 export interface TaskLimits {
   /**
@@ -60,7 +62,7 @@ export function resolveTaskLimits(overrides: Partial<TaskLimits> = {}): TaskLimi
     }
     if (value === undefined) continue;
     if (!Number.isSafeInteger(value) || value < 1 || value > 2 ** 31) {
-      throw new RangeError(`tasks.${key} must be a whole number 1..2^31, got ${value}`);
+      throw new RangeError(`tasks.${key} must be a whole number 1..2^31, got ${shown(value)}`);
     }
     limits[key] = value;
   }
