@@ -1,9 +1,16 @@
 import { Command, CommanderError } from "commander";
 import { printable } from "./printable.js";
 
-/** What the user got wrong, or cannot have: one line on stderr, exit code 2. */
+/** What the user got wrong, or cannot have: one line on stderr, then those of `detail`; exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
+
+  constructor(
+    message: string,
+    readonly detail = "",
+  ) {
+    super(message);
+  }
 }
 
 export const USAGE_EXIT = 2;
@@ -14,6 +21,11 @@ export const USAGE_EXIT = 2;
  */
 export function oneLine(text: string): string {
   return printable(text.trim().replace(/\s*[\r\n]+\s*|\t/g, " "));
+}
+
+/** A line as it stands, indented by spaces alone. */
+function printableLine(line: string): string {
+  return printable(line.replaceAll("\t", " "));
 }
 
 /** What a caught error says, in one line. */
@@ -74,7 +86,8 @@ export async function runProgram(program: Command, title: string): Promise<void>
       // What there was to say is printed: help, the version, or one line.
       process.exitCode = error.exitCode === 0 ? 0 : USAGE_EXIT;
     } else if (error instanceof UsageError) {
-      process.stderr.write(`${title}: ${oneLine(error.message)}\n`);
+      const lines = error.detail === "" ? [] : error.detail.split("\n").map(printableLine);
+      process.stderr.write(`${[`${title}: ${oneLine(error.message)}`, ...lines].join("\n")}\n`);
       process.exitCode = USAGE_EXIT;
     } else {
       throw error;

@@ -9,6 +9,7 @@ import { withCurveKeys } from "./client-flags.js";
 import { curveKeysFrom } from "./curve-file.js";
 import { dictionariesFrom } from "./dictionary-file.js";
 import { keysFrom, serviceKeysFrom } from "./keys-file.js";
+import { placeOf } from "./load-error.js";
 import {
   exitOnBug,
   LOG_LEVEL_DEFAULT,
@@ -170,11 +171,12 @@ async function loadWork(
   name: string | undefined,
 ): Promise<{ services: Services; queues: WorkerOptions["queues"] }> {
   let module: { default?: unknown; queues?: unknown };
+  const { href } = pathToFileURL(resolve(path));
   try {
-    module = await import(pathToFileURL(resolve(path)).href);
+    module = await import(href);
   } catch (error) {
     const kind = error instanceof Error ? `${error.name}: ` : "";
-    throw new UsageError(`cannot load ${path}: ${kind}${messageOf(error)}`);
+    throw new UsageError(`cannot load ${path}: ${kind}${messageOf(error)}`, placeOf(error, href));
   }
   const { queues } = module;
   if (queues === undefined) return { services: servicesIn(path, module.default, name), queues };
