@@ -35,10 +35,10 @@ interface Probe {
  * limit    = limit * gradient + sqrt(limit)
  * ```
  *
- * so it grows while the handlers take no longer for it, and comes to rest a little above where
- * what they wait for begins to queue. The time without load is the least mean seen, measured anew
- * now and then with half as many and fewer: an average over long, as Gradient2 takes, follows a limit
- * that creeps up, and never brings it down again.
+ * so it grows while the handlers take no longer for it, and comes to rest at about TOLERANCE times where
+ * what they wait for begins to queue, at twice where that is few, of which sqrt(limit) is much. The time
+ * without load is the least mean seen, measured anew now and then with half as many and fewer: an average
+ * over long, as Gradient2 takes, follows a limit that creeps up, and never brings it down again.
  *
  * Pure: time and chance are passed in.
  */
