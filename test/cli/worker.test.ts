@@ -152,7 +152,8 @@ describe("wasmq worker", () => {
     expect(await stage.wasmq(args).ended).toMatchObject({ code: 4 });
     expect(await worker.logged("handler stopped when asked to")).toMatchObject({
       level: "debug",
-      err: { message: "deadline passed", type: "DOMException" },
+      // By its own clock, or since the broker said so first.
+      err: { type: "DOMException" },
     });
   });
 
