@@ -2,8 +2,10 @@ import { Deadlines } from "../base/deadlines.js";
 import { RequestError } from "../base/errors.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { abortReason, lostError } from "./errors.js";
+import { type Unsent, UnsentLine } from "./pending.js";
 import { forget, listen } from "./signals.js";
 import { beginTicks, endTicks } from "./ticks.js";
+import type { WaitingLine, WaitingLines } from "./waiting-lines.js";
 
 const URGENT_MAX = 4;
 const ASKS_MAX = 65_536;
@@ -35,7 +37,7 @@ export interface Ask {
   readonly doubt: string;
 }
 
-interface Held {
+interface Held extends Unsent<Held> {
   readonly ask: Ask;
   readonly slot: number;
   /** undefined while it is being sealed. */
@@ -51,25 +53,31 @@ interface Held {
  * body is sealed, in line while no broker has room, sent again when a connection is lost, ended by
  * deadline, signal or close.
  */
-export class Asks {
+export class Asks implements WaitingLine {
   readonly #brokers: Brokers;
+  readonly #lines: WaitingLines;
   readonly #held = new Map<number, Held>();
-  readonly #unsent = new Set<Held>();
+  readonly #unsent = new UnsentLine<Held>();
   readonly #bySlot: (Held | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #deadlines = new Deadlines(performance.now());
+  /** When those that were not taken go again. */
+  readonly #backoffs = new Deadlines(performance.now());
   #isTicking = false;
   readonly #onIdle: () => void;
   #isClosed = false;
 
   constructor(
     brokers: Brokers,
+    lines: WaitingLines,
     onIdle: () => void,
     /** A number that no other has. */
     readonly nextSequence: () => number,
   ) {
     this.#brokers = brokers;
+    this.#lines = lines;
     this.#onIdle = onIdle;
+    lines.add(this);
   }
 
   get count(): number {
@@ -105,6 +113,9 @@ export class Asks {
       broker: undefined,
       isInGrace: false,
       onAbort: undefined,
+      isUnsent: false,
+      next: undefined,
+      previous: undefined,
     };
     this.#bySlot[slot] = held;
     this.#held.set(ask.sequence, held);
@@ -116,6 +127,7 @@ export class Asks {
     if (signal !== undefined) {
       held.onAbort = () => {
         this.#fail(held, new RequestError("CANCELLED", `${abortReason(signal)}${doubtOf(held)}`));
+        this.#lines.sendSoon();
       };
       listen(signal, held.onAbort);
     }
@@ -152,23 +164,25 @@ export class Asks {
     if (held !== undefined) this.#fail(held, error);
   }
 
-  /** It was not taken where it went, and goes again, a little later. */
-  again(sequence: number): void {
+  /** It was not taken where it went, and goes again in `waitMs`. */
+  again(sequence: number, waitMs: number): void {
     const held = this.#held.get(sequence);
     if (held?.broker === undefined) return;
     this.#brokers.release(held.broker);
     held.broker = undefined;
-    this.#unsent.add(held);
+    if (waitMs === 0) return this.#unsent.push(held);
+    const nowMs = performance.now();
+    this.#backoffs.set(held.slot, nowMs + waitMs, nowMs);
   }
 
-  /** Sends what waits, as far as the brokers take it. */
-  sendWaiting(): void {
-    for (const held of this.#unsent) {
-      const broker = held.ask.only ?? this.#brokers.pick();
-      if (broker === undefined) return;
-      this.#unsent.delete(held);
-      this.#sendTo(held, broker, held.body as Uint8Array);
-    }
+  get isEmpty(): boolean {
+    return this.#unsent.head === undefined;
+  }
+
+  sendFirst(broker: Broker): void {
+    const held = this.#unsent.head as Held;
+    this.#unsent.remove(held);
+    this.#sendTo(held, broker, held.body as Uint8Array);
   }
 
   onDown(broker: Broker, reason: string): void {
@@ -177,10 +191,9 @@ export class Asks {
       if (held.broker !== broker && ask.only !== broker) continue;
       // Its count of what is in flight is gone with it.
       held.broker = undefined;
-      if (ask.isResent) this.#unsent.add(held);
+      if (ask.isResent) this.#unsent.push(held);
       else this.#fail(held, new RequestError("UNAVAILABLE", `broker lost: ${reason}${ask.doubt}`));
     }
-    this.sendWaiting();
   }
 
   close(): void {
@@ -197,8 +210,8 @@ export class Asks {
       this.#fail(held, new RequestError("UNAVAILABLE", "that broker is not connected", 100));
       return;
     }
-    const broker = only ?? (this.#unsent.size === 0 ? this.#brokers.pick() : undefined);
-    if (broker === undefined) this.#unsent.add(held);
+    const broker = only ?? this.#lines.pick();
+    if (broker === undefined) this.#unsent.push(held);
     else this.#sendTo(held, broker, body);
   }
 
@@ -219,7 +232,8 @@ export class Asks {
 
   #onTick = (nowMs: number): boolean => {
     this.#deadlines.advance(nowMs, this.#onDue);
-    this.sendWaiting();
+    if (this.#backoffs.count > 0) this.#backoffs.advance(nowMs, this.#onBackoffOver);
+    this.#lines.sendWaiting();
     this.#isTicking = this.#held.size > 0;
     return this.#isTicking;
   };
@@ -236,6 +250,11 @@ export class Asks {
     this.#fail(held, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`.trimEnd()));
   };
 
+  #onBackoffOver = (slot: number): void => {
+    const held = this.#bySlot[slot] as Held;
+    this.#send(held, held.body as Uint8Array);
+  };
+
   #fail(held: Held, error: Error): void {
     this.#end(held);
     held.ask.reject(error);
@@ -244,8 +263,9 @@ export class Asks {
   #end(held: Held): void {
     const { ask, slot, broker } = held;
     this.#held.delete(ask.sequence);
-    this.#unsent.delete(held);
+    if (held.isUnsent) this.#unsent.remove(held);
     this.#deadlines.clear(slot);
+    this.#backoffs.clear(slot);
     this.#bySlot[slot] = undefined;
     this.#freeSlots.push(slot);
     if (broker !== undefined) this.#brokers.release(broker);

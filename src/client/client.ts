@@ -31,6 +31,7 @@ import { retryOptionNames } from "./retry.js";
 import type { SubscribeOptions, Subscription } from "./subscription.js";
 import { Subscriptions } from "./subscriptions.js";
 import { type SurveyOptions, Surveyor, type SurveyResult } from "./surveyor.js";
+import { WaitingLines } from "./waiting-lines.js";
 
 /** Sends requests to services and gets each one's reply, or why there is none. */
 export class Client {
@@ -38,6 +39,7 @@ export class Client {
   readonly #ownsCodec: boolean;
   readonly #session: Session = randomSession();
   readonly #brokers: Brokers;
+  readonly #lines: WaitingLines;
   readonly #patterns = new PatternTable();
   readonly #requests: Requests;
   readonly #pushes: Pushes;
@@ -58,19 +60,24 @@ export class Client {
         this.#waiters.notify();
       },
       onRecord: (broker, reader) => this.#patterns.onRecord(broker, reader),
-      onTurn: () => this.#requests.sendWaiting(),
-      onDown: (broker, reason) => this.#patterns.onDown(broker, reason),
+      onTurn: () => this.#lines.sendWaiting(),
+      onDown: (broker, reason) => {
+        this.#patterns.onDown(broker, reason);
+        this.#lines.sendWaiting();
+      },
       onConnection: options.onConnection,
     });
+    const lines = new WaitingLines(this.#brokers);
+    this.#lines = lines;
     const onIdle = () => this.#waiters.notify();
-    const requests = new Requests(options, codec, this.#session, this.#brokers, onIdle);
+    const requests = new Requests(options, codec, this.#session, this.#brokers, lines, onIdle);
     const { timeoutMs } = requests;
-    const shared = [this.#brokers, timeoutMs, onIdle, askNumbers()] as const;
+    const shared = [this.#brokers, lines, timeoutMs, onIdle, askNumbers()] as const;
     this.#patterns.add(requests.streams);
     this.#topics = this.#patterns.add(new Subscriptions(codec, timeoutMs));
     this.#pushes = this.#patterns.add(new Pushes(codec, this.#session, ...shared));
     this.#surveyor = this.#patterns.add(new Surveyor(codec, this.#session, ...shared));
-    // Last: when a connection is lost, it asks again what was under way there.
+    // Last: when a connection is lost, it reads bodies again, which runs the caller's code.
     this.#requests = this.#patterns.add(requests);
     // Now that nothing can be wrong with the options any more: nobody would close it.
     this.#brokers.connect(options.brokers);

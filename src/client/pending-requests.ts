@@ -10,7 +10,7 @@ import { forget } from "./signals.js";
 export class PendingRequests extends PendingTable {
   failureCount = 0;
   /** Those that wait to be sent. */
-  readonly unsent = new UnsentLine();
+  readonly unsent = new UnsentLine<Pending>();
   readonly deadlines = new Deadlines(performance.now());
   /** When those that were refused are to be sent again. */
   readonly backoffs = new Deadlines(performance.now());

@@ -9,7 +9,7 @@ const ENDED = -1;
 function nobody(): void {}
 
 /** A request that its caller still waits for. */
-export class Pending implements Retried {
+export class Pending implements Retried, Unsent<Pending> {
   /** Its number on the wire; `ENDED` while the object stands for none. */
   sequence = ENDED;
   service = "";
@@ -140,28 +140,35 @@ export function placeOf(sequence: number): number {
   return sequence & (PENDING_MAX - 1);
 }
 
-/** The requests that wait to be sent, first come first. */
-export class UnsentLine {
-  head: Pending | undefined;
-  #tail: Pending | undefined;
+/** What may wait to be sent: whether it does, and between which. */
+export interface Unsent<Item> {
+  isUnsent: boolean;
+  next: Item | undefined;
+  previous: Item | undefined;
+}
 
-  push(pending: Pending): void {
-    pending.isUnsent = true;
-    pending.previous = this.#tail;
-    pending.next = undefined;
-    if (this.#tail !== undefined) this.#tail.next = pending;
-    else this.head = pending;
-    this.#tail = pending;
+/** What waits to be sent, first come first. */
+export class UnsentLine<Item extends Unsent<Item>> {
+  head: Item | undefined;
+  #tail: Item | undefined;
+
+  push(item: Item): void {
+    item.isUnsent = true;
+    item.previous = this.#tail;
+    item.next = undefined;
+    if (this.#tail !== undefined) this.#tail.next = item;
+    else this.head = item;
+    this.#tail = item;
   }
 
-  remove(pending: Pending): void {
-    const { next, previous } = pending;
+  remove(item: Item): void {
+    const { next, previous } = item;
     if (next !== undefined) next.previous = previous;
     else this.#tail = previous;
     if (previous !== undefined) previous.next = next;
     else this.head = next;
-    pending.isUnsent = false;
-    pending.next = undefined;
-    pending.previous = undefined;
+    item.isUnsent = false;
+    item.next = undefined;
+    item.previous = undefined;
   }
 }

@@ -20,6 +20,7 @@ import { type Ask, Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { asRequestError } from "./errors.js";
 import type { ClientPattern } from "./pattern.js";
+import type { WaitingLines } from "./waiting-lines.js";
 
 /** What one push may say for itself. */
 export interface PushOptions {
@@ -85,11 +86,12 @@ export class Pushes implements ClientPattern {
     private readonly codec: Codec,
     private readonly session: Session,
     private readonly brokers: Brokers,
+    lines: WaitingLines,
     private readonly timeoutMs: number,
     onIdle: () => void,
     sequence: () => number,
   ) {
-    this.#asks = new Asks(brokers, onIdle, sequence);
+    this.#asks = new Asks(brokers, lines, onIdle, sequence);
   }
 
   get isIdle(): boolean {
@@ -240,14 +242,13 @@ export class Pushes implements ClientPattern {
       const { status, retryAfterMs } = this.#dead;
       if (status === Status.RESOURCE_EXHAUSTED && retryAfterMs > 0) {
         // It told a list in this turn of its event loop, ours of before perhaps: a busy one has long turns.
-        this.#asks.again(sequence);
+        this.#asks.again(sequence, retryAfterMs);
         return;
       }
       const answer = this.#answers.get(sequence);
       this.#answers.delete(sequence);
       this.#asks.end(sequence);
       answer?.(this.#dead);
-      this.#asks.sendWaiting();
     }
   }
 
@@ -256,7 +257,7 @@ export class Pushes implements ClientPattern {
     if (this.#asks.find(sequence, broker) === undefined) return;
     if (status === Status.UNAVAILABLE) {
       // One that is about to end: another takes it, or its successor does.
-      this.#asks.again(sequence);
+      this.#asks.again(sequence, 0);
     } else if (status === Status.OK) {
       const resolve = this.#resolves.get(sequence);
       this.#resolves.delete(sequence);
@@ -265,11 +266,10 @@ export class Pushes implements ClientPattern {
     } else {
       this.#asks.fail(sequence, new RequestError(statusName(status), reason, retryAfterMs));
     }
-    this.#asks.sendWaiting();
   }
 
   onWelcome(): void {
-    this.#asks.sendWaiting();
+    // What waits is sent at the end of the turn.
   }
 
   onDown(broker: Broker, reason: string): void {

@@ -24,6 +24,7 @@ import { Sender } from "./sender.js";
 import { listen } from "./signals.js";
 import { Streams } from "./streams.js";
 import { beginTicks, endTicks } from "./ticks.js";
+import type { WaitingLines } from "./waiting-lines.js";
 
 /** The requests of one client, from being asked to their one outcome each. */
 export class Requests implements ClientPattern {
@@ -36,6 +37,7 @@ export class Requests implements ClientPattern {
   readonly #ids: RequestIds;
   readonly #bodies: RequestBodies;
   readonly #brokers: Brokers;
+  readonly #lines: WaitingLines;
   readonly #pending: PendingRequests;
   readonly #retries: RetryPolicy;
   readonly #sender: Sender;
@@ -54,6 +56,7 @@ export class Requests implements ClientPattern {
     codec: Codec,
     session: Session,
     brokers: Brokers,
+    lines: WaitingLines,
     onIdle: () => void,
   ) {
     this.timeoutMs = wholeNumber("timeoutMs", options.timeoutMs ?? 30_000, 1, 86_400_000);
@@ -62,13 +65,14 @@ export class Requests implements ClientPattern {
     this.#ids = new RequestIds(session);
     this.#bodies = new RequestBodies(codec);
     this.#brokers = brokers;
+    this.#lines = lines;
     this.#pending = new PendingRequests(brokers, onIdle);
     this.#retries = new RetryPolicy(options.retry, performance.now());
-    const sender = new Sender(this.#ids, brokers, this.#pending, (pending, stream) =>
+    const sender = new Sender(this.#ids, lines, this.#pending, (pending, stream) =>
       this.streams.onSent(pending, stream),
     );
     this.#sender = sender;
-    this.#resender = new Resender(this.#ids, this.#bodies, this.#pending, this.#retries, sender);
+    this.#resender = new Resender(this.#ids, this.#bodies, this.#pending, this.#retries);
     this.streams = new Streams({
       codec,
       take: (broker, record) => this.#take(broker, record),
@@ -119,11 +123,6 @@ export class Requests implements ClientPattern {
   }
 
   // --- sending ---
-
-  /** Sends what waits, as far as the brokers take it. */
-  sendWaiting(): void {
-    this.#sender.sendWaiting();
-  }
 
   /** Asks, and calls one of `resolve` and `reject` in the end. Throws RequestError or RangeError where nothing was sent. */
   start(
@@ -311,12 +310,13 @@ export class Requests implements ClientPattern {
     if (!this.#pending.has(pending)) return;
     this.#sender.sendCancel(pending);
     this.#pending.fail(pending, error);
-    this.#sender.sendWaiting();
+    this.#lines.sendSoon();
   }
 
   #onTick = (nowMs: number): boolean => {
     this.#pending.deadlines.advance(nowMs, this.#onDue);
     this.#resender.onTick(nowMs);
+    this.#lines.sendWaiting();
     this.#isTicking = this.#pending.count > 0;
     return this.#isTicking;
   };

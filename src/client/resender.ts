@@ -10,7 +10,6 @@ import type { ReplyStream } from "./reply-stream.js";
 import type { RequestBodies } from "./request-bodies.js";
 import type { RequestIds } from "./request-ids.js";
 import type { RetryPolicy } from "./retry.js";
-import type { Sender } from "./sender.js";
 
 /** Sends requests again: what was refused, and what was under way at a broker that is lost. */
 export class Resender {
@@ -20,20 +19,17 @@ export class Resender {
   readonly #bodies: RequestBodies;
   readonly #pending: PendingRequests;
   readonly #policy: RetryPolicy;
-  readonly #sender: Sender;
 
   constructor(
     ids: RequestIds,
     bodies: RequestBodies,
     pending: PendingRequests,
     policy: RetryPolicy,
-    sender: Sender,
   ) {
     this.#ids = ids;
     this.#bodies = bodies;
     this.#pending = pending;
     this.#policy = policy;
-    this.#sender = sender;
   }
 
   onDown(broker: Broker, reason: string): void {
@@ -51,7 +47,6 @@ export class Resender {
       pending.staleMs = Infinity;
       this.#pending.unsent.push(pending);
     }
-    this.#sender.sendWaiting();
   }
 
   /** Whether a stream whose broker is lost is asked for again; if not, it has ended. */
@@ -116,14 +111,12 @@ export class Resender {
     }
     this.#pending.leaveBroker(pending);
     this.#pending.unsent.push(pending);
-    this.#sender.sendWaiting();
   }
 
-  /** Sends what has waited long enough since it was refused. */
+  /** Puts in line what has waited long enough since it was refused. */
   onTick(nowMs: number): void {
     if (this.#pending.backoffs.count === 0) return;
     this.#pending.backoffs.advance(nowMs, this.#onBackoffOver);
-    this.#sender.sendWaiting();
   }
 
   #onBackoffOver = (place: number): void => {

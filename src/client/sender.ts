@@ -4,18 +4,19 @@ import { performance } from "../link/clock.js";
 import { NO_BYTES } from "../wire/batch.js";
 import { REQUEST_SIZE } from "../wire/layout.js";
 import { type RequestFields, writeCancel, writeRequest } from "../wire/request-record.js";
-import type { Broker, Brokers } from "./brokers.js";
+import type { Broker } from "./brokers.js";
 import type { Pending, UnsentLine } from "./pending.js";
 import type { PendingRequests } from "./pending-requests.js";
 import type { ReplyStream } from "./reply-stream.js";
 import type { RequestIds } from "./request-ids.js";
+import type { WaitingLine, WaitingLines } from "./waiting-lines.js";
 
 const URGENT_PENDING_MAX = 4;
 /** When to try again what was held back for too long here. */
 const HELD_RETRY_MS = 100;
 
 /** Sends requests to the brokers, first come first, each as soon as one of them has room. */
-export class Sender {
+export class Sender implements WaitingLine {
   sentCount = 0;
   /** Of the request that is being written. */
   readonly #fields: RequestFields = {
@@ -27,23 +28,24 @@ export class Sender {
     headers: NO_BYTES,
   };
   readonly #ids: RequestIds;
-  readonly #brokers: Brokers;
+  readonly #lines: WaitingLines;
   readonly #pending: PendingRequests;
-  readonly #unsent: UnsentLine;
+  readonly #unsent: UnsentLine<Pending>;
   readonly #onStreamSent: (pending: Pending, stream: ReplyStream) => void;
 
   /** `onStreamSent`: a request for a stream is written; what goes right behind it may be now. */
   constructor(
     ids: RequestIds,
-    brokers: Brokers,
+    lines: WaitingLines,
     pending: PendingRequests,
     onStreamSent: (pending: Pending, stream: ReplyStream) => void,
   ) {
     this.#ids = ids;
-    this.#brokers = brokers;
+    this.#lines = lines;
     this.#pending = pending;
     this.#unsent = pending.unsent;
     this.#onStreamSent = onStreamSent;
+    lines.add(this);
   }
 
   /** With few requests under way nothing is gained by waiting for more to send along. */
@@ -53,28 +55,27 @@ export class Sender {
 
   /** Sends a request, or puts it in line where it has to wait. */
   send(pending: Pending, nowMs: number): void {
-    // In line behind those that wait already.
-    const broker = this.#unsent.head === undefined ? this.#brokers.pick() : undefined;
+    const broker = this.#lines.pick();
     if (broker !== undefined) this.#sendTo(pending, broker, nowMs);
     else this.#unsent.push(pending);
   }
 
-  /** Sends what waits, as far as the brokers take it. */
-  sendWaiting(): void {
-    for (let pending = this.#unsent.head; pending !== undefined; pending = this.#unsent.head) {
-      const broker = this.#brokers.pick();
-      if (broker === undefined) return;
-      const nowMs = performance.now();
-      if (broker.isHoldingBack && nowMs >= pending.staleMs) {
-        // First in, first out, what goes next is always what is about to expire: it would be worked
-        // on for nobody, and so would all behind it.
-        const reason = "held back for half its time: the broker has more than it can do";
-        this.#pending.fail(pending, new RequestError("RESOURCE_EXHAUSTED", reason, HELD_RETRY_MS));
-        continue;
-      }
-      this.#unsent.remove(pending);
-      this.#sendTo(pending, broker, nowMs);
+  get isEmpty(): boolean {
+    return this.#unsent.head === undefined;
+  }
+
+  sendFirst(broker: Broker): void {
+    const pending = this.#unsent.head as Pending;
+    const nowMs = performance.now();
+    if (broker.isHoldingBack && nowMs >= pending.staleMs) {
+      // First in, first out, what goes next is always what is about to expire: it would be worked
+      // on for nobody, and so would all behind it.
+      const reason = "held back for half its time: the broker has more than it can do";
+      this.#pending.fail(pending, new RequestError("RESOURCE_EXHAUSTED", reason, HELD_RETRY_MS));
+      return;
     }
+    this.#unsent.remove(pending);
+    this.#sendTo(pending, broker, nowMs);
   }
 
   #sendTo(pending: Pending, broker: Broker, nowMs: number): void {

@@ -18,6 +18,7 @@ import { type Ask, Asks } from "./asks.js";
 import type { Broker, Brokers } from "./brokers.js";
 import { asRequestError, replyError } from "./errors.js";
 import type { ClientPattern } from "./pattern.js";
+import type { WaitingLines } from "./waiting-lines.js";
 
 /** What one survey may say for itself. */
 export interface SurveyOptions {
@@ -77,11 +78,12 @@ export class Surveyor implements ClientPattern {
     private readonly codec: Codec,
     private readonly session: Session,
     brokers: Brokers,
+    lines: WaitingLines,
     private readonly timeoutMs: number,
     onIdle: () => void,
     sequence: () => number,
   ) {
-    this.#asks = new Asks(brokers, onIdle, sequence);
+    this.#asks = new Asks(brokers, lines, onIdle, sequence);
   }
 
   get isIdle(): boolean {
@@ -220,11 +222,10 @@ export class Surveyor implements ClientPattern {
       if (open.opening.length === 0) open.resolve(open.result);
       else void Promise.all(open.opening).then(() => open.resolve(open.result));
     }
-    this.#asks.sendWaiting();
   }
 
   onWelcome(): void {
-    this.#asks.sendWaiting();
+    // What waits is sent at the end of the turn.
   }
 
   onDown(broker: Broker, reason: string): void {

@@ -3,6 +3,7 @@ import { describe, expect, it, test } from "vitest";
 import { type Ask, Asks } from "../../build/client/asks.js";
 import type { Brokers } from "../../build/client/brokers.js";
 import { Pushes } from "../../build/client/pushes.js";
+import { WaitingLines } from "../../build/client/waiting-lines.js";
 import { type Codec, generateKey } from "../../build/codec/index.js";
 import { Broker, Client, type RequestError, Worker } from "../../build/index.js";
 
@@ -17,6 +18,7 @@ function made() {
   idleCount = 0;
   const asks = new Asks(
     nowhere,
+    new WaitingLines(nowhere),
     () => void idleCount++,
     () => ++sequence,
   );
@@ -101,7 +103,8 @@ describe("while its body is being sealed, an ask", () => {
     const codec = { sealSoon: never } as unknown as Codec;
     const session = { sessionLow: 1, sessionHigh: 1 };
     const next = () => ++sequence;
-    const pushes = new Pushes(codec, session, nowhere, DAY_MS, () => {}, next);
+    const lines = new WaitingLines(nowhere);
+    const pushes = new Pushes(codec, session, nowhere, lines, DAY_MS, () => {}, next);
     const ends: Promise<unknown>[] = [];
     for (let i = 0; i < 65_536; i++) ends.push(pushes.push("q", i));
     expect(pushes.isIdle).toBe(false);

@@ -84,7 +84,7 @@ test("a request renewed keeps its place under a number that never was", () => {
 test("the unsent stand in line, and leave it from anywhere", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: -1, max: 9 }), { maxLength: 200 }), (steps) => {
-      const line = new UnsentLine();
+      const line = new UnsentLine<Pending>();
       const twin: Pending[] = [];
       for (const [i, step] of steps.entries()) {
         if (step < 0 || step >= twin.length) {

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { Status } from "../../build/base/status.js";
 import type { Broker, Brokers } from "../../build/client/brokers.js";
 import { Requests } from "../../build/client/requests.js";
+import { WaitingLines } from "../../build/client/waiting-lines.js";
 import type { Codec } from "../../build/codec/index.js";
 import type { RequestError } from "../../build/index.js";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
@@ -114,7 +115,8 @@ it(`${STEPS} steps`, async () => {
     openSoon: (bytes: Uint8Array) => later(Buffer.from(bytes).toString()),
   } as unknown as Codec;
   const retry = { backoffMsMin: 1, backoffMsMax: 20, budgetPerSecond: 1000 };
-  const requests = new Requests({ brokers: [], retry }, codec, SESSION, brokers, () => {});
+  const lines = new WaitingLines(brokers);
+  const requests = new Requests({ brokers: [], retry }, codec, SESSION, brokers, lines, () => {});
   const writer = new BatchWriter();
   const outcomes = new Map<string, string>();
   const aborts: AbortController[] = [];
@@ -160,6 +162,7 @@ it(`${STEPS} steps`, async () => {
     const reader = new BatchReader();
     reader.open(writer.finish(), 0);
     while (reader.next()) requests.onRecord(broker as unknown as Broker, reader);
+    lines.sendWaiting();
   }
 
   const reply = (sequence: number, body: string, isRaw: boolean) =>
@@ -206,7 +209,7 @@ it(`${STEPS} steps`, async () => {
           requests.onDown(broker as unknown as Broker, "gone");
         } else {
           broker.isUp = true;
-          requests.sendWaiting();
+          lines.sendWaiting();
         }
       },
     },
@@ -223,7 +226,7 @@ it(`${STEPS} steps`, async () => {
   }
   // Heal: all that is under way is answered, and what is not runs into its deadline.
   broker.isUp = true;
-  requests.sendWaiting();
+  lines.sendWaiting();
   while (requests.count > 0) {
     broker.read();
     for (const [sequence, { body, isRaw }] of broker.asked) {

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { Status } from "../../build/base/status.js";
 import type { Broker, Brokers } from "../../build/client/brokers.js";
 import { Surveyor } from "../../build/client/surveyor.js";
+import { WaitingLines } from "../../build/client/waiting-lines.js";
 import { createCodec, generateKey } from "../../build/codec/index.js";
 import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
 import { requestIdBytes } from "../../build/wire/request-record.js";
@@ -26,6 +27,7 @@ it("counts what each worker answered once, the first, whatever is handed on agai
     codec,
     SESSION,
     brokers,
+    new WaitingLines(brokers),
     60_000,
     () => {},
     () => SEQUENCE,
