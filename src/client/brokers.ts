@@ -41,7 +41,7 @@ export class Broker extends Membership implements Choosable {
   get hasRoom(): boolean {
     // Open: one that is gone is read to its end, and still welcome until then.
     const isThere = this.isWelcome && this.link.isOpen && !this.isDraining;
-    return isThere && this.inFlight < this.inFlightMax;
+    return isThere && this.inFlight < this.inFlightMax && !this.link.isBehind;
   }
 
   get isWriting(): boolean {
@@ -55,6 +55,7 @@ export interface BrokersEvents {
   onWelcome(broker: Broker): void;
   /** An answer, or a kind that this client does not know. */
   onRecord(broker: Broker, reader: BatchReader): void;
+  /** A broker may have room that it had not. */
   onTurn(): void;
   /** The connection is lost, and what was in flight there; `broker.inFlight` is 0 again. */
   onDown(broker: Broker, reason: string): void;
@@ -148,6 +149,7 @@ export class Brokers {
         }
       },
       onTurn: events.onTurn,
+      onCaughtUp: events.onTurn,
       onDown: (reason) => {
         const broker = of();
         broker.isDraining = false;

@@ -1,5 +1,6 @@
 import { measureYoungBy } from "../base/kept-memory.js";
 import { BatchWriter } from "../wire/batch.js";
+import { PUBLISH_WINDOW_BYTES } from "../wire/layout.js";
 import type { CurveKeys } from "./curve.js";
 import { NetTransport, type TransportEvents } from "./net-transport.js";
 import { youngGenerationBytes } from "./young-generation.js";
@@ -26,9 +27,14 @@ export interface LinkEvents {
   onOpen(): void;
   /** Frames of less than OWN_FRAME_BYTES_MIN are good until this returns. */
   onMessage(frames: Buffer[]): void;
+  /** The link is not behind any more. */
+  onCaughtUp?(): void;
   /** The connection is lost, and all that was under way on it. A new one is tried. */
   onDown(reason: string): void;
 }
+
+/** Publications may come to half of it and wait for nothing but the broker: they leave as much to others. */
+const BEHIND_BYTES_MIN = 2 * PUBLISH_WINDOW_BYTES;
 
 /**
  * One connection to a broker at a time, and its one writer. Each connection is a transport of its
@@ -50,6 +56,7 @@ export class Link {
   #isSending = false;
   /** Batches that are full, and wait for the one that is being sent. */
   readonly #full: Uint8Array[][] = [];
+  #fullBytes = 0;
   #isFlushDue = false;
   #onSent: (() => void) | undefined;
   #failures = 0;
@@ -75,6 +82,13 @@ export class Link {
     return this.#isOpen;
   }
 
+  /** Whether so much waits for what is being sent that what can wait elsewhere should. */
+  get isBehind(): boolean {
+    if (!this.#isSending) return false;
+    const { size, frameBytes } = this.writer;
+    return this.#fullBytes + size + frameBytes >= BEHIND_BYTES_MIN;
+  }
+
   /** The broker said WELCOME: it is one, and the next wait before connecting again starts small. */
   welcomed(recordMax: number): void {
     clearTimeout(this.#timer);
@@ -86,7 +100,7 @@ export class Link {
   /** Sends what is written, at the latest when the present turn of the event loop ends. */
   flushSoon(isUrgent: boolean): void {
     if (this.writer.isFull) {
-      if (this.#isSending) this.#full.push(this.writer.finish());
+      if (this.#isSending) this.#keepFull();
       else this.flush();
       return;
     }
@@ -95,6 +109,12 @@ export class Link {
     // With little under way nothing is gained by waiting for more to send along.
     if (isUrgent) queueMicrotask(this.#flushDue);
     else setImmediate(this.#flushDue);
+  }
+
+  #keepFull(): void {
+    const message = this.writer.finish();
+    this.#full.push(message);
+    this.#fullBytes += bytesOf(message);
   }
 
   #flushDue = (): void => {
@@ -108,12 +128,18 @@ export class Link {
     const transport = this.#transport as NetTransport;
     while (this.#transport === transport && this.#hasUnsent()) {
       this.messageCount++;
-      const sent = transport.send(this.#full.shift() ?? this.writer.finish());
+      const sent = transport.send(this.#takeFull() ?? this.writer.finish());
       if (sent === undefined) continue;
       this.#isSending = true;
       void this.#goOnAfter(sent, transport);
       return;
     }
+  }
+
+  #takeFull(): Uint8Array[] | undefined {
+    const message = this.#full.shift();
+    if (message !== undefined) this.#fullBytes -= bytesOf(message);
+    return message;
   }
 
   #hasUnsent(): boolean {
@@ -123,8 +149,10 @@ export class Link {
   async #goOnAfter(sent: Promise<void>, transport: NetTransport): Promise<void> {
     await sent;
     if (this.#transport === transport) {
+      const wasBehind = this.isBehind;
       this.#isSending = false;
       this.flush();
+      if (wasBehind && !this.isBehind) this.#events.onCaughtUp?.();
     }
     if (!this.#isSending) this.#onSent?.();
   }
@@ -186,10 +214,15 @@ export class Link {
     clearTimeout(this.#timer);
     transport.close(0);
     this.#full.length = 0;
+    this.#fullBytes = 0;
     if (!this.writer.isEmpty) this.writer.finish();
     const { reconnectMsMin, reconnectMsMax } = this.#options;
     const ceilingMs = Math.min(reconnectMsMin * 2 ** this.#failures++, reconnectMsMax);
     this.#timer = setTimeout(() => this.#connect(), ceilingMs * (0.5 + Math.random() / 2));
     this.#events.onDown(reason);
   }
+}
+
+function bytesOf(message: readonly Uint8Array[]): number {
+  return message.reduce((sum, { length }) => sum + length, 0);
 }

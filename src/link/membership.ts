@@ -31,6 +31,8 @@ export interface MembershipEvents {
   onRecord(reader: BatchReader): void;
   /** The records of one message are done. */
   onTurn(): void;
+  /** The link is not behind any more. */
+  onCaughtUp?(): void;
   /** The connection is lost; whether it had been welcome is still to be seen. */
   onDown(reason: string): void;
   /** Told to the user, after the step that it belongs to. */
@@ -63,6 +65,7 @@ export class Membership {
     this.link = new Link(options, {
       onOpen: () => this.#onOpen(),
       onMessage: (frames) => this.#onMessage(frames),
+      onCaughtUp: () => this.#events.onCaughtUp?.(),
       onDown: (reason) => this.#onDown(reason),
     });
   }

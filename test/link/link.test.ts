@@ -45,6 +45,7 @@ function linkTo(endpoint: string, options: Partial<LinkOptions> = {}): Link {
           frames.map((frame) => Buffer.from(frame)),
         );
       },
+      onCaughtUp: () => log.add("caught-up", link.isBehind),
       onDown: (reason) => log.add("down", reason),
     },
   );
@@ -357,6 +358,33 @@ describe("a broker that is there", () => {
     if (!peer.closed) await once(peer, "close");
     expect(log.all("down")).toEqual([]);
   });
+
+  it.each([40_000, 3 * MiB])(
+    "that does not read puts the link behind, with bodies of %i bytes, until it does",
+    async (size) => {
+      const endpoint = await serve((peer) => {
+        peer.write(hello("ROUTER"));
+        peer.pause();
+      });
+      const link = linkTo(endpoint, { heartbeatTimeoutMs: 60_000 });
+      await log.nth("open");
+      expect(link.isBehind).toBe(false);
+      let written = 0;
+      for (; !link.isBehind; written += size) write(link, 1, size);
+      // What the system takes, and then some.
+      expect(written).toBeLessThan(32 * MiB);
+      expect(log.all("caught-up")).toEqual([]);
+      const peer = await log.nth<Socket>("peer");
+      peer.resume();
+      expect(await log.nth("caught-up")).toBe(false);
+      // Lost while it is behind, it begins anew.
+      peer.pause();
+      while (!link.isBehind) write(link, 1, size);
+      peer.destroy();
+      await log.nth("open", 2);
+      expect(link.isBehind).toBe(false);
+    },
+  );
 
   it("is told nothing by a link that was closed, whatever it says", async () => {
     const endpoint = await serve((peer) => void peer.write(hello("ROUTER")));
