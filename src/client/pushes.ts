@@ -80,6 +80,9 @@ export class Pushes implements ClientPattern {
   readonly #dead = new DeadLettersRecord();
   readonly #answers = new Map<number, (answer: DeadLettersRecord) => void>();
   #listing: Promise<unknown> = Promise.resolve();
+  /** Lists and retries under way, which ask several times. */
+  #jobCount = 0;
+  #isClosed = false;
   readonly #resolves = new Map<number, () => void>();
 
   constructor(
@@ -88,14 +91,14 @@ export class Pushes implements ClientPattern {
     private readonly brokers: Brokers,
     lines: WaitingLines,
     private readonly timeoutMs: number,
-    onIdle: () => void,
+    private readonly onIdle: () => void,
     sequence: () => number,
   ) {
     this.#asks = new Asks(brokers, lines, onIdle, sequence);
   }
 
   get isIdle(): boolean {
-    return this.#asks.count === 0;
+    return this.#asks.count === 0 && this.#jobCount === 0;
   }
 
   push(queue: string, body: unknown, options: PushOptions = NO_OPTIONS): Promise<string> {
@@ -162,12 +165,23 @@ export class Pushes implements ClientPattern {
   /** One list after the other: a broker tells each client one at a time. */
   deadLetters(queue: string): Promise<DeadLetter[]> {
     const list = () => this.#listAll(queue);
-    const listed = this.#listing.then(list, list);
+    const listed = this.#listing.then(list);
     this.#listing = listed.catch(() => {});
-    return listed;
+    return this.#counted(listed);
+  }
+
+  async #counted<Result>(job: Promise<Result>): Promise<Result> {
+    this.#jobCount++;
+    try {
+      return await job;
+    } finally {
+      this.#jobCount--;
+      this.onIdle();
+    }
   }
 
   async #listAll(queue: string): Promise<DeadLetter[]> {
+    this.#requireOpen();
     const { welcome } = this.brokers;
     if (welcome.length === 0) throw new RequestError("UNAVAILABLE", "no broker is connected", 100);
     return (await Promise.all(welcome.map((broker) => this.#list(broker, queue)))).flat();
@@ -185,7 +199,11 @@ export class Pushes implements ClientPattern {
     return list;
   }
 
-  async retryDeadLetters(queue: string, countMax: number): Promise<number> {
+  retryDeadLetters(queue: string, countMax: number): Promise<number> {
+    return this.#counted(this.#retryAll(queue, countMax));
+  }
+
+  async #retryAll(queue: string, countMax: number): Promise<number> {
     let count = 0;
     for (const broker of this.brokers.welcome) {
       if (count >= countMax) break;
@@ -194,6 +212,10 @@ export class Pushes implements ClientPattern {
       count += (await this.#ask(broker, queue, DeadAction.RETRY, asked)).count;
     }
     return count;
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw new RequestError("CANCELLED", "client closed");
   }
 
   #ask(
@@ -277,6 +299,7 @@ export class Pushes implements ClientPattern {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#asks.close();
   }
 }

@@ -60,6 +60,7 @@ interface Open {
   /** Large replies that are being opened. */
   readonly opening: Promise<void>[];
   resolve(result: SurveyResult): void;
+  reject(error: Error): void;
 }
 
 /** How much longer than the broker, which has the same deadline, the client waits for the end. */
@@ -71,6 +72,8 @@ export class Surveyor implements ClientPattern {
   readonly kinds = [Kind.SURVEY_REPLY, Kind.SURVEY_END];
   readonly #asks: Asks;
   readonly #open = new Map<number, Open>();
+  /** Over at the broker, with large replies that are still being opened. */
+  readonly #opening = new Set<Open>();
   readonly #reply = new SurveyReplyRecord();
   readonly #end = new SurveyEndRecord();
 
@@ -80,14 +83,14 @@ export class Surveyor implements ClientPattern {
     brokers: Brokers,
     lines: WaitingLines,
     private readonly timeoutMs: number,
-    onIdle: () => void,
+    private readonly onIdle: () => void,
     sequence: () => number,
   ) {
     this.#asks = new Asks(brokers, lines, onIdle, sequence);
   }
 
   get isIdle(): boolean {
-    return this.#asks.count === 0;
+    return this.#asks.count === 0 && this.#opening.size === 0;
   }
 
   survey(
@@ -127,7 +130,8 @@ export class Surveyor implements ClientPattern {
     const fields = { priority: 4, attempts: 1, flags, service: serviceBytes, headers };
     const result: SurveyResult = { replies: [], failures: [], asked: 0, missing: 0 };
     const heard = new Set<string>();
-    this.#open.set(sequence, { service, requestId, isRaw, result, heard, opening: [], resolve });
+    const ends = { resolve, reject };
+    this.#open.set(sequence, { service, requestId, isRaw, result, heard, opening: [], ...ends });
     const ask: Ask = {
       sequence,
       headBytes: REQUEST_SIZE + serviceBytes.length + headers.length,
@@ -217,11 +221,20 @@ export class Surveyor implements ClientPattern {
     } else {
       const open = this.#open.get(sequence) as Open;
       this.#open.delete(sequence);
-      this.#asks.end(sequence);
       Object.assign(open.result, { asked, missing });
       if (open.opening.length === 0) open.resolve(open.result);
-      else void Promise.all(open.opening).then(() => open.resolve(open.result));
+      else this.#resolveOpened(open);
+      this.#asks.end(sequence);
     }
+  }
+
+  #resolveOpened(open: Open): void {
+    this.#opening.add(open);
+    void Promise.all(open.opening).then(() => {
+      this.#opening.delete(open);
+      open.resolve(open.result);
+      this.onIdle();
+    });
   }
 
   onWelcome(): void {
@@ -234,5 +247,8 @@ export class Surveyor implements ClientPattern {
 
   close(): void {
     this.#asks.close();
+    const closed = new RequestError("CANCELLED", "client closed");
+    for (const open of this.#opening) open.reject(closed);
+    this.#opening.clear();
   }
 }

@@ -136,6 +136,44 @@ test("a client that closes waits for what it pushes and asks, its large bodies n
   expect(broker.stats.surveys).toMatchObject({ started: 1, answered: 1 });
 });
 
+test("and for the large replies of a survey to be opened", async () => {
+  const keys = [await generateKey()];
+  const any = "tcp://127.0.0.1:*";
+  await using broker = await Broker.start({ frontend: any, backend: any });
+  const rows = Array.from({ length: 100_000 }, (_, i) => `row ${i}`);
+  const services = { rows: () => rows };
+  await using _ = await Worker.start({ brokers: broker.backend, keys, services });
+  const client = await Client.connect({ brokers: broker.frontend, keys });
+  const asking = client.survey("rows", 0);
+  asking.catch(() => {});
+  await client.close();
+  const { replies, failures } = await asking;
+  expect(failures).toEqual([]);
+  expect(replies.map(({ value }) => (value as string[]).length)).toEqual([rows.length]);
+});
+
+test("and for lists of dead letters and retries, of which each asks several times", async () => {
+  const any = "tcp://127.0.0.1:*";
+  await using one = await Broker.start({ frontend: any, backend: any });
+  await using other = await Broker.start({ frontend: any, backend: any });
+  const brokers = [...one.frontend, ...other.frontend];
+  for (const ask of [
+    (client: Client) => [client.deadLetters("a"), client.deadLetters("b")],
+    (client: Client) => [client.retryDeadLetters("a")],
+  ]) {
+    const client = await Client.connect({ brokers });
+    const asking = Promise.allSettled<unknown>(ask(client));
+    await client.close();
+    for (const { status } of await asking) expect(status).toBe("fulfilled");
+  }
+  const client = await Client.connect({ brokers });
+  const asking = [client.deadLetters("a"), client.deadLetters("b")];
+  const all = Promise.allSettled(asking);
+  await client.close({ timeoutMs: 0 });
+  const cancelled = { status: "rejected", reason: { code: "CANCELLED" } };
+  expect(await all).toMatchObject([cancelled, cancelled]);
+});
+
 function size({ bytes }: { bytes: Uint8Array }): number {
   return bytes.length;
 }

@@ -4,8 +4,8 @@ import { Status } from "../../build/base/status.js";
 import type { Broker, Brokers } from "../../build/client/brokers.js";
 import { Surveyor } from "../../build/client/surveyor.js";
 import { WaitingLines } from "../../build/client/waiting-lines.js";
-import { createCodec, generateKey } from "../../build/codec/index.js";
-import { BatchReader, BatchWriter } from "../../build/wire/batch.js";
+import { type Codec, createCodec, generateKey } from "../../build/codec/index.js";
+import { BatchReader, BatchWriter, NO_BYTES } from "../../build/wire/batch.js";
 import { requestIdBytes } from "../../build/wire/request-record.js";
 import {
   surveyorBytes,
@@ -18,8 +18,7 @@ const { OK, INTERNAL } = Status;
 const SESSION = { sessionLow: 1, sessionHigh: 2 };
 const SEQUENCE = 5;
 
-it("counts what each worker answered once, the first, whatever is handed on again", async () => {
-  const codec = await createCodec({ keys: [await generateKey()] });
+function made(codec: Codec) {
   const link = { isOpen: true, recordMax: 1e6, writer: new BatchWriter(), flushSoon: () => {} };
   const broker = { link, inFlight: 0 } as unknown as Broker;
   const brokers = { pick: () => broker, release: () => {} } as unknown as Brokers;
@@ -32,7 +31,6 @@ it("counts what each worker answered once, the first, whatever is handed on agai
     () => {},
     () => SEQUENCE,
   );
-  const asking = surveyor.survey("who", "?");
   const hand = (write: (writer: BatchWriter) => void) => {
     const writer = new BatchWriter();
     write(writer);
@@ -41,6 +39,13 @@ it("counts what each worker answered once, the first, whatever is handed on agai
     while (reader.next()) surveyor.onRecord(broker, reader);
     reader.close();
   };
+  return { surveyor, hand };
+}
+
+it("counts what each worker answered once, the first, whatever is handed on again", async () => {
+  const codec = await createCodec({ keys: [await generateKey()] });
+  const { surveyor, hand } = made(codec);
+  const asking = surveyor.survey("who", "?");
   const requestId = requestIdBytes({ ...SESSION, sequence: SEQUENCE, slot: 0, generation: 0 });
   // Small ones, and some that are opened on the codec's thread.
   const sizes = [1, 300_000];
@@ -63,4 +68,17 @@ it("counts what each worker answered once, the first, whatever is handed on agai
   expect([asked, missing]).toEqual([3, 0]);
   surveyor.close();
   codec.close();
+});
+
+it("ends as CANCELLED where the client closes while a reply is being opened", async () => {
+  const never = () => new Promise(() => {});
+  const codec = { sealSoon: () => NO_BYTES, openSoon: never } as unknown as Codec;
+  const { surveyor, hand } = made(codec);
+  const asking = surveyor.survey("who", "?");
+  const id = { ...SESSION, sequence: SEQUENCE, slot: 1, generation: 0 };
+  hand((writer) => writeSurveyReply(writer, id, 0, 1, NO_BYTES));
+  hand((writer) => writeSurveyEnd(writer, id, OK, "", 0));
+  expect(surveyor.isIdle).toBe(false);
+  surveyor.close();
+  await expect(asking).rejects.toMatchObject({ code: "CANCELLED" });
 });
