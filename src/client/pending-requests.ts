@@ -26,6 +26,12 @@ export class PendingRequests extends PendingTable {
     this.#onIdle = onIdle;
   }
 
+  /** Gives back a place that `reserve` took for what was not asked after all. */
+  forgo(sequence: number): void {
+    this.unreserve(sequence);
+    if (this.count === 0) this.#onIdle();
+  }
+
   /** Whether `pending` has not ended yet. */
   has(pending: Pending): boolean {
     return this.find(pending.sequence) === pending;

@@ -159,10 +159,14 @@ export class Requests implements ClientPattern {
         ({ bytes, packed } = this.#bodies.seal(body, context));
       }
       // Code of a body's, such as a getter, may have given it up meanwhile, or all there is.
-      if (signal?.aborted) throw new RequestError("CANCELLED", abortReason(signal));
-      if (this.#isClosed) throw new RequestError("CANCELLED", "client closed");
+      if (signal?.aborted || this.#isClosed) {
+        // Nobody waits for its sealing, which may fail.
+        if (bytes instanceof Promise) bytes.catch(() => {});
+        const reason = signal?.aborted ? abortReason(signal) : "client closed";
+        throw new RequestError("CANCELLED", reason);
+      }
     } catch (error) {
-      this.#pending.unreserve(sequence);
+      this.#pending.forgo(sequence);
       throw error;
     }
     const nowMs = performance.now();

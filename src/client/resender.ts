@@ -33,9 +33,16 @@ export class Resender {
   }
 
   onDown(broker: Broker, reason: string): void {
+    const lost: number[] = [];
     for (const pending of this.#pending) {
       if (pending.broker !== broker) continue;
+      // All of them first: to read one's body again may end another, which is in flight there no more.
       pending.broker = undefined;
+      lost.push(pending.sequence);
+    }
+    for (const sequence of lost) {
+      const pending = this.#pending.find(sequence);
+      if (pending === undefined) continue;
       // It may have run, so one attempt is counted. There were more if that broker lost workers.
       if (--pending.attempts === 0) {
         this.#pending.fail(pending, new RequestError("UNAVAILABLE", `broker lost: ${reason}`));

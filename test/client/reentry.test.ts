@@ -1,7 +1,13 @@
 // Code of the caller's that runs within a call of ours: getters of a body that is packed, the function that
 // hears of a stream's second run. Whatever it does, each request has its one end, and no other's.
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Broker as ClientBroker, Brokers } from "../../build/client/brokers.js";
+import { ReplyStream } from "../../build/client/reply-stream.js";
+import { Requests } from "../../build/client/requests.js";
+import { WaitingLines } from "../../build/client/waiting-lines.js";
+import { type Codec, generateKey } from "../../build/codec/index.js";
 import { Broker, Client, type RequestError, Worker } from "../../build/index.js";
+import { BatchWriter } from "../../build/wire/batch.js";
 
 const loopback = { frontend: "tcp://127.0.0.1:0", backend: "tcp://127.0.0.1:0" };
 let broker: Broker;
@@ -94,6 +100,61 @@ test.each(["request", "push", "survey"] as const)(
     expect(client.stats.pending).toBe(0);
   },
 );
+
+test("a large body that closes the client is CANCELLED, and its sealing fails unheard", async () => {
+  const keys = [await generateKey()];
+  const sealed = await Client.connect({ brokers: broker.frontend, keys });
+  let closing: Promise<void> | undefined;
+  const doClose = doing(() => {
+    closing = sealed.close({ timeoutMs: 0 });
+  });
+  const asking = sealed.request("echo", [new Uint8Array(2 * 1024 * 1024), doClose]);
+  expect(await codeOf(asking)).toBe("CANCELLED");
+  // The runner takes a rejection that nobody handles for a failure.
+  await closing;
+});
+
+test("a body that closes the client and is none is waited for by nobody", async () => {
+  let closing: Promise<void> | undefined;
+  const body = doing(() => {
+    closing = client.close({ timeoutMs: Infinity });
+    throw new Error("no body");
+  });
+  expect(await codeOf(client.request("echo", body))).toBe("INVALID_ARGUMENT");
+  await closing;
+});
+
+test("a body that is read again for a lost broker may end others of that broker's", () => {
+  const link = { isOpen: true, recordMax: 1e6, writer: new BatchWriter(), flushSoon: () => {} };
+  const lost = { link, inFlight: 0 };
+  const brokers = {
+    pick: () => lost,
+    release: (of: typeof lost) => of.inFlight--,
+  } as unknown as Brokers;
+  const bytes = ({ part }: { part: number }) => Buffer.from([part]);
+  const codec = { dictionaryDigests: [], seal: bytes, sealSoon: bytes } as unknown as Codec;
+  const session = { sessionLow: 1, sessionHigh: 2 };
+  const lines = new WaitingLines(brokers);
+  const requests = new Requests({ brokers: [] }, codec, session, brokers, lines, () => {});
+  const abortion = new AbortController();
+  let reads = 0;
+  const body = doing(() => void (reads++ > 0 && abortion.abort()));
+  const codes: string[] = [];
+  const reject = (error: Error) => void codes.push((error as RequestError).code);
+  const ask = (stream?: ReplyStream) => {
+    const options = stream === undefined ? { signal: abortion.signal } : {};
+    requests.start("a", stream ? body : { part: 1 }, options, () => {}, reject, stream);
+  };
+  ask();
+  ask(new ReplyStream({ restart: true }));
+  ask();
+  expect(lost.inFlight).toBe(3);
+  lost.inFlight = 0;
+  requests.onDown(lost as unknown as ClientBroker, "gone");
+  expect(codes).toEqual(["CANCELLED", "CANCELLED"]);
+  expect(lost.inFlight).toBe(0);
+  requests.close();
+});
 
 test("a body that publishes to the topic that it is published to is refused, and no event is lost", async () => {
   const heard: unknown[] = [];
