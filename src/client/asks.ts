@@ -43,6 +43,8 @@ interface Held extends Unsent<Held> {
   /** undefined while it is being sealed. */
   body: Uint8Array | undefined;
   broker: Broker | undefined;
+  /** A broker was lost that had it. */
+  wasLost: boolean;
   /** Its deadline has passed, and its grace has not. */
   isInGrace: boolean;
   onAbort: (() => void) | undefined;
@@ -111,6 +113,7 @@ export class Asks implements WaitingLine {
       slot,
       body,
       broker: undefined,
+      wasLost: false,
       isInGrace: false,
       onAbort: undefined,
       isUnsent: false,
@@ -191,6 +194,7 @@ export class Asks implements WaitingLine {
       if (held.broker !== broker && ask.only !== broker) continue;
       // Its count of what is in flight is gone with it.
       held.broker = undefined;
+      held.wasLost = true;
       if (ask.isResent) this.#unsent.push(held);
       else this.#fail(held, new RequestError("UNAVAILABLE", `broker lost: ${reason}${ask.doubt}`));
     }
@@ -246,8 +250,8 @@ export class Asks implements WaitingLine {
       this.#deadlines.set(slot, deadlineMs + graceMs);
       return;
     }
-    const where = held.broker === undefined ? "before it could be sent" : held.ask.doubt;
-    this.#fail(held, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`.trimEnd()));
+    const where = `deadline passed${whereOverdue(held)}`;
+    this.#fail(held, new RequestError("DEADLINE_EXCEEDED", where));
   };
 
   #onBackoffOver = (slot: number): void => {
@@ -272,6 +276,11 @@ export class Asks implements WaitingLine {
     if (ask.signal !== undefined && held.onAbort !== undefined) forget(ask.signal, held.onAbort);
     if (this.#held.size === 0) this.#onIdle();
   }
+}
+
+function whereOverdue({ ask, broker, wasLost }: Held): string {
+  if (broker !== undefined) return ask.doubt;
+  return wasLost ? ` before it could be sent again${ask.doubt}` : " before it could be sent";
 }
 
 /** Of one whose body is not sealed yet nothing is in doubt. */

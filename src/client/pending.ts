@@ -20,7 +20,10 @@ export class Pending implements Retried, Unsent<Pending> {
   backoff: Required<BackoffOptions> | undefined;
   isIdempotent = false;
   retryCount = 0;
-  /** When half its time is over: one that a broker holds back is not sent after that. */
+  /**
+   * When half its time is over: one that a broker holds back is not sent after that. Infinity once it may have run, and
+   * so is not said to have never been taken.
+   */
   staleMs = 0;
   serviceBytes: Uint8Array = NO_BYTES;
   headers: Uint8Array = NO_BYTES;
@@ -37,6 +40,8 @@ export class Pending implements Retried, Unsent<Pending> {
    * being opened.
    */
   broker: Broker | undefined;
+  /** Whether its reply came, a large one that is being opened. */
+  isAnswered = false;
   /** Whether it stands in the line of those that wait to be sent, and between which. */
   isUnsent = false;
   next: Pending | undefined;

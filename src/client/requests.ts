@@ -272,6 +272,7 @@ export class Requests implements ClientPattern {
   /** Ends a request with a large reply once that is opened, unless it is over by then. */
   #resolveOpened(pending: Pending, opening: Promise<unknown>): void {
     pending.isKept = true;
+    pending.isAnswered = true;
     // Answered: the connection owes it nothing more, and its loss is no loss of this one.
     this.#pending.leaveBroker(pending);
     opening.then(
@@ -327,12 +328,21 @@ export class Requests implements ClientPattern {
 
   #onDue = (place: number): void => {
     const pending = this.#pending.at(place) as Pending;
-    let where = pending.broker === undefined ? "before it could be sent" : "without an answer";
+    let where = whereOverdue(pending);
     const { hindrance } = this.#brokers;
     if (hindrance !== undefined) where += `: ${hindrance}`;
     // The broker has the same deadline, so there is nothing to tell it.
     this.#pending.fail(pending, new RequestError("DEADLINE_EXCEEDED", `deadline passed ${where}`));
   };
+}
+
+/** How far a request has come whose deadline passes: a caller may take the words for leave to ask again. */
+function whereOverdue({ isAnswered, broker, staleMs }: Pending): string {
+  if (isAnswered) return "while its reply was being opened";
+  if (broker !== undefined) return "without an answer";
+  return staleMs === Infinity
+    ? "before it could be sent again; it may have run"
+    : "before it could be sent";
 }
 
 function streamFlags({ canRestart }: ReplyStream): number {

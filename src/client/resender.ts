@@ -50,7 +50,6 @@ export class Resender {
       }
       if (pending.stream !== undefined && !this.#canBeginAnew(pending, pending.stream)) continue;
       this.resentCount++;
-      // It may have run: it is not said of it that it was never taken.
       pending.staleMs = Infinity;
       this.#pending.unsent.push(pending);
     }
@@ -81,7 +80,6 @@ export class Resender {
     // What no worker began keeps its id and its body: no reply to it can be under way. What ran
     // must have another, or those that remember it would answer the same again.
     if (!untouched && !this.#renew(pending)) return true;
-    // Of what ran it is not said that it was never taken.
     if (!untouched) pending.staleMs = Infinity;
     this.retryCount++;
     this.#pending.leaveBroker(pending);
