@@ -71,6 +71,8 @@ export interface DeadLetter {
 const IN_DOUBT = "; it may have been taken";
 const NO_OPTIONS: PushOptions = {};
 const LIST_COUNT = 256;
+/** However soon a broker would have a task again that it did not take. */
+const AGAIN_MS_MIN = 5;
 
 /** Pushes tasks, and asks after those that died. */
 export class Pushes implements ClientPattern {
@@ -278,8 +280,8 @@ export class Pushes implements ClientPattern {
     const { sequence, status, reason, retryAfterMs } = record;
     if (this.#asks.find(sequence, broker) === undefined) return;
     if (status === Status.UNAVAILABLE) {
-      // One that is about to end: another takes it, or its successor does.
-      this.#asks.again(sequence, 0);
+      // From one that is about to end another takes it, or its successor; one that cannot keep it says when it may.
+      this.#asks.again(sequence, broker.isDraining ? 0 : Math.max(retryAfterMs, AGAIN_MS_MIN));
     } else if (status === Status.OK) {
       const resolve = this.#resolves.get(sequence);
       this.#resolves.delete(sequence);
