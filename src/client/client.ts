@@ -17,8 +17,10 @@ import {
   type ClientOptions,
   type ClientStats,
   clientOptionNames,
+  closeOptionNames,
   type RequestOptions,
   requestOptionNames,
+  retryDeadLettersOptionNames,
   type StreamOptions,
   streamOptionNames,
 } from "./options.js";
@@ -192,8 +194,10 @@ export class Client {
   /** Tries these anew, oldest first, as far as the queue has room; resolves with how many. */
   async retryDeadLetters(
     queue: string,
-    { countMax = 0xffffffff }: { countMax?: number } = {},
+    options: { countMax?: number } = NO_OPTIONS,
   ): Promise<number> {
+    checkOptions("retryDeadLetters", options, retryDeadLettersOptionNames);
+    const { countMax = 0xffffffff } = options;
     wholeNumber("countMax", countMax, 1, 0xffffffff);
     this.#requireOpen();
     return this.#pushes.retryDeadLetters(queue, countMax);
@@ -262,9 +266,11 @@ export class Client {
   /**
    * Takes no more requests, waits until those pending have ended and the broker has what was published, at most `timeoutMs`
    * (default 10000, Infinity for as long as it takes), and closes the connections. What is left then ends as CANCELLED.
-   * Rejects with RangeError for another time than that.
+   * Rejects with RangeError for another time than that, TypeError for another option.
    */
-  async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<void> {
+  async close(options: { timeoutMs?: number } = NO_OPTIONS): Promise<void> {
+    checkOptions("close", options, closeOptionNames);
+    const { timeoutMs = 10_000 } = options;
     waitingTime("timeoutMs", timeoutMs);
     this.#isClosing = true;
     if (timeoutMs > 0) {
@@ -291,7 +297,7 @@ export class Client {
   }
 }
 
-const NO_OPTIONS: RequestOptions = {};
+const NO_OPTIONS = {};
 
 /** What ends the promise made last: a function of its own for each would be that much more to collect. */
 const ends: { resolve: (value: never) => void; reject: (error: Error) => void } = {

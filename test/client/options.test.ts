@@ -73,7 +73,12 @@ const CALLS: [string, (options: never) => Promise<unknown>, string][] = [
   ["subscribe", async (options) => client.subscribe("a", options), "whenful"],
 ];
 
-test.each(CALLS)("%s names what it does not know", async (what, call, option) => {
+const OTHERS: typeof CALLS = [
+  ["retryDeadLetters", (options) => client.retryDeadLetters("a", options), "count"],
+  ["close", (options) => client.close(options), "timeout"],
+];
+
+test.each([...CALLS, ...OTHERS])("%s names what it does not know", async (what, call, option) => {
   const words = `${what}: unknown option "${option}"`;
   await expect(call({ [option]: 1 } as never)).rejects.toThrow(words);
   await expect(call(null as never)).rejects.toThrow(`${what}: options must be an object, got null`);
