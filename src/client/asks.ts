@@ -59,7 +59,7 @@ export class Asks implements WaitingLine {
   readonly #brokers: Brokers;
   readonly #lines: WaitingLines;
   readonly #held = new Map<number, Held>();
-  readonly #unsent = new UnsentLine<Held>();
+  readonly unsent = new UnsentLine<Held>();
   readonly #bySlot: (Held | undefined)[] = [];
   readonly #freeSlots: number[] = [];
   readonly #deadlines = new Deadlines(performance.now());
@@ -173,18 +173,14 @@ export class Asks implements WaitingLine {
     if (held?.broker === undefined) return;
     this.#brokers.release(held.broker);
     held.broker = undefined;
-    if (waitMs === 0) return this.#unsent.push(held);
+    if (waitMs === 0) return this.unsent.push(held);
     const nowMs = performance.now();
     this.#backoffs.set(held.slot, nowMs + waitMs, nowMs);
   }
 
-  get isEmpty(): boolean {
-    return this.#unsent.head === undefined;
-  }
-
   sendFirst(broker: Broker): void {
-    const held = this.#unsent.head as Held;
-    this.#unsent.remove(held);
+    const held = this.unsent.head as Held;
+    this.unsent.remove(held);
     this.#sendTo(held, broker, held.body as Uint8Array);
   }
 
@@ -195,7 +191,7 @@ export class Asks implements WaitingLine {
       // Its count of what is in flight is gone with it.
       held.broker = undefined;
       held.wasLost = true;
-      if (ask.isResent) this.#unsent.push(held);
+      if (ask.isResent) this.unsent.push(held);
       else this.#fail(held, new RequestError("UNAVAILABLE", `broker lost: ${reason}${ask.doubt}`));
     }
   }
@@ -215,7 +211,7 @@ export class Asks implements WaitingLine {
       return;
     }
     const broker = only ?? this.#lines.pick();
-    if (broker === undefined) this.#unsent.push(held);
+    if (broker === undefined) this.unsent.push(held);
     else this.#sendTo(held, broker, body);
   }
 
@@ -267,7 +263,7 @@ export class Asks implements WaitingLine {
   #end(held: Held): void {
     const { ask, slot, broker } = held;
     this.#held.delete(ask.sequence);
-    if (held.isUnsent) this.#unsent.remove(held);
+    if (held.isUnsent) this.unsent.remove(held);
     this.#deadlines.clear(slot);
     this.#backoffs.clear(slot);
     this.#bySlot[slot] = undefined;

@@ -30,7 +30,7 @@ export class Sender implements WaitingLine {
   readonly #ids: RequestIds;
   readonly #lines: WaitingLines;
   readonly #pending: PendingRequests;
-  readonly #unsent: UnsentLine<Pending>;
+  readonly unsent: UnsentLine<Pending>;
   readonly #onStreamSent: (pending: Pending, stream: ReplyStream) => void;
 
   /** `onStreamSent`: a request for a stream is written; what goes right behind it may be now. */
@@ -43,7 +43,7 @@ export class Sender implements WaitingLine {
     this.#ids = ids;
     this.#lines = lines;
     this.#pending = pending;
-    this.#unsent = pending.unsent;
+    this.unsent = pending.unsent;
     this.#onStreamSent = onStreamSent;
     lines.add(this);
   }
@@ -57,15 +57,11 @@ export class Sender implements WaitingLine {
   send(pending: Pending, nowMs: number): void {
     const broker = this.#lines.pick();
     if (broker !== undefined) this.#sendTo(pending, broker, nowMs);
-    else this.#unsent.push(pending);
-  }
-
-  get isEmpty(): boolean {
-    return this.#unsent.head === undefined;
+    else this.unsent.push(pending);
   }
 
   sendFirst(broker: Broker): void {
-    const pending = this.#unsent.head as Pending;
+    const pending = this.unsent.head as Pending;
     const nowMs = performance.now();
     if (broker.isHoldingBack && nowMs >= pending.staleMs) {
       // First in, first out, what goes next is always what is about to expire: it would be worked
@@ -74,7 +70,7 @@ export class Sender implements WaitingLine {
       this.#pending.fail(pending, new RequestError("RESOURCE_EXHAUSTED", reason, HELD_RETRY_MS));
       return;
     }
-    this.#unsent.remove(pending);
+    this.unsent.remove(pending);
     this.#sendTo(pending, broker, nowMs);
   }
 

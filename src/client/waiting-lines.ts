@@ -2,7 +2,7 @@ import type { Broker, Brokers } from "./brokers.js";
 
 /** What of one pattern waits to be sent, first come first. */
 export interface WaitingLine {
-  readonly isEmpty: boolean;
+  readonly unsent: { readonly head: unknown };
   /** Takes the first out of the line: sends it to `broker`, which has room, or ends it. */
   sendFirst(broker: Broker): void;
 }
@@ -14,6 +14,8 @@ export interface WaitingLine {
 export class WaitingLines {
   readonly #brokers: Brokers;
   readonly #lines: WaitingLine[] = [];
+  /** Of each line: all of one class, they are looked at with each request. */
+  readonly #unsent: WaitingLine["unsent"][] = [];
   /** Whose turn it is. */
   #turn = 0;
   #sending: NodeJS.Immediate | undefined;
@@ -24,6 +26,7 @@ export class WaitingLines {
 
   add(line: WaitingLine): void {
     this.#lines.push(line);
+    this.#unsent.push(line.unsent);
   }
 
   /** The broker for what is new; undefined where it has to wait, behind those that do already. */
@@ -33,10 +36,11 @@ export class WaitingLines {
 
   /** Sends what waits, as far as the brokers take it. */
   sendWaiting(): void {
-    while (!this.#areEmpty) {
+    for (let at = this.#next(); at >= 0; at = this.#next()) {
       const broker = this.#brokers.pick();
       if (broker === undefined) return;
-      this.#next().sendFirst(broker);
+      this.#turn = at + 1;
+      this.#lines[at].sendFirst(broker);
     }
   }
 
@@ -54,17 +58,16 @@ export class WaitingLines {
   };
 
   get #areEmpty(): boolean {
-    for (const line of this.#lines) if (!line.isEmpty) return false;
+    for (const { head } of this.#unsent) if (head !== undefined) return false;
     return true;
   }
 
-  /** The line that is to send, one that is not empty. */
-  #next(): WaitingLine {
-    const lines = this.#lines;
-    for (;;) {
-      const line = lines[this.#turn];
-      this.#turn = (this.#turn + 1) % lines.length;
-      if (!line.isEmpty) return line;
-    }
+  /** Which line is to send, from the one on whose turn it is; -1 where nothing waits. */
+  #next(): number {
+    const unsent = this.#unsent;
+    for (let at = this.#turn; at < unsent.length; at++)
+      if (unsent[at].head !== undefined) return at;
+    for (let at = 0; at < this.#turn; at++) if (unsent[at].head !== undefined) return at;
+    return -1;
   }
 }

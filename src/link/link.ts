@@ -48,6 +48,8 @@ export class Link {
   messageCount = 0;
   /** The largest record with its frames that the broker takes, in bytes. */
   recordMax = 0;
+  /** Whether so much waits for what is being sent that what can wait elsewhere should. */
+  isBehind = false;
   readonly #options: LinkOptions;
   readonly #events: LinkEvents;
   #transport: NetTransport | undefined;
@@ -82,13 +84,6 @@ export class Link {
     return this.#isOpen;
   }
 
-  /** Whether so much waits for what is being sent that what can wait elsewhere should. */
-  get isBehind(): boolean {
-    if (!this.#isSending) return false;
-    const { size, frameBytes } = this.writer;
-    return this.#fullBytes + size + frameBytes >= BEHIND_BYTES_MIN;
-  }
-
   /** The broker said WELCOME: it is one, and the next wait before connecting again starts small. */
   welcomed(recordMax: number): void {
     clearTimeout(this.#timer);
@@ -99,6 +94,7 @@ export class Link {
 
   /** Sends what is written, at the latest when the present turn of the event loop ends. */
   flushSoon(isUrgent: boolean): void {
+    if (this.#isSending) this.#noteBehind();
     if (this.writer.isFull) {
       if (this.#isSending) this.#keepFull();
       else this.flush();
@@ -109,6 +105,11 @@ export class Link {
     // With little under way nothing is gained by waiting for more to send along.
     if (isUrgent) queueMicrotask(this.#flushDue);
     else setImmediate(this.#flushDue);
+  }
+
+  #noteBehind(): void {
+    const { size, frameBytes } = this.writer;
+    this.isBehind = this.#fullBytes + size + frameBytes >= BEHIND_BYTES_MIN;
   }
 
   #keepFull(): void {
@@ -151,7 +152,9 @@ export class Link {
     if (this.#transport === transport) {
       const wasBehind = this.isBehind;
       this.#isSending = false;
+      this.isBehind = false;
       this.flush();
+      if (this.#isSending) this.#noteBehind();
       if (wasBehind && !this.isBehind) this.#events.onCaughtUp?.();
     }
     if (!this.#isSending) this.#onSent?.();
@@ -215,6 +218,7 @@ export class Link {
     transport.close(0);
     this.#full.length = 0;
     this.#fullBytes = 0;
+    this.isBehind = false;
     if (!this.writer.isEmpty) this.writer.finish();
     const { reconnectMsMin, reconnectMsMax } = this.#options;
     const ceilingMs = Math.min(reconnectMsMin * 2 ** this.#failures++, reconnectMsMax);

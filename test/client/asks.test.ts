@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { describe, expect, it, test } from "vitest";
+import { describe, expect, it, test, vi } from "vitest";
 import { type Ask, Asks } from "../../build/client/asks.js";
 import type { Brokers } from "../../build/client/brokers.js";
 import { Pushes } from "../../build/client/pushes.js";
@@ -14,11 +14,11 @@ const nowhere = { pick: () => undefined, release: () => {} } as unknown as Broke
 let sequence = 0;
 let idleCount = 0;
 
-function made() {
+function made(brokers = nowhere) {
   idleCount = 0;
   const asks = new Asks(
-    nowhere,
-    new WaitingLines(nowhere),
+    brokers,
+    new WaitingLines(brokers),
     () => void idleCount++,
     () => ++sequence,
   );
@@ -46,6 +46,28 @@ test("what begins after the close ends at once as CANCELLED", () => {
   asks.start(ask(), Promise.resolve(NO_BYTES));
   expect(codes()).toEqual(["CANCELLED", "CANCELLED", "CANCELLED"]);
   expect(asks.count).toBe(0);
+});
+
+test("one that is aborted gives its room to the next before any tick", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  const broker = { inFlight: 0, link: { recordMax: 1e6, flushSoon: () => {} } };
+  const brokers = {
+    pick: () => (broker.inFlight === 0 ? broker : undefined),
+    release: () => broker.inFlight--,
+  } as unknown as Brokers;
+  const { asks, ask } = made(brokers);
+  const written: number[] = [];
+  const abort = new AbortController();
+  const asked = (index: number) => ask({ write: () => written.push(index), signal: abort.signal });
+  asks.start(asked(0), NO_BYTES);
+  asks.start(asked(1), NO_BYTES);
+  asks.start(ask({ write: () => written.push(2) }), NO_BYTES);
+  abort.abort();
+  expect(written).toEqual([0]);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(written).toEqual([0, 2]);
+  asks.close();
+  vi.useRealTimers();
 });
 
 describe("while its body is being sealed, an ask", () => {

@@ -52,8 +52,10 @@ function linesTo(room: { count: number }) {
   const add = (name: string, size: number) => {
     const waiting = Array.from({ length: size }, (_, i) => `${name}${i}`);
     const line: WaitingLine = {
-      get isEmpty() {
-        return waiting.length === 0;
+      unsent: {
+        get head() {
+          return waiting[0];
+        },
       },
       sendFirst: () => {
         room.count--;
