@@ -43,6 +43,10 @@ class FakePort {
     return true;
   }
 
+  hasPulse(workerId: Buffer): boolean {
+    return this.pulses.some(([, worker]) => worker === workerId.toString("latin1"));
+  }
+
   drop(outbox: Outbox): void {
     this.#due.delete(outbox);
   }
