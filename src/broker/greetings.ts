@@ -105,8 +105,7 @@ export class Greetings {
   ): Peer | undefined {
     const workers = this.#host.peers.workersOf(port, sessionLow, sessionHigh);
     // Connected to several endpoints of ours it has a connection and a pulse by each.
-    const worker =
-      workers.findLast(({ routingId }) => !port.hasPulse(routingId)) ?? workers.at(-1);
+    const worker = workers.findLast(({ routingId }) => !port.hasPulse(routingId)) ?? workers.at(-1);
     if (known !== undefined || worker === undefined || !port.onPulse(routingId, worker.routingId)) {
       this.#host.faults.role++;
       this.#host.refuse(

@@ -1,4 +1,3 @@
-import { Deadlines } from "../base/deadlines.js";
 import { Status, type StatusCode } from "../base/status.js";
 import { faultOfWorker, isConcurrency, refusalOf } from "./admission.js";
 import { Client } from "./clients.js";
@@ -16,6 +15,7 @@ import type {
   StreamPart,
 } from "./command.js";
 import { Credits } from "./credits.js";
+import { Expiry } from "./expiry.js";
 import type { Limits } from "./limits.js";
 import { beginBusy, lookAheadAfterReply, runAfterReply } from "./look-ahead.js";
 import { type CoreCounts, Outcomes } from "./outcomes.js";
@@ -26,21 +26,11 @@ import { NONE, RequestState, Requests } from "./requests.js";
 import { ServiceRules } from "./service-rules.js";
 import type { Service } from "./services.js";
 import { Streams } from "./streams.js";
-import type { TaskTime } from "./task-times.js";
 import { Worker } from "./workers.js";
 
 const { QUEUED, DISPATCHED, ABANDONED } = RequestState;
 
 const SHUTTING_DOWN = "broker is shutting down";
-
-/** How long a worker is heard that was told that a task's time is over: it may say that it never began. */
-const LAST_WORD_MS = 1000;
-
-/** What a request whose service nobody serves waits at most of its time, so that its client is told that, and not that its time is over. */
-const ABSENT_SHARE = 0.9;
-
-/** How often it is looked whether what waits for long still has a worker to wait for. */
-const LOOK_MS = 1000;
 
 /**
  * Every decision of the broker. `step` takes what happened, `tick` the passing of time; what
@@ -61,7 +51,7 @@ export class Core {
   readonly #outcomes: Outcomes;
   readonly #limits: Limits;
   readonly #index: RequestIndex;
-  readonly #deadlines: Deadlines;
+  readonly #expiry: Expiry;
   readonly #clients = new Map<number, Client>();
   readonly #credits: Credits;
   readonly #workers = new Map<number, Worker>();
@@ -86,7 +76,18 @@ export class Core {
     this.#outcomes = new Outcomes(this.requests, this.registry, effects);
     this.counts = this.#outcomes.counts;
     this.#index = new RequestIndex(this.requests, salt);
-    this.#deadlines = new Deadlines(nowMs);
+    this.#expiry = new Expiry(
+      this.requests,
+      this.registry,
+      this.#outcomes,
+      effects,
+      {
+        giveUp: (slot, status) => this.#giveUp(slot, status),
+        abandon: (slot) => this.#abandon(slot),
+        sendBack: (service) => this.#sendBack(service),
+      },
+      nowMs,
+    );
     this.#credits = new Credits(limits);
   }
 
@@ -100,7 +101,7 @@ export class Core {
 
   /** Whether time matters: some deadline is ahead, or some client is to get credit back. */
   get needsTick(): boolean {
-    return this.#deadlines.count > 0 || this.#credits.areReduced;
+    return this.#expiry.count > 0 || this.#credits.areReduced;
   }
 
   /** The client behind `peer`, for inspection. */
@@ -155,7 +156,7 @@ export class Core {
   /** Ends what is due: requests past their deadline, or that waited too long. Settles credit. */
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
-    this.#deadlines.advance(nowMs, this.#onDue);
+    this.#expiry.advance(nowMs);
     this.#credits.review(nowMs, this.registry.services.values(), this.#clients, this.#effects);
   }
 
@@ -205,16 +206,14 @@ export class Core {
 
     const worker = nextWorker(service, this.#nowMs);
     if (worker !== undefined) {
-      if (command.isTask !== true) {
-        this.#deadlines.set(slot, requests.deadlineMs[slot], this.#nowMs);
-      }
+      if (command.isTask !== true) this.#expiry.onTaken(slot, this.#nowMs);
       this.#dispatch(service, worker, slot);
       worker.pool.place(worker);
       return;
     }
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
-    this.#setQueueExpiry(service, slot);
+    this.#expiry.onQueued(service, slot, this.#nowMs);
     service.queue.push(slot);
     if (service.queue.count === 1) this.registry.updateHunger(service);
     this.#effects.hold(slot);
@@ -456,7 +455,7 @@ export class Core {
     }
     requests.move(slot, QUEUED);
     requests.sinceMs[slot] = this.#nowMs;
-    this.#setQueueExpiry(service, slot);
+    this.#expiry.onQueued(service, slot, this.#nowMs);
     service.queue.pushReturned(slot);
     this.registry.updateHunger(service);
     this.#effects.hold(slot);
@@ -512,8 +511,7 @@ export class Core {
     requests.generation[slot]++;
     requests.worker[slot] = worker.peer;
     requests.sinceMs[slot] = this.#nowMs;
-    const task = requests.tasks.at(slot);
-    if (task !== undefined) this.#beginAttempt(task, slot);
+    this.#expiry.onDispatched(slot, this.#nowMs);
     if (++requests.attempt[slot] > 1) this.counts.redelivered++;
     if (worker.inFlight === 0) beginBusy(worker, this.#nowMs);
     worker.link(requests, slot);
@@ -524,89 +522,6 @@ export class Core {
       worker.lookAhead = 0;
       worker.run = 1;
     }
-  }
-
-  // --- time ---
-
-  #onDue = (slot: number): void => {
-    const { requests } = this;
-    const nowMs = this.#nowMs;
-    const task = requests.tasks.at(slot);
-    if (task !== undefined) return this.#onTaskDue(task, slot);
-    if (nowMs >= requests.deadlineMs[slot]) {
-      this.#outcomes.expired(slot);
-      this.#giveUp(slot, Status.DEADLINE_EXCEEDED);
-      return;
-    }
-    const service = this.registry.at(requests.service[slot]);
-    const dueMs =
-      requests.state[slot] === QUEUED
-        ? this.#queueExpiryMs(service, slot)
-        : requests.deadlineMs[slot];
-    if (dueMs > nowMs) {
-      this.#deadlines.set(slot, dueMs, this.#nowMs);
-      return;
-    }
-    if (service.isServed) this.#outcomes.waitedTooLong(service, slot);
-    else this.#outcomes.unserved(service, slot);
-    this.#giveUp(slot, Status.CANCELLED);
-  };
-
-  #onTaskDue(task: TaskTime, slot: number): void {
-    if (this.requests.state[slot] !== QUEUED) return this.#onAttemptDue(task, slot);
-    const service = this.registry.at(this.requests.service[slot]);
-    if (service.isServed) return this.#setQueueExpiry(service, slot);
-    // Nobody is left to wait for: they go back to who gave them, and keep no place here. All at once: one that came later
-    // would be begun before.
-    while (service.queue.count > 0) {
-      const queued = service.queue.take(this.#nowMs, service.ratePerMs);
-      this.#outcomes.unserved(service, queued);
-      this.#detach(queued);
-      this.requests.free(queued);
-    }
-    this.registry.forgetIfStray(service);
-  }
-
-  /** A task's time runs from here. */
-  #beginAttempt(task: TaskTime, slot: number): void {
-    const dueMs = this.#nowMs + task.attemptMs;
-    task.isOverdue = false;
-    this.requests.deadlineMs[slot] = dueMs;
-    this.#deadlines.set(slot, dueMs, this.#nowMs);
-  }
-
-  /** A task's time is over; or its worker, which was told so, has not said a word. */
-  #onAttemptDue(task: TaskTime, slot: number): void {
-    const { requests } = this;
-    if (!task.isOverdue) {
-      task.isOverdue = true;
-      this.#effects.abort(requests.worker[slot], slot, Status.DEADLINE_EXCEEDED);
-      this.#deadlines.set(slot, this.#nowMs + LAST_WORD_MS, this.#nowMs);
-      return;
-    }
-    this.#outcomes.expired(slot);
-    this.#detach(slot);
-    requests.move(slot, ABANDONED);
-  }
-
-  /** Has a request that waits for `service` looked at again; a task waits as long as it takes. */
-  #setQueueExpiry(service: Service, slot: number): void {
-    const isTask = this.requests.tasks.has(slot);
-    if (isTask) this.requests.deadlineMs[slot] = Infinity;
-    const dueMs = isTask ? this.#nowMs + LOOK_MS : this.#queueExpiryMs(service, slot);
-    this.#deadlines.set(slot, dueMs, this.#nowMs);
-  }
-
-  /** When a request that waits for `service` is to be looked at again. */
-  #queueExpiryMs(service: Service, slot: number): number {
-    const deadlineMs = this.requests.deadlineMs[slot];
-    const sinceMs = this.requests.sinceMs[slot];
-    const { queueWaitMsMax, absentWaitMs } = service.limits;
-    const absentMs = sinceMs + Math.min(absentWaitMs, (deadlineMs - sinceMs) * ABSENT_SHARE);
-    if (!service.isServed) return absentMs;
-    // It may not be served any more by then.
-    const lookMs = absentMs > this.#nowMs ? absentMs : this.#nowMs + LOOK_MS;
-    return Math.min(deadlineMs, sinceMs + queueWaitMsMax, lookMs);
   }
 
   /** Nothing new is taken; tasks that wait here are with who gave them as well, and go back. */
@@ -640,14 +555,33 @@ export class Core {
       return;
     }
     this.#effects.abort(requests.worker[slot], slot, status);
+    this.#abandon(slot);
+  }
+
+  /** Its client has its outcome while a worker still has it. */
+  #abandon(slot: number): void {
     this.#detach(slot);
-    requests.move(slot, ABANDONED);
+    this.requests.move(slot, ABANDONED);
+  }
+
+  /**
+   * The tasks that wait for `service`, which has no worker any more, keep no place here. All at once: one that came later
+   * would be begun before.
+   */
+  #sendBack(service: Service): void {
+    while (service.queue.count > 0) {
+      const slot = service.queue.take(this.#nowMs, service.ratePerMs);
+      this.#outcomes.unserved(service, slot);
+      this.#detach(slot);
+      this.requests.free(slot);
+    }
+    this.registry.forgetIfStray(service);
   }
 
   /** The client has its outcome: `slot` leaves all but its worker. */
   #detach(slot: number): void {
     const { requests } = this;
-    this.#deadlines.clear(slot);
+    this.#expiry.clear(slot);
     this.#index.delete(slot);
     (this.#clients.get(requests.client[slot]) as Client).unlink(requests, slot);
     if (!requests.tasks.delete(slot)) requests.bytesHeld -= requests.bytes[slot];

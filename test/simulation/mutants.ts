@@ -50,8 +50,8 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "forget-a-deadline",
     "core.js",
-    "            if (command.isTask !== true) {\n",
-    "            if (command.isTask === true) {\n",
+    "if (command.isTask !== true)\n",
+    "if (command.isTask === true)\n",
   ),
   mutant(
     "forget-that-a-deadline-was-cleared",
@@ -62,7 +62,7 @@ export const mutants: readonly Mutant[] = [
   mutant(
     "keep-the-deadline-of-a-given-back",
     "core.js",
-    "        this.#setQueueExpiry(service, slot);\n        service.queue.pushReturned",
+    "        this.#expiry.onQueued(service, slot, this.#nowMs);\n        service.queue.pushReturned",
     "        service.queue.pushReturned",
     60,
   ),

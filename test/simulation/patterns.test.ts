@@ -55,9 +55,9 @@ const mutants = [
     "line.tail = task;",
     "what is behind is lost",
   ],
-  ["core.js", "task.isOverdue = true;", "", "asked again and again"],
-  ["core.js", "task.isOverdue = false;", "", "ended unasked"],
-  ["core.js", "this.requests.deadlineMs[slot] = Infinity;", ";", "time runs while it waits"],
+  ["expiry.js", "task.isOverdue = true;", "", "asked again and again"],
+  ["expiry.js", "task.isOverdue = false;", "", "ended unasked"],
+  ["expiry.js", "requests.deadlineMs[slot] = Infinity;", ";", "time runs while it waits"],
   ["surveys.js", "survey.waiting.delete(worker);", "", "no end"],
 ] as const;
 
