@@ -71,12 +71,20 @@ export function wholeNumber(name: string, value: number, least: number, most: nu
   throw new RangeError(`${name} must be a whole number ${least}..${most}, got ${shown(value)}`);
 }
 
-/** `value` if it is a time to wait in ms, Infinity for as long as it takes; throws RangeError otherwise. */
-export function waitingTime(name: string, value: number): number {
-  if (typeof value === "number" && value >= 0) return value;
-  throw new RangeError(
-    `${name} must be a number of ms from 0 on, or Infinity, got ${shown(value)}`,
-  );
+/** How long what closes or drains may take, in ms: Infinity for as long as it takes. */
+export interface EndOptions {
+  timeoutMs?: number;
+}
+
+const endOptionNames: OptionNames<EndOptions> = { timeoutMs: true };
+
+/** What they say, or `byDefault`. Throws TypeError for another option, RangeError for what is no such time. */
+export function endTimeout(where: string, options: EndOptions, byDefault: number): number {
+  checkOptions(where, options, endOptionNames);
+  const { timeoutMs = byDefault } = options;
+  if (typeof timeoutMs === "number" && timeoutMs >= 0) return timeoutMs;
+  const got = shown(timeoutMs);
+  throw new RangeError(`timeoutMs must be a number of ms from 0 on, or Infinity, got ${got}`);
 }
 
 /** `value` if it is an endpoint of a known transport; throws TypeError otherwise. */

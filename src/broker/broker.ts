@@ -3,7 +3,13 @@ import { parseAdminAddress, parseAdminToken } from "../admin/address.js";
 import type { AdminServer } from "../admin/server.js";
 import type { TasksState } from "../admin/state.js";
 import type { AccessSpec } from "../base/access.js";
-import { knownOptions, optionalFunction, waitingTime, wholeNumber } from "../base/check.js";
+import {
+  type EndOptions,
+  endTimeout,
+  knownOptions,
+  optionalFunction,
+  wholeNumber,
+} from "../base/check.js";
 import { RECORD_ROOM_BYTES } from "../base/record-sizes.js";
 import { type Limits, resolveLimits } from "../core/limits.js";
 import type { CoreCounts } from "../core/outcomes.js";
@@ -329,10 +335,10 @@ export class Broker {
   /**
    * Takes no more requests, waits until those it holds have ended, at most `timeoutMs` (default
    * 10000, Infinity for as long as it takes), and clients have left, then closes. Resolves with whether none was left;
-   * rejects with RangeError for another time than that.
+   * rejects with RangeError for another time than that, TypeError for another option.
    */
-  async close({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
-    waitingTime("timeoutMs", timeoutMs);
+  async close(options: EndOptions = {}): Promise<boolean> {
+    const timeoutMs = endTimeout("close", options, 10_000);
     this.#closing ??= this.#close(timeoutMs);
     return this.#closing;
   }

@@ -1,8 +1,9 @@
 import {
   checkOptions,
+  type EndOptions,
+  endTimeout,
   knownOptions,
   optionalFunction,
-  waitingTime,
   wholeNumber,
 } from "../base/check.js";
 import { RequestError } from "../base/errors.js";
@@ -17,7 +18,6 @@ import {
   type ClientOptions,
   type ClientStats,
   clientOptionNames,
-  closeOptionNames,
   type RequestOptions,
   requestOptionNames,
   retryDeadLettersOptionNames,
@@ -268,10 +268,8 @@ export class Client {
    * (default 10000, Infinity for as long as it takes), and closes the connections. What is left then ends as CANCELLED.
    * Rejects with RangeError for another time than that, TypeError for another option.
    */
-  async close(options: { timeoutMs?: number } = NO_OPTIONS): Promise<void> {
-    checkOptions("close", options, closeOptionNames);
-    const { timeoutMs = 10_000 } = options;
-    waitingTime("timeoutMs", timeoutMs);
+  async close(options: EndOptions = {}): Promise<void> {
+    const timeoutMs = endTimeout("close", options, 10_000);
     this.#isClosing = true;
     if (timeoutMs > 0) {
       const publishing = this.#topics.publisher.settle(timeoutMs);

@@ -121,8 +121,6 @@ export const streamOptionNames: OptionNames<StreamOptions> = {
 
 export const retryDeadLettersOptionNames: OptionNames<{ countMax?: number }> = { countMax: true };
 
-export const closeOptionNames: OptionNames<{ timeoutMs?: number }> = { timeoutMs: true };
-
 /** What a client has counted since it was made. */
 export interface ClientStats extends PublisherStats {
   sent: number;

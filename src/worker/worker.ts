@@ -1,4 +1,10 @@
-import { knownOptions, optionalFunction, waitingTime, wholeNumber } from "../base/check.js";
+import {
+  type EndOptions,
+  endTimeout,
+  knownOptions,
+  optionalFunction,
+  wholeNumber,
+} from "../base/check.js";
 import { Status } from "../base/status.js";
 import { type Codec, createCodec } from "../codec/index.js";
 import { performance } from "../link/clock.js";
@@ -117,10 +123,11 @@ export class Worker {
 
   /**
    * Takes no more requests, finishes those it has, at most `timeoutMs` (default 30000, Infinity for as long as it
-   * takes), and leaves. Resolves with whether none was left; rejects with RangeError for another time than that.
+   * takes), and leaves. Resolves with whether none was left; rejects with RangeError for another time than that, TypeError for
+   * another option.
    */
-  async drain({ timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<boolean> {
-    waitingTime("timeoutMs", timeoutMs);
+  async drain(options: EndOptions = {}): Promise<boolean> {
+    const timeoutMs = endTimeout("drain", options, 30_000);
     this.#draining ??= this.#drain(timeoutMs);
     return this.#draining;
   }

@@ -85,6 +85,15 @@ test.each([...CALLS, ...OTHERS])("%s names what it does not know", async (what, 
   expect(client.stats).toMatchObject({ pending: 0, sent: 0, published: 0, subscriptions: 0 });
 });
 
+test("drain of a worker and close of a broker name it too", async () => {
+  const services = { echo: (body: unknown) => body };
+  await using worker = await Worker.start({ brokers: broker.backend, services });
+  const wrong = { timeout: 1 } as never;
+  await expect(worker.drain(wrong)).rejects.toThrow('drain: unknown option "timeout"');
+  await expect(broker.close(wrong)).rejects.toThrow('close: unknown option "timeout"');
+  expect(await client.request("echo", 1)).toBe(1);
+});
+
 test.each(CALLS.filter(([what]) => what !== "publish"))(
   "%s takes no signal that is none, and nothing is left of it",
   async (_, call) => {
