@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { Client } from "../../build/core/clients.js";
+import { Credits } from "../../build/core/credits.js";
+import { defaultLimits } from "../../build/core/limits.js";
 import { Scene } from "./scene.ts";
 
 const limits = {
@@ -51,6 +54,24 @@ class Busy extends Scene {
 }
 
 describe("client credit", () => {
+  test("comes back only when nothing has piled up for five reviews, 100 ms apart", () => {
+    const credits = new Credits(defaultLimits);
+    const client = new Client(1, 32_768);
+    client.inFlight = 1000;
+    const waiting = { client: 1, count: 1000 };
+    const queue = { count: 1000, waiters: new Map([[1, waiting]]) };
+    const service = { queue, limits: defaultLimits, isServed: true, ratePerMs: 0.4 };
+    const told: number[] = [];
+    const review = (nowMs: number) => {
+      const effects = { credit: () => told.push(nowMs) };
+      credits.review(nowMs, [service] as never, new Map([[1, client]]), effects as never);
+    };
+    review(0);
+    queue.count = 0;
+    for (let nowMs = 100; nowMs <= 600; nowMs += 100) review(nowMs);
+    expect(told).toEqual([0, 600]);
+  });
+
   test("a queue of less than the target takes nothing from anybody", () => {
     const scene = new Busy();
     scene.asks(1, 90);

@@ -55,6 +55,17 @@ class Stage implements SurveyOutlet {
 }
 
 describe("a survey", () => {
+  test("that ended by its time is forgotten when the last worker that owes an answer is gone", () => {
+    const stage = new Stage();
+    stage.start(1, 7, [10, 11], 0, 50);
+    stage.nowMs = 60;
+    stage.surveys.tick(stage.nowMs);
+    stage.surveys.onLeave(10, stage.nowMs);
+    expect(stage.surveys.count).toBe(1);
+    stage.surveys.onLeave(11, stage.nowMs);
+    expect(stage.surveys.count).toBe(0);
+  });
+
   test("ends when all have answered, each once", () => {
     const stage = new Stage();
     stage.start(1, 7, [10, 11]);
