@@ -24,8 +24,6 @@ export class Deadlines {
   #at = new Float64Array(0);
   /** Every timer before this whole millisecond has fired. */
   #nowMs: number;
-  /** The wheel turns: it is where it is, whatever time a timer that is set meanwhile is told. */
-  #isTurning = false;
 
   constructor(startMs = 0) {
     this.#nowMs = Math.floor(startMs);
@@ -36,8 +34,7 @@ export class Deadlines {
    * that stood still while it was empty has nothing to catch up with.
    */
   set(slot: number, atMs: number, nowMs = this.#nowMs): void {
-    if (this.count === 0 && nowMs > this.#nowMs && !this.#isTurning)
-      this.#nowMs = Math.floor(nowMs);
+    if (this.count === 0 && nowMs > this.#nowMs) this.#nowMs = Math.floor(nowMs);
     if (slot >= this.#at.length) this.#grow(slot + 1);
     else if (this.#bucket[slot] !== NONE) this.clear(slot);
     this.#at[slot] = Math.max(Math.ceil(Math.min(atMs, this.#nowMs + SPAN_MS - 1)), this.#nowMs);
@@ -55,29 +52,25 @@ export class Deadlines {
   /** Fires, in order of time to the millisecond, what is due at `nowMs`. */
   advance(nowMs: number, fire: (slot: number) => void): void {
     const target = Math.floor(nowMs);
-    this.#isTurning = true;
-    try {
-      this.#turn(target, fire);
-    } finally {
-      this.#isTurning = false;
-    }
-  }
-
-  #turn(target: number, fire: (slot: number) => void): void {
     while (this.#nowMs <= target) {
       if (this.count === 0) {
         this.#nowMs = target + 1;
         return;
       }
-      const index = this.#nowMs & LEVEL_MASK;
-      // Timers set while firing for a time that has come land here again, and fire in turn.
-      for (let slot = this.#heads[index]; slot !== NONE; slot = this.#heads[index]) {
+      // Timers set while firing for a time that has come land here again, and fire in turn; one that is set when there is
+      // no other moves the wheel on, to another bucket.
+      for (let slot = this.#first(); slot !== NONE; slot = this.#first()) {
         this.clear(slot);
         fire(slot);
       }
       this.#nowMs = this.#levelCounts[0] === 0 ? this.#skip(target) : this.#nowMs + 1;
       if ((this.#nowMs & LEVEL_MASK) === 0) this.#cascade();
     }
+  }
+
+  /** A timer of the present millisecond. */
+  #first(): number {
+    return this.#heads[this.#nowMs & LEVEL_MASK];
   }
 
   /** The next millisecond worth looking at: the turn of the first level, or past the target. */

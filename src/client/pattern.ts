@@ -7,7 +7,7 @@ export interface ClientPattern {
   readonly kinds: readonly number[];
   onRecord(broker: Broker, reader: BatchReader): void;
   /** `broker` has taken us on, anew perhaps: it knows nothing of what was said before. */
-  onWelcome(broker: Broker): void;
+  onWelcome?(broker: Broker): void;
   /** The connection is lost, and all that was under way on it. */
   onDown(broker: Broker, reason: string): void;
   /** Whether nothing waits that `close` would have to give up; true where it is not said. */
@@ -39,7 +39,7 @@ export class PatternTable {
   }
 
   onWelcome(broker: Broker): void {
-    for (const pattern of this.#all) pattern.onWelcome(broker);
+    for (const pattern of this.#all) pattern.onWelcome?.(broker);
   }
 
   onDown(broker: Broker, reason: string): void {

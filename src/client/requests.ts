@@ -106,10 +106,6 @@ export class Requests implements ClientPattern {
     return this.#pending.count === 0;
   }
 
-  onWelcome(): void {
-    // Who was welcomed is asked at the end of its turn.
-  }
-
   onDown(broker: Broker, reason: string): void {
     this.#resender.onDown(broker, reason);
   }

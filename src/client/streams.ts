@@ -101,7 +101,6 @@ export class Streams implements ClientPattern {
     }
   }
 
-  onWelcome(): void {}
   /** Requests are told by their client. */
   onDown(): void {}
   close(): void {}

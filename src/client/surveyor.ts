@@ -237,10 +237,6 @@ export class Surveyor implements ClientPattern {
     });
   }
 
-  onWelcome(): void {
-    // What waits is sent at the end of the turn.
-  }
-
   onDown(broker: Broker, reason: string): void {
     this.#asks.onDown(broker, reason);
   }

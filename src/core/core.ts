@@ -434,8 +434,7 @@ export class Core {
         const when = this.streams.at(slot)?.hasBegun === true ? " in mid-stream" : "";
         const reason = `worker lost${when}; attempts made: ${attempts}`;
         this.#outcomes.failed(slot, Status.UNAVAILABLE, reason, 0);
-        this.#detach(slot);
-        requests.free(slot);
+        this.#end(slot);
       }
     }
     for (const service of services) {
@@ -449,8 +448,7 @@ export class Core {
     const { requests } = this;
     if (this.#isShuttingDown && requests.tasks.has(slot)) {
       this.#outcomes.failed(slot, Status.UNAVAILABLE, SHUTTING_DOWN, 0);
-      this.#detach(slot);
-      requests.free(slot);
+      this.#end(slot);
       return;
     }
     requests.move(slot, QUEUED);
@@ -499,8 +497,7 @@ export class Core {
       this.#dispatch(service, worker, slot);
       return true;
     }
-    this.#detach(slot);
-    this.requests.free(slot);
+    this.#end(slot);
     return false;
   }
 
@@ -549,8 +546,7 @@ export class Core {
     if (requests.state[slot] === QUEUED) {
       service.queue.remove(slot);
       if (service.queue.count === 0) this.registry.updateHunger(service);
-      this.#detach(slot);
-      requests.free(slot);
+      this.#end(slot);
       this.registry.forgetIfStray(service);
       return;
     }
@@ -572,10 +568,15 @@ export class Core {
     while (service.queue.count > 0) {
       const slot = service.queue.take(this.#nowMs, service.ratePerMs);
       this.#outcomes.unserved(service, slot);
-      this.#detach(slot);
-      this.requests.free(slot);
+      this.#end(slot);
     }
     this.registry.forgetIfStray(service);
+  }
+
+  /** Its client has its outcome, and no worker has it. */
+  #end(slot: number): void {
+    this.#detach(slot);
+    this.requests.free(slot);
   }
 
   /** The client has its outcome: `slot` leaves all but its worker. */

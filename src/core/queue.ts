@@ -1,9 +1,7 @@
 import { PRIORITY_COUNT, PRIORITY_DEFAULT, type ServiceLimits } from "./limits.js";
+import { PriorityTurns } from "./priority-turns.js";
 import { NONE, type Requests } from "./requests.js";
 import { WaitControl } from "./wait-control.js";
-
-/** Of this many requests taken, one comes from a level that the highest would starve. */
-const RESCUE_EVERY = 16;
 
 /** What one client's turn may take, and a turn of each. */
 const TURN_MS = 0.5;
@@ -81,8 +79,7 @@ export class Queue {
   #occupied = 0;
   #returnedHead = NONE;
   #returnedTail = NONE;
-  #taken = 0;
-  #rescueLevel = 0;
+  readonly #turns = new PriorityTurns();
   /** What a turn that begins now earns. */
   #turnBytes: number;
 
@@ -196,15 +193,14 @@ export class Queue {
   #peek(nowMs: number, ratePerMs: number): number {
     if (this.#returnedHead !== NONE) return this.#returnedHead;
     if (this.#occupied === 0) return NONE;
-    const highest = 31 - Math.clz32(this.#occupied & -this.#occupied);
-    const priority = ++this.#taken % RESCUE_EVERY === 0 ? this.#rescue(highest) : highest;
+    const priority = this.#turns.next(this.#occupied);
     const level = this.#levels[priority] as Level;
     this.#turnBytes = this.#limits.fairQuantumBytes * turnQuanta(level.flowCount, ratePerMs);
     const flow = this.#nextFlow(level);
     const oldest = flow.head;
     if (this.#isStale(level, oldest, nowMs, ratePerMs) && priority >= PRIORITY_DEFAULT) {
       // Neither its client's turn nor its level's: it is not served.
-      this.#taken--;
+      this.#turns.undo();
       this.tookStale = true;
       return oldest;
     }
@@ -228,16 +224,6 @@ export class Queue {
     // whether it stands is that of one who stood behind all.
     const standingMs = ratePerMs > 0 ? Math.max(waitedMs, level.count / ratePerMs) : waitedMs;
     return level.control.judge(waitedMs, standingMs, nowMs, this.#limits);
-  }
-
-  /** The next level in rotation that waits below the highest. */
-  #rescue(highest: number): number {
-    const below = this.#occupied & ~((2 << highest) - 1);
-    if (below === 0) return highest;
-    const later = below & ~((2 << this.#rescueLevel) - 1);
-    const candidates = later === 0 ? below : later;
-    this.#rescueLevel = 31 - Math.clz32(candidates & -candidates);
-    return this.#rescueLevel;
   }
 
   /** The flow to serve next: the first in turn that owes nothing. Something waits at `level`. */

@@ -9,15 +9,14 @@ export interface TaskTime {
 /** Which requests are tasks, by slot. No columns of their own: a broker of requests alone has nothing to look at. */
 export class TaskTimes {
   readonly #times = new Map<number, TaskTime>();
-  #count = 0;
 
   /** Of the task in `slot`; undefined where it is a request like others. */
   at(slot: number): TaskTime | undefined {
-    return this.#count === 0 ? undefined : this.#times.get(slot);
+    return this.#times.size === 0 ? undefined : this.#times.get(slot);
   }
 
   has(slot: number): boolean {
-    return this.#count > 0 && this.#times.has(slot);
+    return this.#times.size > 0 && this.#times.has(slot);
   }
 
   slots(): Iterable<number> {
@@ -26,13 +25,10 @@ export class TaskTimes {
 
   add(slot: number, attemptMs: number): void {
     this.#times.set(slot, { attemptMs, isOverdue: false });
-    this.#count++;
   }
 
   /** Whether it was one. */
   delete(slot: number): boolean {
-    if (this.#count === 0 || !this.#times.delete(slot)) return false;
-    this.#count--;
-    return true;
+    return this.#times.size > 0 && this.#times.delete(slot);
   }
 }

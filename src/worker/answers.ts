@@ -44,9 +44,9 @@ export class Answers {
     const { link } = job;
     job.end();
     this.jobs.delete(job);
+    const refusal = failed ?? refusalOf(job);
+    if (refusal === undefined) this.stats.replied++;
     if (failed === undefined) {
-      // One that is too large is refused below, and counted there.
-      if (link?.isOpen !== true || !isTooLarge(link, job.reply)) this.stats.replied++;
       // A survey does not come again.
       if (job.kind !== "survey") {
         if (job.stream?.end === undefined) this.#remember(job, job.replyFlags, job.reply);
@@ -57,13 +57,11 @@ export class Answers {
       this.#remember(job, Outcome.FAILED, Buffer.from(JSON.stringify(failed)));
     }
     if (link?.isOpen) {
-      if (failed !== undefined) {
-        this.refuse(link, job, failed, job.kind);
+      if (refusal !== undefined) {
+        this.refuse(link, job, refusal, job.kind);
       } else if (job.kind === "task") {
         writeTaskDone(link.writer, job);
         link.flushSoon(this.jobs.size <= URGENT_JOBS_MAX);
-      } else if (isTooLarge(link, job.reply)) {
-        this.refuse(link, job, tooLarge(link, job.reply), job.kind);
       } else if (job.stream?.end !== undefined) {
         writePart(link.writer, job, job.replyFlags, job.stream.end, job.reply);
         link.flushSoon(this.jobs.size <= URGENT_JOBS_MAX);
@@ -160,6 +158,12 @@ export class Answers {
     job.disown();
     if (this.jobs.size === 0) this.#waiters.notify();
   }
+}
+
+/** What is said in place of a reply that the broker does not take; a task has none. */
+function refusalOf({ link, kind, reply }: Job): Failed | undefined {
+  if (kind === "task" || link?.isOpen !== true || !isTooLarge(link, reply)) return undefined;
+  return tooLarge(link, reply);
 }
 
 function isTooLarge(link: Link, reply: Uint8Array): boolean {

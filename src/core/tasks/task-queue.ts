@@ -1,9 +1,8 @@
+import { PRIORITY_COUNT } from "../limits.js";
+import { PriorityTurns } from "../priority-turns.js";
 import type { Holder } from "./holders.js";
 import type { Task } from "./task.js";
 
-const PRIORITY_COUNT = 8;
-/** Of so many tasks taken, one is of a priority that the highest would starve: of each in turn. */
-const RESCUE_EVERY = 16;
 const RATE_WINDOW_MS = 1000;
 
 interface Line {
@@ -31,8 +30,9 @@ export class TaskQueue {
     head: undefined,
     tail: undefined,
   }));
-  #taken = 0;
-  #rescued = 0;
+  /** The priorities at which some are ready. */
+  #occupied = 0;
+  readonly #turns = new PriorityTurns();
   #rateSinceMs = 0;
   #rateSinceCount = 0;
   #ratePerMs = 0;
@@ -52,6 +52,7 @@ export class TaskQueue {
     if (line.tail === undefined) line.head = task;
     else line.tail.next = task;
     line.tail = task;
+    this.#occupied |= 1 << task.pushed.priority;
     this.readyCount++;
   }
 
@@ -78,33 +79,25 @@ export class TaskQueue {
       if (before === undefined) line.head = task;
       else before.next = task;
       if (after === undefined) line.tail = task;
+      this.#occupied |= 1 << priority;
       places[priority] = task;
     }
     this.readyCount += tasks.length;
   }
 
   take(): Task | undefined {
-    const highest = this.#lines.findIndex(({ head }) => head !== undefined);
-    if (highest < 0) return undefined;
-    const isRescue = ++this.#taken % RESCUE_EVERY === 0;
-    const line = this.#lines[isRescue ? this.#rescue(highest) : highest];
+    if (this.#occupied === 0) return undefined;
+    const priority = this.#turns.next(this.#occupied);
+    const line = this.#lines[priority];
     const task = line.head as Task;
     line.head = task.next;
-    if (line.head === undefined) line.tail = undefined;
+    if (line.head === undefined) {
+      line.tail = undefined;
+      this.#occupied &= ~(1 << priority);
+    }
     task.next = undefined;
     this.readyCount--;
     return task;
-  }
-
-  /** The next priority in rotation that waits below the highest. */
-  #rescue(highest: number): number {
-    for (let step = 1; step <= PRIORITY_COUNT; step++) {
-      const priority = (this.#rescued + step) % PRIORITY_COUNT;
-      if (priority <= highest || this.#lines[priority].head === undefined) continue;
-      this.#rescued = priority;
-      return priority;
-    }
-    return highest;
   }
 
   onDone(nowMs: number): void {

@@ -332,14 +332,7 @@ export class Tasks {
   /** Draws the consequences of what was noted, and gives the core what it has room for. */
   settle(nowMs: number): void {
     this.#nowMs = nowMs;
-    const outcomes = this.#outcomes;
-    this.#outcomes = [];
-    const back = new Map<TaskQueue, Task[]>();
-    for (const outcome of outcomes) this.#onOutcome(outcome, back);
-    for (const [queue, tasks] of back) {
-      queue.putBack(tasks);
-      this.#readyCount += tasks.length;
-    }
+    if (this.#outcomes.length > 0) this.#onOutcomes();
     this.#waitsForRoom = false;
     if (this.#readyCount === 0) return;
     for (const queue of this.queues.values()) {
@@ -369,6 +362,17 @@ export class Tasks {
       this.#isGiving = true;
       this.#outlet.give(task, task.givenAs);
       this.#isGiving = false;
+    }
+  }
+
+  #onOutcomes(): void {
+    const outcomes = this.#outcomes;
+    this.#outcomes = [];
+    const back = new Map<TaskQueue, Task[]>();
+    for (const outcome of outcomes) this.#onOutcome(outcome, back);
+    for (const [queue, tasks] of back) {
+      queue.putBack(tasks);
+      this.#readyCount += tasks.length;
     }
   }
 
