@@ -67,12 +67,14 @@ export class Sealer {
     const random = this.#random;
     const dice = random.below(256);
     // Nothing is accepted of a session that has come to its end.
+    // One that is late is late alone: behind it the whole rest of the session would be stale.
+    let late = 0;
     if (dice === 0 || this.#counter >= COUNTER_END) this.#beginSession();
     else if (dice === 1) this.#counter += random.pick(LEAPS);
-    else if (dice === 2) this.#counter = Math.max(0, this.#counter - random.pick(LEAPS));
-    else if (dice < 12) this.#counter = Math.max(0, this.#counter - random.below(5));
+    else if (dice === 2) late = random.pick(LEAPS);
+    else if (dice < 12) late = random.below(5);
     else this.#counter++;
-    this.#view.setBigUint64(16, BigInt(this.#counter), true);
+    this.#view.setBigUint64(16, BigInt(Math.max(0, this.#counter - late)), true);
   }
 
   /**
